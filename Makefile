@@ -1,0 +1,25 @@
+# On a fresh machine: `make demo` and `make test` do all the set-up there is.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+OUT ?= demo
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready
+	$(RUN) -m magicdance_core demo --out $(OUT)
+
+test: $(VENV)/.ready
+	$(RUN) -m pytest tests
+
+lint: $(VENV)/.ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT)

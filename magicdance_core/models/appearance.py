@@ -1,0 +1,64 @@
+"""The Appearance Control Model (paper section 4.1): a UNet that reads the reference and records what it sees."""
+
+import functools
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from .attention import Bank, self_attention_blocks, use_source_attention
+
+
+class Unused(nn.Module):
+    """Stands where a layer's output can no longer reach a record: costs and holds nothing."""
+
+    def forward(self, hidden_states: Tensor, *args, **kwargs) -> Tensor:
+        return hidden_states
+
+
+class AppearanceControlModel(UNet2DConditionModel):
+    """A UNet without anything behind its last self-attention record.
+
+    It takes the configuration of the UNet that it was copied from. Each transformer block records
+    `norm1(x)`, the input of its self-attention; with SD 1.5 these are 16 records, middle block included.
+    Weights behind the last record never influence a record, so they are not kept (published checkpoints
+    hold them untrained).
+    """
+
+    @functools.wraps(UNet2DConditionModel.__init__)  # diffusers reads its configuration off this signature
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._cut_behind_last_record()
+        use_source_attention(self)
+        self._bank: Bank | None = None
+        for name, block in self_attention_blocks(self).items():
+            block.norm1.register_forward_hook(functools.partial(self._record, name))
+
+    def _cut_behind_last_record(self) -> None:
+        while not getattr(self.up_blocks[-1], "has_cross_attention", False):
+            del self.up_blocks[-1]
+        self.up_blocks[-1].upsamplers = None
+        transformer = self.up_blocks[-1].attentions[-1]
+        block = transformer.transformer_blocks[-1]
+        block.attn1, block.attn2, block.ff = Unused(), Unused(), Unused()
+        block.norm2, block.norm3 = Unused(), Unused()
+        transformer.proj_out = Unused()
+        self.conv_norm_out, self.conv_act, self.conv_out = None, None, Unused()
+
+    def _record(self, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        # The bank is absent while gradient checkpointing recomputes a block: it was recorded already.
+        if self._bank is not None:
+            self._bank[name] = output
+
+    def forward(self, sample: Tensor, timestep: Tensor | int, encoder_hidden_states: Tensor) -> Bank:
+        """Record the self-attention inputs of the reference.
+
+        sample: clean reference latents `[R, 4, h, w]`, scaled. timestep: the one of the frames being
+        denoised, a number or `[R]`. encoder_hidden_states: text context `[1 or R, 77, C]`.
+        Returns the bank, block name -> `[R, T, C]`, in forward order.
+        """
+        self._bank = {}
+        try:
+            super().forward(sample, timestep, encoder_hidden_states)
+            return self._bank
+        finally:
+            self._bank = None

@@ -1,0 +1,103 @@
+"""Multi-source self-attention (paper section 4.1): a frame attends to itself and to the reference."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import Tensor, nn
+
+Bank = dict[str, Tensor]
+"""What the Appearance Control Model records: block name -> normalised tokens `[R, T, C]`, in forward order."""
+
+
+@dataclass(frozen=True)
+class ReferenceSource:
+    """Keys and values of a bank, projected by the denoising UNet: one source more for its self-attention.
+
+    keys, values: block name -> `[B, T, C]`; B divides the number of frames, consecutive frames share a row.
+    strength: weight of each reference token relative to an own token; 1 is the published behaviour.
+    """
+
+    keys: dict[str, Tensor]
+    values: dict[str, Tensor]
+    strength: float = 1.0
+
+
+class SourceAttention:
+    """Attention processor for every attention layer of the UNet, the appearance network and the ControlNet.
+
+    Self-attention concatenates the reference's keys and values to its own when a `source` is passed through
+    `cross_attention_kwargs`. Cross-attention accepts a context of batch 1, so that a prompt shared by all
+    frames is projected once.
+    """
+
+    def __init__(self, block: str):
+        self.block = block
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        source: ReferenceSource | None = None,
+    ) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        mask = None
+        if encoder_hidden_states is not None:
+            key, value = repeat_rows(key, len(query)), repeat_rows(value, len(query))
+        elif source is not None:
+            own = key.shape[1]
+            key = torch.cat([key, repeat_rows(source.keys[self.block], len(query))], dim=1)
+            value = torch.cat([value, repeat_rows(source.values[self.block], len(query))], dim=1)
+            if source.strength != 1.0:
+                mask = query.new_zeros(1, 1, 1, key.shape[1])
+                mask[..., own:] = math.log(source.strength)
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2)))
+
+
+def repeat_rows(x: Tensor, batch: int) -> Tensor:
+    """`[B, ...]` to `[batch, ...]`, each row repeated batch / B times in place; no copy for B = 1."""
+    if len(x) == batch:
+        return x
+    if len(x) == 1:
+        return x.expand(batch, *x.shape[1:])
+    return x.repeat_interleave(batch // len(x), dim=0)
+
+
+def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
+    """The transformer blocks of a diffusers UNet or ControlNet by name (motion modules are left out)."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if hasattr(module, "attn1") and "motion_modules" not in name
+    }
+
+
+def use_source_attention(network: nn.Module) -> None:
+    """Install `SourceAttention` in all transformer blocks of a diffusers UNet or ControlNet, motion excepted."""
+    for name, block in self_attention_blocks(network).items():
+        for attention in (block.attn1, block.attn2):
+            if isinstance(attention, Attention):
+                attention.set_processor(SourceAttention(name))
+
+
+def project_bank(unet: nn.Module, bank: Bank, strength: float = 1.0, references_per_sample: int = 1) -> ReferenceSource:
+    """Project a bank to keys and values with the denoising UNet's own weights, once a timestep.
+
+    bank: tensors `[R, T, C]`. With `references_per_sample` = n, each n consecutive rows are pictures of one
+    person and become one row of n * T tokens, so R / n is the batch of the source.
+    Raises KeyError when the UNet lacks a recorded block.
+    """
+    blocks = self_attention_blocks(unet)
+    keys, values = {}, {}
+    for name, tokens in bank.items():
+        tokens = tokens.reshape(-1, references_per_sample * tokens.shape[1], tokens.shape[2])
+        keys[name], values[name] = blocks[name].attn1.to_k(tokens), blocks[name].attn1.to_v(tokens)
+    return ReferenceSource(keys, values, strength)

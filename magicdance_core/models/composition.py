@@ -1,0 +1,77 @@
+"""The three networks put together: what is predicted with the controls, and what without."""
+
+from dataclasses import dataclass
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from .appearance import AppearanceControlModel
+from .attention import ReferenceSource, project_bank
+from .pose import PoseControlNet, PoseResiduals
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The denoising UNet and what is attached to it; a control that is None is not attached.
+
+    The UNet must hold `SourceAttention` processors (`models.attention.use_source_attention`).
+    """
+
+    unet: UNet2DConditionModel
+    appearance: AppearanceControlModel | None = None
+    pose: PoseControlNet | None = None
+
+
+def read_reference(
+    networks: Networks,
+    reference: Tensor,
+    timestep: Tensor | int,
+    context: Tensor,
+    strength: float = 1.0,
+    references_per_sample: int = 1,
+) -> ReferenceSource | None:
+    """Run the appearance network on clean reference latents `[R, 4, h, w]`; None where it has no say.
+
+    timestep: a number or `[R]`. context: `[1 or R, 77, C]`.
+    """
+    if networks.appearance is None or strength == 0.0:
+        return None
+    bank = networks.appearance(reference, timestep, context)
+    return project_bank(networks.unet, bank, strength, references_per_sample)
+
+
+def read_pose(
+    networks: Networks,
+    latents: Tensor,
+    timestep: Tensor | int,
+    context: Tensor,
+    pose: Tensor | None,
+    strength: float = 1.0,
+) -> PoseResiduals | None:
+    """Run the Pose ControlNet on noisy latents `[F, 4, h, w]` and hints (or pose maps); None where it has no say."""
+    if networks.pose is None or pose is None or strength == 0.0:
+        return None
+    return networks.pose(latents, timestep, context, pose, strength)
+
+
+def predict(
+    networks: Networks,
+    latents: Tensor,
+    timestep: Tensor | int,
+    context: Tensor,
+    source: ReferenceSource | None = None,
+    residuals: PoseResiduals | None = None,
+) -> Tensor:
+    """The UNet's prediction `[F, 4, h, w]` (noise or velocity) for noisy latents of the same shape.
+
+    Without `source` and `residuals` this is the untouched Stable Diffusion prediction.
+    """
+    return networks.unet(
+        latents,
+        timestep,
+        context,
+        cross_attention_kwargs=None if source is None else {"source": source},
+        down_block_additional_residuals=None if residuals is None else residuals.down,
+        mid_block_additional_residual=None if residuals is None else residuals.mid,
+        return_dict=False,
+    )[0]

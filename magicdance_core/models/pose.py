@@ -1,0 +1,62 @@
+"""The Pose ControlNet (paper section 4.2): a pose map becomes residuals for the denoising UNet."""
+
+import functools
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from diffusers import ControlNetModel
+from torch import Tensor, nn
+
+from .attention import use_source_attention
+
+
+@dataclass(frozen=True)
+class PoseResiduals:
+    """down: one tensor `[B, C, h, w]` a skip connection of the UNet; mid: the middle block's."""
+
+    down: tuple[Tensor, ...]
+    mid: Tensor
+
+
+class PoseEncoder(nn.Module):
+    """ControlNet's hint encoder, which lets an already encoded pose through."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.conv_in, self.blocks, self.conv_out = encoder.conv_in, encoder.blocks, encoder.conv_out
+
+    def forward(self, pose: Tensor) -> Tensor:
+        if pose.shape[1] == self.conv_out.out_channels:
+            return pose
+        x = F.silu(self.conv_in(pose))
+        for block in self.blocks:
+            x = F.silu(block(x))
+        return self.conv_out(x)
+
+
+class PoseControlNet(ControlNetModel):
+    """diffusers' ControlNet with the encoding of the pose taken out of the step: once a frame is enough."""
+
+    @functools.wraps(ControlNetModel.__init__)  # diffusers reads its configuration off this signature
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.controlnet_cond_embedding = PoseEncoder(self.controlnet_cond_embedding)
+        use_source_attention(self)
+
+    @property
+    def pose_factor(self) -> int:
+        """Side of a pose map divided by the side of its latent."""
+        return 2 ** (len(self.config.conditioning_embedding_out_channels) - 1)
+
+    def encode_pose(self, pose: Tensor) -> Tensor:
+        """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, H / 8, W / 8]`, valid for every step."""
+        return self.controlnet_cond_embedding(pose)
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | int, encoder_hidden_states: Tensor, pose: Tensor, strength: float = 1.0
+    ) -> PoseResiduals:
+        """Residuals of noisy latents `[F, 4, h, w]` under pose maps or hints of the same number of frames."""
+        down, mid = super().forward(
+            sample, timestep, encoder_hidden_states, pose, conditioning_scale=strength, return_dict=False
+        )
+        return PoseResiduals(tuple(down), mid)

@@ -1,0 +1,13 @@
+"""Keypoints of people and the pose maps drawn from them."""
+
+from .draw import draw_pose, draw_pose_strokes
+from .keypoints import Person, PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
+
+__all__ = [
+    "Person",
+    "PoseFrame",
+    "draw_pose",
+    "draw_pose_strokes",
+    "frames_from_pose_keypoint",
+    "frames_to_pose_keypoint",
+]

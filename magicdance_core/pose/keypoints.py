@@ -1,0 +1,149 @@
+"""People as keypoints, and ComfyUI's POSE_KEYPOINT / OpenPose JSON to and from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import InputError
+
+_SHAPES = {"body": (18, 3), "left_hand": (21, 3), "right_hand": (21, 3), "face": (70, 3)}
+_JSON_KEYS = {
+    "body": "pose_keypoints_2d",
+    "left_hand": "hand_left_keypoints_2d",
+    "right_hand": "hand_right_keypoints_2d",
+    "face": "face_keypoints_2d",
+}
+# Normalised coordinates may leave the picture a little, and no person in pixels is this small.
+_NORMALISED_BELOW = 2.0
+
+
+def _missing(part: str):
+    return field(default_factory=lambda: np.zeros(_SHAPES[part], np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person's keypoints: rows of (x, y, confidence), float32.
+
+    x and y are in pixels of the canvas, the top left corner of the picture being (0, 0); confidence is in [0, 1],
+    0 marks a missing point. A missing part is all zeros.
+
+    body: [18, 3], OpenPose's COCO order: nose, neck, right shoulder, elbow, wrist, the same left, right hip, knee,
+        ankle, the same left, right eye, left eye, right ear, left ear.
+    left_hand, right_hand: [21, 3], OpenPose's order: wrist, then four joints a finger from the thumb on.
+    face: [70, 3], the 68 iBUG landmarks, then the right and the left pupil.
+    identity: the person's number where somebody tracks people through frames, else None.
+
+    Raises ValueError where a part has another shape or a value is not finite.
+    """
+
+    body: np.ndarray = _missing("body")
+    left_hand: np.ndarray = _missing("left_hand")
+    right_hand: np.ndarray = _missing("right_hand")
+    face: np.ndarray = _missing("face")
+    identity: int | None = None
+
+    def __post_init__(self):
+        for part, shape in _SHAPES.items():
+            points = np.asarray(getattr(self, part), dtype=np.float32)
+            if points.shape != shape:
+                raise InputError(f"Person.{part} has shape {list(points.shape)}; give an array of shape {list(shape)}.")
+            if not np.isfinite(points).all():
+                raise InputError(f"Person.{part} has values that are not finite; mark missing points with zeros.")
+            object.__setattr__(self, part, points)
+
+
+@dataclass(frozen=True, eq=False)
+class PoseFrame:
+    """The people of one frame and the size in pixels of the canvas that their coordinates belong to.
+
+    Raises ValueError where width or height is not positive.
+    """
+
+    people: tuple[Person, ...]
+    width: int
+    height: int
+
+    def __post_init__(self):
+        if self.width <= 0 or self.height <= 0:
+            raise InputError(f"A pose frame of {self.width} x {self.height} pixels is empty; give positive sizes.")
+        object.__setattr__(self, "people", tuple(self.people))
+
+    def scaled(self, width: int, height: int) -> PoseFrame:
+        """The same people on a canvas of width x height pixels; each axis is stretched on its own."""
+        factors = np.array([width / self.width, height / self.height, 1], np.float32)
+        people = [replace(p, **{part: getattr(p, part) * factors for part in _SHAPES}) for p in self.people]
+        return PoseFrame(tuple(people), width, height)
+
+
+def frames_from_pose_keypoint(data) -> list[PoseFrame]:
+    """Pose frames of a POSE_KEYPOINT object or OpenPose JSON: a dict a frame, alone or in a list.
+
+    A frame needs `people`, `canvas_width` and `canvas_height`. A person's parts are flat lists of x, y, confidence;
+    None or a missing key means a missing part. Each part may be in pixels or in fractions of the canvas.
+    Raises ValueError where the data has another form.
+    """
+    if isinstance(data, dict):
+        data = [data]
+    if not isinstance(data, (list, tuple)):
+        raise InputError(f"Pose keypoints are a list with one dict a frame, not {type(data).__name__}.")
+    return [_frame(entry, f"Frame {index}") for index, entry in enumerate(data)]
+
+
+def frames_to_pose_keypoint(frames) -> list[dict]:
+    """A POSE_KEYPOINT object: a dict a frame, coordinates in pixels, an absent hand or face as None.
+
+    Confidences are kept; packs that drop every point below 1 want them rounded first.
+    """
+    return [
+        {
+            "people": [{key: _flat(getattr(p, part), part) for part, key in _JSON_KEYS.items()} for p in frame.people],
+            "canvas_width": frame.width,
+            "canvas_height": frame.height,
+        }
+        for frame in frames
+    ]
+
+
+def _flat(points: np.ndarray, part: str) -> list[float] | None:
+    return points.flatten().tolist() if part == "body" or points[:, 2].any() else None
+
+
+def _frame(entry, name: str) -> PoseFrame:
+    if not isinstance(entry, dict):
+        raise InputError(f"{name} of the pose keypoints is {type(entry).__name__}; it has to be a dict.")
+    for key in ("people", "canvas_width", "canvas_height"):
+        if key not in entry:
+            raise InputError(f"{name} of the pose keypoints lacks {key!r}; give people, canvas_width, canvas_height.")
+    try:
+        width, height = int(entry["canvas_width"]), int(entry["canvas_height"])
+    except (TypeError, ValueError):
+        raise InputError(f"{name} of the pose keypoints has a canvas size that is not a number.") from None
+    people = entry["people"]
+    if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
+        raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
+    parts = [
+        {part: _part(p.get(key), part, width, height, f"{name}, person {number}") for part, key in _JSON_KEYS.items()}
+        for number, p in enumerate(people)
+    ]
+    return PoseFrame(tuple(Person(**p) for p in parts), width, height)
+
+
+def _part(values, part: str, width: int, height: int, name: str) -> np.ndarray:
+    count = _SHAPES[part][0]
+    try:
+        points = np.array([] if values is None else values, dtype=np.float32).reshape(-1, 3)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {_JSON_KEYS[part]} is not a flat list of x, y, confidence.") from None
+    if len(points) == 0:
+        return np.zeros((count, 3), np.float32)
+    if part == "face" and len(points) == 68:  # some detectors leave the pupils out
+        points = np.concatenate([points, np.zeros((2, 3), np.float32)])
+    if len(points) != count:
+        raise InputError(f"{name}: {_JSON_KEYS[part]} has {len(points)} points; it has to have {count}.")
+    points[points[:, 2] <= 0] = 0
+    if np.abs(points[:, :2]).max() <= _NORMALISED_BELOW:
+        points[:, :2] *= (width, height)
+    return points

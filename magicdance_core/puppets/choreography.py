@@ -1,0 +1,101 @@
+"""Endless dances from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import cos, isfinite, pi, sin
+
+import numpy as np
+
+from ..errors import InputError
+from .body_pose import FIELDS, HIGHEST, LOWEST, BodyPose
+from .moves import arm_move, carriage, expression, leg_move
+from .randomness import Dice
+
+FRAMES_PER_SECOND = 30
+_BEATS = 8  # a phrase
+
+_INDEX = {name: k for k, name in enumerate(FIELDS)}
+_EYES = [_INDEX["right_eye"], _INDEX["left_eye"]]
+_NEUTRAL = BodyPose().vector()
+
+
+@dataclass(frozen=True)
+class Choreography:
+    """A dance: phrases of eight beats, each a combination of moves, over a groove that goes on all the time."""
+
+    seed: int
+    split: str
+    tempo: float  # beats a minute
+    attack: float  # share of a beat that a move takes; the rest is held
+    bounce: float  # how far the knees give on each beat
+    sway: float  # of the hips, in scene units
+    nod: float  # of the head, in degrees
+
+    @classmethod
+    def from_seed(cls, seed: int, split: str = "train") -> Choreography:
+        """The dance of a seed; "train" and "test" draw from different random streams.
+
+        Raises ValueError where the seed is not an integer or the split is neither of the two.
+        """
+        dice = Dice("choreography", split, seed)
+        return cls(
+            seed, split, tempo=dice.between(84, 126), attack=dice.between(0.75, 1.0), bounce=dice.between(0.03, 0.16),
+            sway=dice.between(0.0, 0.02), nod=dice.between(0, 6),
+        )  # fmt: skip
+
+    def pose(self, frame: int | float) -> BodyPose:
+        """The pose at a frame, counted from 0 at 30 frames a second; fractions of frames are fine.
+
+        Raises ValueError where the frame is negative or not finite.
+        """
+        if not (isfinite(frame) and frame >= 0):
+            raise InputError(f"The frame is {frame}; it has to be a finite number from 0 on.")
+        beat = frame / FRAMES_PER_SECOND * self.tempo / 60
+        number, within = divmod(beat, _BEATS)
+        keys, blinks = _phrase(self.split, self.seed, int(number))
+        k = int(within)
+        done = min(1.0, (within - k) / self.attack)
+        vector = keys[k] + (keys[k + 1] - keys[k]) * (done * done * (3 - 2 * done))
+
+        vector[_INDEX["crouch"]] += self.bounce * (0.5 + 0.5 * cos(2 * pi * beat))
+        vector[_INDEX["root_x"]] += self.sway * sin(pi * beat)
+        vector[_INDEX["head_nod"]] += self.nod * cos(2 * pi * beat)
+        nearest = min(abs(within - blink) for blink in blinks) * 60 / self.tempo
+        vector[_EYES] *= min(1.0, nearest / 0.12)  # a blink shuts and opens in an eighth of a second each
+        return BodyPose.from_vector(np.clip(vector, LOWEST, HIGHEST))
+
+
+@lru_cache(maxsize=512)
+def _phrase(split: str, seed: int, number: int) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Key poses [9, fields] of a phrase, the last being the next one's first, and the beats of its blinks."""
+    keys = np.concatenate([_keys(split, seed, number), _keys(split, seed, number + 1)[:1]])
+    dice = Dice("blinks", split, seed, number)
+    return keys, (dice.between(0.5, 3.5), dice.between(4.5, 7.5))
+
+
+def _keys(split: str, seed: int, number: int) -> np.ndarray:
+    """Eight key poses, one a beat."""
+    dice = Dice("phrase", split, seed, number)
+    tracks = [_track(dice, make) for make in (arm_move, leg_move, carriage)]
+    tracks.append(expression(dice) + expression(dice))
+    poses = []
+    for beat in range(_BEATS):
+        vector = _NEUTRAL.copy()
+        for track in tracks:
+            for name, value in track[beat].items():
+                vector[_INDEX[name]] = value
+        poses.append(np.clip(vector, LOWEST, HIGHEST))
+    if dice.chance(0.5):
+        poses = [BodyPose.from_vector(p).mirrored().vector() for p in poses]
+    return np.stack(poses)
+
+
+def _track(dice: Dice, make) -> list[dict[str, float]]:
+    """Eight keys: one move twice, two moves, or one at half the speed."""
+    kind = dice.weighted({"twice": 3, "two": 3, "half": 2})
+    first = make(dice)
+    if kind == "half":
+        return [first[beat // 2] for beat in range(_BEATS)]
+    return first + (first if kind == "twice" else make(dice))

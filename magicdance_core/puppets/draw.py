@@ -1,0 +1,79 @@
+"""A posed puppet as a picture, and the exact keypoints of that picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..pose.keypoints import Person, PoseFrame
+from .background import background, shadow_colour
+from .body_pose import BodyPose
+from .canvas import Canvas
+from .clothes import draw_arms, draw_legs, draw_torso
+from .face import build_face, draw_glasses, draw_head_and_face, ear_centres
+from .hair import draw_back_hair, draw_front_hair, draw_hat
+from .identity import Identity
+from .skeleton import GROUND, build_skeleton
+
+
+def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> Image.Image:
+    """The picture of an identity in a pose: RGB, width x height pixels (square by default).
+
+    The scene is a square in the middle of the picture; the background goes on beyond it. The same arguments give the
+    same picture, and the background depends on the identity and the size only.
+    Raises ValueError where a size is under 16 pixels.
+    """
+    width, height, side, origin = _layout(width, height)
+    finer = 4 if side <= 96 else 3
+    wide, high = width * finer, height * finer
+    image = background(identity, wide, high, side * finer, origin * finer).copy()
+    canvas = Canvas(image, side * finer, origin * finer)
+    skeleton = build_skeleton(identity, pose)
+    face = build_face(identity, pose, skeleton.head)
+
+    feet = (skeleton.ankles[0].real + skeleton.ankles[1].real) / 2
+    reach = 0.06 + abs(skeleton.ankles[0].real - skeleton.ankles[1].real) / 2
+    canvas.ellipse(complex(feet, GROUND + 0.005), reach, 0.020, shadow_colour(identity))
+    draw_back_hair(canvas, identity, skeleton.head)
+    draw_legs(canvas, identity, skeleton)
+    draw_torso(canvas, identity, skeleton)
+    draw_head_and_face(canvas, identity, pose, skeleton.head, face)
+    draw_glasses(canvas, identity, skeleton.head, face)
+    draw_front_hair(canvas, identity, skeleton.head)
+    draw_hat(canvas, identity, skeleton.head)
+    draw_arms(canvas, identity, skeleton)
+    return image.reduce(finer)
+
+
+def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> PoseFrame:
+    """The keypoints of draw_puppet's picture: one person, every confidence 1, occluded points included.
+
+    Raises ValueError where a size is under 16 pixels.
+    """
+    width, height, side, origin = _layout(width, height)
+    s = build_skeleton(identity, pose)
+    face = build_face(identity, pose, s.head)
+    (right_ear, left_ear), (right_eye, left_eye) = ear_centres(s.head), face.eye_centres
+    body = [
+        face.nose_bridge[3], s.neck,
+        s.shoulders[0], s.elbows[0], s.wrists[0], s.shoulders[1], s.elbows[1], s.wrists[1],
+        s.hips[0], s.knees[0], s.ankles[0], s.hips[1], s.knees[1], s.ankles[1],
+        right_eye, left_eye, right_ear, left_ear,
+    ]  # fmt: skip
+
+    def pixels(points) -> np.ndarray:
+        z = np.array(points) * side + origin
+        return np.stack([z.real, z.imag, np.ones(len(z))], axis=1).astype(np.float32)
+
+    person = Person(pixels(body), pixels(s.hands[1]), pixels(s.hands[0]), pixels(face.landmarks()))
+    return PoseFrame((person,), width, height)
+
+
+def _layout(width: int, height: int | None) -> tuple[int, int, int, complex]:
+    """Width, height, the square scene's side and its top left corner, in pixels."""
+    height = width if height is None else height
+    if min(width, height) < 16:
+        raise InputError(f"A puppet does not fit {width} x {height} pixels; give at least 16 x 16.")
+    side = min(width, height)
+    return width, height, side, complex((width - side) / 2, (height - side) / 2)

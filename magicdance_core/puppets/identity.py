@@ -1,0 +1,242 @@
+"""Who a puppet is: proportions, face, hair, clothes and the scene behind, all from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .palettes import EYES, HAIRS, LIPS, OUTFITS, SCENES, SKINS, Colour, distance, mix, shade
+from .randomness import Dice
+
+HAIR_STYLES = (
+    "bald", "buzz", "short", "side part", "spiky", "quiff", "mohawk", "curly", "afro", "bob", "long", "wavy",
+    "ponytail", "bun", "space buns", "pigtails", "braids",
+)  # fmt: skip
+FRINGES = ("straight", "side", "curtain", "high", "swoop")
+# Styles with nothing on the top of the head leave room for a hat.
+HAT_HAIR_STYLES = ("bald", "buzz", "short", "side part", "bob", "long", "wavy", "pigtails", "braids", "ponytail")
+HATS = ("cap", "beanie", "straw", "headband", "top hat", "headphones")
+OVER_ANY_HAIR = ("headband", "headphones")
+GLASSES = ("none", "round", "square", "sunglasses")
+BEARDS = ("none", "stubble", "full", "moustache", "goatee")
+NOSES = ("button", "line", "round", "wide")
+JAWS = ("round", "square", "pointed", "long")
+TOPS = ("t-shirt", "long sleeve", "tank", "jacket", "dress", "hoodie", "dungarees")
+PATTERNS = ("plain", "stripes across", "stripes down", "dots", "checks", "heart", "star", "disc", "two-tone", "sash")
+BOTTOMS = ("trousers", "flares", "shorts", "skirt", "leggings")
+BACKGROUNDS = (
+    "room", "gradient", "hills", "window", "picture", "wallpaper", "city", "circles", "stage", "sunset", "beach",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that makes a puppet and its scene; only the pose is left to change.
+
+    Lengths are in units of the square scene's side, colours RGB in 0..255, styles names from this module's tuples.
+    """
+
+    seed: int
+    split: str
+
+    height: float
+    head_height: float
+    head_width: float
+    neck_length: float
+    neck_radius: float
+    leg_length: float
+    shoulder_width: float
+    waist_width: float
+    hip_width: float
+    upper_arm: float
+    lower_arm: float
+    hand: float
+    arm_radius: float
+    leg_radius: float
+
+    skin: Colour
+    jaw: str
+    eye_colour: Colour
+    eye_width: float
+    eye_height: float
+    eye_spacing: float
+    lashes: float
+    brow_thickness: float
+    brow_height: float
+    nose: str
+    nose_size: float
+    mouth_width: float
+    lip_colour: Colour
+    lip_fullness: float
+    blush: float
+    freckles: bool
+    beard: str
+    glasses: str
+    glasses_colour: Colour
+    earrings: bool
+
+    hair_style: str
+    fringe: str
+    hair_flip: bool
+    hair_colour: Colour
+    hair_volume: float
+    hat: str
+    hat_colour: Colour
+    hat_band: Colour
+
+    top: str
+    pattern: str
+    pattern_scale: float
+    top_colour: Colour
+    accent: Colour
+    shirt_colour: Colour
+    bottom: str
+    bottom_length: float
+    bottom_colour: Colour
+    sock_colour: Colour
+    shoe_colour: Colour
+    shoe_size: float
+
+    background: str
+    wall: Colour
+    wall_second: Colour
+    floor: Colour
+    scene_accent: Colour
+    horizon: float
+    scene_shift: float
+
+    @classmethod
+    def from_seed(cls, seed: int, split: str = "train") -> Identity:
+        """The identity of a seed; "train" and "test" draw from different random streams.
+
+        Raises ValueError where the seed is not an integer or the split is neither of the two.
+        """
+        dice = Dice("identity", split, seed)
+        skin = _vary(dice, dice.pick(SKINS), 0.03)
+        top_colour, accent, bottom_colour, shoe_colour = (_vary(dice, c, 0.05) for c in dice.pick(OUTFITS))
+        scene = _scene_apart_from(dice, (skin, top_colour, bottom_colour))
+        feminine = dice.between(0, 1)
+        return cls(
+            seed=seed,
+            split=split,
+            **_proportions(dice, feminine),
+            skin=skin,
+            **_face(dice, skin, feminine),
+            **_hair(dice, skin, feminine, accent),
+            **_clothes(dice, feminine, top_colour, accent, bottom_colour),
+            shoe_colour=shoe_colour,
+            shoe_size=dice.between(0.9, 1.15),
+            background=dice.pick(BACKGROUNDS),
+            wall=scene[0],
+            wall_second=scene[1],
+            floor=scene[2],
+            scene_accent=scene[3],
+            horizon=dice.between(0.74, 0.82),
+            scene_shift=dice.between(-1, 1),
+        )
+
+
+def _vary(dice: Dice, colour: Colour, amount: float) -> Colour:
+    return tuple(max(0, min(255, round(c + 255 * dice.between(-amount, amount)))) for c in colour)
+
+
+def _scene_apart_from(dice: Dice, colours) -> list[Colour]:
+    """A scene whose wall no part of the figure melts into, if a few tries find one."""
+    scene = ()
+    for _ in range(6):
+        scene = [_vary(dice, c, 0.03) for c in dice.pick(SCENES)]
+        if all(distance(scene[0], c) > 36 and distance(scene[1], c) > 30 for c in colours):
+            break
+    return scene
+
+
+def _proportions(dice: Dice, feminine: float) -> dict:
+    height = dice.between(0.82, 0.87)
+    build = dice.between(-1, 1)
+    shoulder_width = dice.between(0.070, 0.080) + 0.007 * build - 0.008 * feminine
+    hip_width = dice.between(0.058, 0.064) + 0.008 * build + 0.004 * feminine
+    return {
+        "height": height,
+        "head_height": height * dice.between(0.265, 0.300),
+        "head_width": height * dice.between(0.232, 0.265),
+        "neck_length": height * dice.between(0.022, 0.034),
+        "neck_radius": 0.019 + 0.003 * build - 0.002 * feminine,
+        "leg_length": height * dice.between(0.385, 0.425),
+        "shoulder_width": shoulder_width,
+        "waist_width": dice.between(0.84, 0.95) * min(shoulder_width, hip_width) + 0.006 * build - 0.006 * feminine,
+        "hip_width": hip_width,
+        "upper_arm": height * dice.between(0.126, 0.142),
+        "lower_arm": height * dice.between(0.116, 0.130),
+        "hand": height * dice.between(0.098, 0.108),
+        "arm_radius": dice.between(0.0215, 0.0245) + 0.003 * build - 0.002 * feminine,
+        "leg_radius": dice.between(0.030, 0.034) + 0.004 * build,
+    }
+
+
+def _face(dice: Dice, skin: Colour, feminine: float) -> dict:
+    lip = mix(dice.pick(LIPS), skin, dice.between(0, 0.5) * (1 - feminine))
+    return {
+        "jaw": dice.pick(JAWS),
+        "eye_colour": dice.pick(EYES),
+        "eye_width": dice.between(0.21, 0.26),
+        "eye_height": dice.between(0.21, 0.29),
+        "eye_spacing": dice.between(0.38, 0.45),
+        "lashes": 0.6 + 0.7 * feminine,
+        "brow_thickness": dice.between(0.075, 0.13) - 0.02 * feminine,
+        "brow_height": dice.between(0.36, 0.44),
+        "nose": dice.pick(NOSES),
+        "nose_size": dice.between(0.8, 1.2),
+        "mouth_width": dice.between(0.24, 0.34),
+        "lip_colour": lip,
+        "lip_fullness": dice.between(0.03, 0.05) + 0.025 * feminine,
+        "blush": dice.weighted({0.0: 5, 0.35: 3, 0.6: 2}),
+        "freckles": dice.chance(0.12),
+        "beard": dice.pick(BEARDS[1:]) if feminine < 0.45 and dice.chance(0.5) else "none",
+        "glasses": dice.weighted(dict(zip(GLASSES, (7, 1, 1, 0.7), strict=True))),
+        "glasses_colour": dice.pick(((46, 44, 52), (120, 62, 44), (196, 64, 70), (48, 92, 140), (230, 180, 70))),
+        "earrings": dice.chance(0.6 * feminine * feminine),
+    }
+
+
+def _hair(dice: Dice, skin: Colour, feminine: float, accent: Colour) -> dict:
+    # The order of HAIR_STYLES goes roughly from short to long.
+    masculine = (1, 1, 3, 2.5, 2.5, 2.5, 1, 2, 1.5, 0.3, 0.8, 0.5, 0.5, 0.4, 0.1, 0, 0.2)
+    other = (0.1, 0.3, 0.6, 0.5, 0.3, 0.3, 0.3, 1.5, 1.5, 2.5, 2.5, 2, 2, 2, 1.5, 2, 1.5)
+    style = dice.weighted({n: m + (o - m) * feminine for n, m, o in zip(HAIR_STYLES, masculine, other, strict=True)})
+    hat = "none"
+    if dice.chance(0.3):
+        hat = dice.pick(HATS if style in HAT_HAIR_STYLES else OVER_ANY_HAIR)
+    hair = dice.pick(HAIRS)
+    while distance(hair, skin) < 45:
+        hair = dice.pick(HAIRS)
+    hat_colour = dice.pick((accent, dice.pick(OUTFITS)[0]))
+    if distance(hat_colour, hair) < 40:
+        hat_colour = mix(hat_colour, (255, 250, 240), 0.6)
+    return {
+        "hair_style": style,
+        "fringe": dice.pick(FRINGES),
+        "hair_flip": dice.chance(0.5),
+        "hair_colour": _vary(dice, hair, 0.03),
+        "hair_volume": dice.between(0.9, 1.15),
+        "hat": hat,
+        "hat_colour": hat_colour,
+        "hat_band": dice.pick((shade(hat_colour, 0.65), mix(hat_colour, (255, 250, 235), 0.7))),
+    }
+
+
+def _clothes(dice: Dice, feminine: float, top_colour: Colour, accent: Colour, bottom_colour: Colour) -> dict:
+    top = dice.weighted(dict(zip(TOPS, (3, 3, 2, 2, 2.5 * feminine, 2, 1.5), strict=True)))
+    bottom = dice.weighted(dict(zip(BOTTOMS, (4, 1.5, 2.5, 3 * feminine, 1.5), strict=True)))
+    if distance(bottom_colour, top_colour) < 30:
+        bottom_colour = shade(bottom_colour, 0.7)
+    return {
+        "top": top,
+        "pattern": dice.weighted({n: 3 if n == "plain" else 1 for n in PATTERNS}),
+        "pattern_scale": dice.between(0.9, 1.25),
+        "top_colour": top_colour,
+        "accent": accent,
+        "shirt_colour": mix(accent, (255, 252, 245), 0.5),
+        "bottom": "trousers" if top == "dungarees" else "leggings" if top == "dress" else bottom,
+        "bottom_length": dice.between(0.0, 1.0),
+        "bottom_colour": bottom_colour,
+        "sock_colour": dice.pick(((250, 248, 242), accent, shade(bottom_colour, 0.8))),
+    }

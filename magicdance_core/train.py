@@ -1,0 +1,44 @@
+"""The bundled training script: `python -m magicdance_core.train CONFIG [--out DIR]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m magicdance_core.train", description=__doc__)
+    parser.add_argument("config", help="a YAML file; examples are in magicdance_core/training/configs")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
+    options = parser.parse_args(arguments)
+    try:
+        run(options.config, options.out or Path("runs") / Path(options.config).stem, options.device)
+    except InputError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("train: interrupted; the same command resumes from the last saved step.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(config_path: str, out: Path, device: str | None = None) -> None:
+    """Train all stages and save the result as a pipeline folder, `out/final`."""
+    from .training.config import load_config
+
+    config = load_config(config_path)
+
+    import torch
+
+    from .training.export import export
+    from .training.loop import train
+
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    networks = train(config, out, device)
+    export(config, networks, out / "final")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
