@@ -1,0 +1,20 @@
+"""Files to networks and back: the only place that knows file formats and the names of tensors."""
+
+from .components import PUBLISHED_DEFAULTS, Components
+from .convert import convert, load, load_control
+from .folder import load_folder, save_folder
+from .published import load_file, load_published, load_tensors, save_published
+
+__all__ = [
+    "PUBLISHED_DEFAULTS",
+    "Components",
+    "convert",
+    "load",
+    "load_control",
+    "load_file",
+    "load_folder",
+    "load_published",
+    "load_tensors",
+    "save_folder",
+    "save_published",
+]

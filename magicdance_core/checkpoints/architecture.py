@@ -1,0 +1,120 @@
+"""Architectures read off the shapes of a file's tensors, names without their prefix.
+
+Every function raises KeyError with the name of a tensor that it cannot do without, and InputError for a
+model of another family.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+
+from ..errors import InputError
+
+Shapes = dict[str, tuple[int, ...]]
+HEADS = 8  # of every Stable Diffusion 1.x; shapes do not show it
+
+
+def unet_config(shapes: Shapes) -> dict:
+    """Of a UNet or an appearance network in the published layout."""
+    config = _encoder_config(shapes)
+    mirrored = [kind.replace("Down", "Up") for kind in reversed(config["down_block_types"])]
+    return config | {"up_block_types": mirrored, "sample_size": 64}
+
+
+def pose_config(shapes: Shapes) -> dict:
+    """Of a ControlNet in the published layout."""
+    hint = [shapes[name][0] for name in _numbered(shapes, "input_hint_block.{}.weight", step=2)]
+    return _encoder_config(shapes) | {"conditioning_embedding_out_channels": hint[:-1:2]}
+
+
+def diffusers_pose_config(shapes: Shapes) -> dict:
+    """Of a ControlNet under diffusers' names."""
+    names = list(_numbered(shapes, "down_blocks.{}.resnets.0.conv2.weight"))
+    hint = [shapes["controlnet_cond_embedding.conv_in.weight"][0]]
+    hint += [shapes[name][0] for name in _numbered(shapes, "controlnet_cond_embedding.blocks.{}.weight")]
+    return _config(
+        shapes,
+        widths=[shapes[name][0] for name in names],
+        attention=[f"down_blocks.{level}.attentions.0.norm.weight" in shapes for level in range(len(names))],
+        layers=len(list(_numbered(shapes, "down_blocks.0.resnets.{}.conv2.weight"))),
+    ) | {"conditioning_embedding_out_channels": [hint[0], *hint[2::2]]}
+
+
+def vae_config(shapes: Shapes) -> dict:
+    """Of an autoencoder in the published layout."""
+    widths = [shapes[name][0] for name in _numbered(shapes, "encoder.down.{}.block.0.conv1.weight")]
+    return {
+        "block_out_channels": widths,
+        "down_block_types": ["DownEncoderBlock2D"] * len(widths),
+        "up_block_types": ["UpDecoderBlock2D"] * len(widths),
+        "layers_per_block": len(list(_numbered(shapes, "encoder.down.0.block.{}.conv1.weight"))),
+        "latent_channels": shapes["post_quant_conv.weight"][0],
+        "sample_size": 64 * 2 ** (len(widths) - 1),
+        "scaling_factor": 0.18215,
+    }
+
+
+def text_config(shapes: Shapes) -> dict:
+    """Of a CLIP text tower, names after `text_model.`."""
+    vocabulary, width = shapes["embeddings.token_embedding.weight"]
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "max_position_embeddings": shapes["embeddings.position_embedding.weight"][0],
+        "intermediate_size": shapes["encoder.layers.0.mlp.fc1.weight"][0],
+        "num_hidden_layers": len(list(_numbered(shapes, "encoder.layers.{}.mlp.fc1.weight"))),
+        "num_attention_heads": width // 64 if width >= 512 else 4,
+        "hidden_act": "quick_gelu",
+    }
+
+
+def _encoder_config(shapes: Shapes) -> dict:
+    """What UNet, appearance network and ControlNet share is told by their encoding half.
+
+    Block 0 is a convolution; then each level is some residual blocks and, but for the last, a downsampler.
+    """
+    levels: list[list[int]] = [[]]
+    for block in count(1):
+        if f"input_blocks.{block}.0.op.weight" in shapes:
+            levels.append([])
+        elif f"input_blocks.{block}.0.out_layers.3.weight" in shapes:
+            levels[-1].append(block)
+        else:
+            break
+    if not all(levels):
+        raise KeyError(f"input_blocks.{block}.0.out_layers.3.weight")
+    return _config(
+        shapes,
+        widths=[shapes[f"input_blocks.{level[0]}.0.out_layers.3.weight"][0] for level in levels],
+        attention=[f"input_blocks.{level[0]}.1.norm.weight" in shapes for level in levels],
+        layers=len(levels[0]),
+    )
+
+
+def _config(shapes: Shapes, widths: list[int], attention: list[bool], layers: int) -> dict:
+    linear = len(_first(shapes, ".proj_in.weight")) == 2
+    context = _first(shapes, ".attn2.to_k.weight")[1]
+    if linear and context in (1024, 2048):
+        raise InputError("This is a Stable Diffusion 2 or XL model: give one made from Stable Diffusion 1.5.")
+    return {
+        "block_out_channels": widths,
+        "down_block_types": ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in attention],
+        "layers_per_block": layers,
+        "cross_attention_dim": context,
+        "attention_head_dim": HEADS,
+        "use_linear_projection": linear,
+    }
+
+
+def _first(shapes: Shapes, ending: str) -> tuple[int, ...]:
+    for name, shape in shapes.items():
+        if name.endswith(ending):
+            return shape
+    raise KeyError(f"*{ending}")
+
+
+def _numbered(shapes: Shapes, pattern: str, step: int = 1) -> Iterator[str]:
+    """The names of `pattern` with the numbers 0, step, 2 step, ... as far as the file has them."""
+    for number in count(0, step):
+        if (name := pattern.format(number)) not in shapes:
+            return
+        yield name

@@ -1,0 +1,44 @@
+"""From any model, file or folder, to networks, to one safetensors file, or to a folder."""
+
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError
+from ..models import AppearanceControlModel, PoseControlNet
+from .assembly import DTypes
+from .components import Components
+from .folder import load_folder, load_network, save_folder
+from .published import load_file, load_part, save_published
+from .tensors import SAFETENSORS
+
+
+def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
+    """A model from a folder or a file, with the controls that are there; see `load_folder` and `load_file`."""
+    return (load_folder if Path(path).is_dir() else load_file)(path, dtype, controls)
+
+
+def load_control(
+    path: str | Path, role: str, dtype: torch.dtype | None = None
+) -> AppearanceControlModel | PoseControlNet:
+    """One control alone, from a file (`load_part`) or from a folder (`load_network`).
+
+    role: "appearance" or "pose".
+    """
+    return (load_network if Path(path).is_dir() else load_part)(path, role, dtype)
+
+
+def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write `source` (folder or file) as one .safetensors file in the published layout, or as a folder.
+
+    target: a name ending in .safetensors, or one without suffix for a folder. dtype: None keeps the source's.
+    Raises InputError for a source that does not fit or a target that cannot be written; then nothing is left.
+    """
+    target = Path(target)
+    if target.suffix not in ("", *SAFETENSORS):
+        raise InputError(f"{target} is neither a folder nor .safetensors: end the name so, or give it no suffix.")
+    components = load(source, dtype)
+    if target.suffix:
+        save_published(target, components, dtype)
+    else:
+        save_folder(target, components, dtype)

@@ -1,0 +1,177 @@
+"""A person in a picture performs a motion: one picture and a sequence of poses become a video."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .common import add_model_arguments, count, finite, load_model, noise, sampling_settings, seed, size_unit
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from tqdm import tqdm
+
+# Frames are made and written this many at a time; a frame does not depend on the others of its chunk.
+CHUNK = 16
+SETTINGS = "settings.json"
+FALLBACK_FPS = 30.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="embedded, a checkpoint file, or a model folder")
+    parser.add_argument("--reference", required=True, type=Path, metavar="IMG", help="picture of the person")
+    parser.add_argument(
+        "--poses",
+        required=True,
+        type=Path,
+        metavar="DIR|VIDEO|JSON",
+        help="OpenPose maps, or keypoints to draw them of",
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE|DIR",
+        help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, help="of the noise that all frames share (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="keep the frames that the folder has, make the others")
+    parser.add_argument("--control-mode", choices=("controlnet_important", "balance"), default="controlnet_important")
+    parser.add_argument("--size", type=count, help="short side in pixels (default: the model's own)")
+    parser.add_argument(
+        "--fit", choices=("square", "keep"), default="square",
+        help="square: crop the centre, as published (default); keep: the aspect ratios",
+    )  # fmt: skip
+    parser.add_argument("--frames-per-batch", type=count, help="frames in a network at once; fewer need less memory")
+    parser.add_argument("--fps", type=finite, help="of the written file (default: the driving video's, else 30)")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N poses")
+    add_model_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..media import check_animation_path, fit, fitted_size, read_picture, read_poses
+
+    out = options.out
+    to_folder = out.is_dir() or not out.suffix
+    if to_folder:
+        _check_folder(out, options.resume)
+    elif options.resume:
+        raise InputError(f"Only a folder can be resumed and {out} is a file; give --out a name without suffix.")
+    else:
+        check_animation_path(out)
+    reference, poses = read_picture(options.reference), read_poses(options.poses)
+    first = next(iter(poses))
+
+    pipe = load_model(options.model, options.device, options.dtype)
+    if pipe.appearance is None or pipe.pose is None:
+        raise InputError(f"{options.model} lacks Appearance Control or the Pose ControlNet; give a MagicDance model.")
+    shape = {
+        "size": options.size or pipe.defaults["sample_size"], "unit": size_unit(pipe), "keep": options.fit == "keep"
+    }  # fmt: skip
+    width, height = fitted_size(*first.size, **shape)
+    reference = fit(reference, *fitted_size(*reference.size, **shape))
+    settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}
+    batch = {"frames_per_batch": options.frames_per_batch} if options.frames_per_batch else {}
+
+    def generate(chunk: list[Image.Image], bar: tqdm) -> list[Image.Image]:
+        return pipe(
+            reference,
+            [fit(pose, width, height) for pose in chunk],
+            generator=noise(options.seed),
+            callback=lambda progress: bar.set_postfix_str(f"step {progress.step + 1} of {progress.steps}"),
+            **settings,
+            **batch,
+        ).frames
+
+    total = min(filter(None, (options.limit, poses.count)), default=None)
+    chunks = _chunks(islice(poses, options.limit))
+    if to_folder:
+        description = {
+            "model": str(options.model),
+            "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
+            "poses": str(options.poses.resolve()),
+            "seed": options.seed,
+            "width": width,
+            "height": height,
+            "dtype": str(pipe.unet.dtype),
+            **settings,
+        }
+        made = _fill_folder(out, description, chunks, generate, total)
+    else:
+        made = _write_file(out, options.fps or poses.fps or FALLBACK_FPS, chunks, generate, total)
+    print(f"{made} frames of {width} x {height} pixels in {out}")
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"Nothing can be written into {place}; give --out another name.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not resume:
+        raise InputError(f"{folder} is not empty; add --resume to go on with it, or give --out another name.")
+    if not (folder / SETTINGS).is_file():
+        raise InputError(f"{folder} holds no {SETTINGS}, so it cannot be resumed; give --out another name.")
+
+
+def _chunks(poses: Iterator[Image.Image]) -> Iterator[list[Image.Image]]:
+    while chunk := list(islice(poses, CHUNK)):
+        yield chunk
+
+
+def _write_file(out: Path, fps: float, chunks, generate, total: int | None) -> int:
+    from tqdm import tqdm
+
+    from ..media import write_animation
+
+    made = 0
+    with write_animation(out, fps) as add, tqdm(total=total, desc="frames", unit="frame") as progress:
+        for chunk in chunks:
+            for frame in generate(chunk, progress):
+                add(frame)
+            progress.update(len(chunk))
+            made += len(chunk)
+    return made
+
+
+def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | None) -> int:
+    """Write the frames that are not there. A chunk is always made as a whole, so that each frame is the same to the bit
+    whether or not the run was interrupted."""
+    from tqdm import tqdm
+
+    from ..media import write_json, write_picture
+
+    description, made = folder / SETTINGS, 0
+    if description.exists():
+        _compare_settings(description, settings)
+    try:
+        with tqdm(total=total, desc="frames", unit="frame") as progress:
+            for chunk in chunks:
+                files = [folder / f"{made + k:05d}.png" for k in range(len(chunk))]
+                missing = [file for file in files if not file.exists()]
+                for file, frame in zip(files, generate(chunk, progress) if missing else ()):
+                    if not description.exists():
+                        write_json(description, settings)
+                    if file in missing:
+                        write_picture(file, frame)
+                progress.update(len(chunk))
+                made += len(chunk)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Interrupted; the same command with --resume makes the other frames.") from None
+    return made
+
+
+def _compare_settings(path: Path, settings: dict) -> None:
+    try:
+        before = json.loads(path.read_bytes())
+        changed = [
+            f"{key} {before.get(key)}, not {value}" for key, value in settings.items() if before.get(key) != value
+        ]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give --out another name.") from error
+    if changed:
+        raise InputError(f"{path.parent} was begun with {'; '.join(changed)}: repeat that or give --out another name.")

@@ -1,0 +1,19 @@
+"""Count the arithmetic of a frame and step at full size, beside the published code's."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..benchmark import benchmark
+    from .common import print_table, write_report
+
+    report = benchmark()
+    print_table(report)
+    write_report(report, options.json)

@@ -1,0 +1,21 @@
+"""Make a safetensors file or a folder of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="IN", type=Path, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
+    parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, or without suffix a folder")
+    parser.add_argument("--dtype", choices=("float16", "float32", "bfloat16"), help="default: as it is")
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..checkpoints import convert
+    from .common import torch_dtype
+
+    convert(options.source, options.target, torch_dtype(options.dtype))
+    files = options.target.rglob("*.safetensors") if options.target.is_dir() else [options.target]
+    print(f"{options.target}: {sum(file.stat().st_size for file in files) / 1e6:.1f} MB of weights")

@@ -1,0 +1,73 @@
+"""How far a picture is from the truth. Pictures are float arrays [H, W, C], [0, 1], of one size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Differences below this (a single 8-bit step in a picture of 500,000 values) count as none, so that means stay finite.
+LEAST_SQUARED_ERROR = 1e-10
+WINDOW = 7
+
+
+def to_float(picture) -> np.ndarray:
+    """A PIL picture or uint8 array as float64 in [0, 1]."""
+    return np.asarray(picture, dtype=np.float64) / 255
+
+
+def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio in dB over all values, at most 100 dB.
+
+    where: bool [H, W], the pixels that count; all by default. NaN where none counts.
+    The published evaluation subtracts and squares in uint8, whose overflow makes its figures too high; this one is in
+    floating point.
+    """
+    squared = (image - truth) ** 2
+    if where is not None:
+        squared = squared[where]
+    if squared.size == 0:
+        return float("nan")
+    return float(-10 * np.log10(max(squared.mean(), LEAST_SQUARED_ERROR)))
+
+
+def ssim(image: np.ndarray, truth: np.ndarray) -> float:
+    """Structural similarity, at most 1, mean over channels and over the windows that lie within the picture.
+
+    Uniform 7 x 7 windows, sample covariance, K1 0.01, K2 0.03: scikit-image's defaults. Source: Wang et al., "Image
+    quality assessment: from error visibility to structural similarity" (2004).
+    Raises ValueError for pictures smaller than a window.
+    """
+    if min(image.shape[:2]) < WINDOW:
+        raise ValueError(f"SSIM needs pictures of at least {WINDOW} x {WINDOW} pixels.")
+    sample = WINDOW**2 / (WINDOW**2 - 1)
+    c1, c2 = 0.01**2, 0.03**2
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        margin = WINDOW // 2
+        return cv2.blur(values, (WINDOW, WINDOW))[margin:-margin, margin:-margin]
+
+    mean_x, mean_y = mean(image), mean(truth)
+    variance_x = sample * (mean(image * image) - mean_x**2)
+    variance_y = sample * (mean(truth * truth) - mean_y**2)
+    covariance = sample * (mean(image * truth) - mean_x * mean_y)
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity /= (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    return float(similarity.mean())
+
+
+def l1(image: np.ndarray, truth: np.ndarray) -> float:
+    """Mean absolute difference, in [0, 1]."""
+    return float(np.abs(image - truth).mean())
+
+
+def published_l1(image: np.ndarray, truth: np.ndarray) -> float:
+    """The published evaluation's L1: the mean absolute difference in 0..255, divided by the number of pixels again.
+
+    It falls with the resolution, so it compares only between pictures of one size.
+    """
+    return l1(image, truth) * 255 / (image.shape[0] * image.shape[1])
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] to the rounded grey levels on which the published SSIM is computed: float64 [H, W, 1], [0, 1]."""
+    return to_float(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))[..., None]

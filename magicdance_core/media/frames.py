@@ -1,0 +1,156 @@
+"""Reading pictures, folders of pictures, animations and videos; nothing is held longer than it is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from ..errors import InputError
+
+PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames to be read one by one, as often as wanted; iterating yields RGB pictures.
+
+    count: how many there are, None where only reading tells. fps: frames a second, None where the source has no such
+    thing. names: the frames' file names without suffix, None where they do not come from files of their own.
+    """
+
+    read: Callable[[], Iterator[Image.Image]]
+    count: int | None = None
+    fps: float | None = None
+    names: tuple[str, ...] | None = None
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return self.read()
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """The picture in a file, RGB, upright; of an animation the first frame.
+
+    The rotation in its EXIF data is applied, an alpha channel is dropped and not composited (as published), grey is
+    spread over the channels, 16 bits are rounded down to 8.
+    Raises InputError where the file is missing, damaged or not a picture.
+    """
+    path = existing(path)
+    try:
+        with Image.open(path) as image:
+            return _upright_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as a picture ({_reason(error)}); give a PNG or JPEG file.") from error
+
+
+def read_frames(path: str | Path) -> Frames:
+    """The frames of a folder of pictures, of an animated picture or of a video.
+
+    A folder's pictures come sorted by name, numbers in names by value; other files in it are ignored. A video is
+    decoded frame by frame while it is iterated, with its rotation applied and alpha dropped.
+    Raises InputError where nothing can be read; while iterating, where a frame cannot.
+    """
+    path = existing(path)
+    if path.is_dir():
+        files = files_with_suffix(path, PICTURE_SUFFIXES)
+        if not files:
+            raise InputError(f"{path} holds no pictures; give a folder with one picture a frame, or a video.")
+        return Frames(lambda: map(read_picture, files), len(files), names=tuple(file.stem for file in files))
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return _animation(path)
+    return _video(path)
+
+
+def existing(path: str | Path) -> Path:
+    """The path, if there is something at it; InputError else."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the path.")
+    return path
+
+
+def files_with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The folder's visible files with one of the suffixes, sorted by name, numbers by value."""
+    try:
+        files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({_reason(error)}); give a readable folder.") from error
+    return sorted(files, key=lambda file: _natural(file.name))
+
+
+def _natural(name: str) -> tuple:
+    """Sorts 2 before 10; the same as sorting by name where numbers are padded."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits, which convert() would clip
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _animation(path: Path) -> Frames:
+    read_picture(path)  # says what is wrong with a damaged one
+    with Image.open(path) as image:
+        image.load()
+        count, duration = getattr(image, "n_frames", 1), image.info.get("duration")
+
+    def read() -> Iterator[Image.Image]:
+        try:
+            with Image.open(path) as image:
+                yield from (frame.convert("RGB") for frame in ImageSequence.Iterator(image))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{path} breaks off ({_reason(error)}); give an undamaged file.") from error
+
+    if count == 1:
+        return Frames(lambda: iter([read_picture(path)]), 1)
+    return Frames(read, count, 1000 / duration if duration else None)
+
+
+def _video(path: Path) -> Frames:
+    import av
+
+    with _opened(path) as container:
+        fps = container.streams.video[0].average_rate
+        if next(container.decode(video=0), None) is None:
+            raise InputError(f"{path} holds no frames; give a video with a picture track.")
+
+    def read() -> Iterator[Image.Image]:
+        with _opened(path) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            frames, number = container.decode(video=0), 0
+            while True:
+                try:
+                    frame = next(frames, None)
+                except av.FFmpegError as error:
+                    reason = f"it breaks off after {number} frames, {_reason(error)}"
+                    raise InputError(f"{path} cannot be read as a video ({reason}); give an undamaged file.") from error
+                if frame is None:
+                    return
+                number += 1
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
+                yield Image.fromarray(np.ascontiguousarray(upright))
+
+    return Frames(read, fps=float(fps) if fps else None)
+
+
+def _opened(path: Path):
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a video ({_reason(error)}); give an undamaged file.") from error
+    if not container.streams.video:
+        container.close()
+        raise InputError(f"{path} has no picture track; give a video.")
+    return container

@@ -1,0 +1,158 @@
+"""Writing pictures, animations and videos so that a file is either whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+
+VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+PICTURE_FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
+FILE_SUFFIXES = (*PICTURE_FORMATS, *VIDEO_FORMATS)
+
+# A palette is chosen by about this many pixels of a clip, spread over all of its frames.
+PALETTE_PIXELS = 2_000_000
+BT709, LIMITED_RANGE = 1, 1
+
+AddFrame = Callable[[Image.Image], None]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which replaces it when the block succeeds and vanishes when it fails.
+
+    Raises InputError where the system refuses to write, whatever the reason.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder of this name is in the way")
+        part.touch()  # a refusal now is better than one after hours of work
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"Cannot write {path}: {reason}; choose another place or make room.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """Write a picture as PNG. Raises InputError where that is impossible."""
+    with replacing(Path(path)) as part:
+        picture.save(part, format="PNG")
+
+
+def write_json(path: str | Path, data) -> None:
+    """Write data as JSON. Raises InputError where that is impossible."""
+    with replacing(Path(path)) as part:
+        part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def check_animation_path(path: str | Path) -> None:
+    """Raise InputError where `write_animation` knows no format by the path's suffix."""
+    if Path(path).suffix.lower() not in FILE_SUFFIXES:
+        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(FILE_SUFFIXES)}.")
+
+
+@contextlib.contextmanager
+def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
+    """Write a file frame by frame: the block gets a function that takes one RGB picture after the other.
+
+    The suffix chooses the format: GIF (one palette for the whole clip), PNG or WebP (animated where there is more than
+    one frame), H.264 video in MP4, MOV or MKV (streamed; 4:2:0, odd sides padded by repeating the last row or column).
+    fps: frames a second; GIF rounds times to 1/100 s and shows no more than 50.
+    Raises InputError for an unknown suffix, a rate that is not positive, no frames at all, and where writing fails.
+    """
+    path = Path(path)
+    check_animation_path(path)
+    if not fps > 0:
+        raise InputError(f"{fps} frames a second cannot be written; give a positive rate.")
+    suffix = path.suffix.lower()
+    with replacing(path) as part:
+        if suffix in VIDEO_FORMATS:
+            writer = _video(part, VIDEO_FORMATS[suffix], fps)
+        else:
+            writer = _animated_picture(part, PICTURE_FORMATS[suffix], fps)
+        with writer as add:
+            yield add
+        if part.stat().st_size == 0:
+            raise InputError(f"There are no frames to write to {path}; give at least one.")
+
+
+@contextlib.contextmanager
+def _animated_picture(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
+    frames: list[Image.Image] = []
+    yield frames.append
+    if not frames:
+        return
+    options = {"lossless": True} if kind == "WEBP" else {}
+    if len(frames) > 1:
+        options |= {"duration": _durations(len(frames), fps), "loop": 0}
+    if kind == "GIF":
+        frames = _with_common_palette(frames)
+        options |= {"optimize": False}
+    frames[0].save(part, format=kind, save_all=len(frames) > 1, append_images=frames[1:], **options)
+
+
+def _durations(count: int, fps: float) -> list[int]:
+    """Milliseconds a frame, in whole hundredths of a second that add up to the right length."""
+    ends = [round(100 * i / fps) for i in range(count + 1)]
+    return [10 * max(2, end - start) for start, end in zip(ends, ends[1:])]
+
+
+def _with_common_palette(frames: list[Image.Image]) -> list[Image.Image]:
+    """Frames in 256 colours chosen for the whole clip: no frame flickers in a palette of its own."""
+    step = 1 + len(frames) * frames[0].width * frames[0].height // PALETTE_PIXELS
+    pixels = np.concatenate([np.asarray(frame).reshape(-1, 3)[::step] for frame in frames])
+    palette = Image.fromarray(pixels[None]).quantize(256, Image.Quantize.FASTOCTREE)
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+
+
+@contextlib.contextmanager
+def _video(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
+    import av
+
+    rate = Fraction(fps).limit_denominator(1001)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened: list = []
+
+            def add(picture: Image.Image) -> None:
+                pixels = np.asarray(picture)
+                pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+                if not opened:
+                    container = stack.enter_context(av.open(str(part), "w", format=kind))
+                    opened.extend((container, _h264_stream(container, rate, pixels.shape[1], pixels.shape[0])))
+                container, stream = opened
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                container.mux(stream.encode(frame))
+
+            yield add
+            if opened:
+                container, stream = opened
+                container.mux(stream.encode())
+    except av.FFmpegError as error:
+        raise OSError(error.errno, error.strerror) from error
+
+
+def _h264_stream(container, rate: Fraction, width: int, height: int):
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    stream.options = {"crf": "16", "preset": "medium"}
+    context = stream.codec_context
+    context.color_primaries = context.color_trc = context.colorspace = BT709
+    context.color_range = LIMITED_RANGE
+    return stream

@@ -1,0 +1,20 @@
+"""Sampling: from a reference, hints and noise to frames; free functions."""
+
+from .denoise import denoise
+from .guidance import CONTROL_MODES, guide
+from .latents import decode_frames, encode_images, encode_poses, get_noise
+from .schedule import published_scheduler
+from .settings import Control, Progress
+
+__all__ = [
+    "CONTROL_MODES",
+    "Control",
+    "Progress",
+    "decode_frames",
+    "denoise",
+    "encode_images",
+    "encode_poses",
+    "get_noise",
+    "guide",
+    "published_scheduler",
+]

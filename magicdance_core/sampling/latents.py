@@ -1,0 +1,66 @@
+"""Pictures to latents and hints, and back, a batch at a time."""
+
+from collections.abc import Iterator
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from ..models import PoseControlNet
+
+
+def get_noise(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal noise, float32, on the CPU: the same for a seed on every machine.
+
+    shape: `(1, 4, h, w)` for one noise that all frames start from, the published way, or `(F, 4, h, w)`.
+    generator: on the CPU for that promise; one on another device draws there.
+    """
+    device = generator.device if generator is not None else "cpu"
+    return torch.randn(shape, generator=generator, device=device).cpu()
+
+
+@torch.no_grad()
+def encode_images(
+    vae: AutoencoderKL, images: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Images `[N, 3, H, W]` in [0, 1] to scaled latents `[N, 4, h, w]`, float32, where the VAE computes.
+
+    The posterior's mode, so that no random number is involved; the published code draws a sample of it.
+    device, dtype: where the network computes; by default where its weights are.
+    """
+    images = images.to(device or vae.device, dtype or vae.dtype) * 2 - 1
+    return vae.encode(images).latent_dist.mode().float() * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def encode_poses(
+    pose: PoseControlNet,
+    poses: Tensor,
+    batch: int = 8,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, h, w]`, in `dtype`, on the device of `poses`.
+
+    device, dtype: where the network computes; by default where its weights are. Hints hold for every step;
+    those of a long video outgrow a GPU, so they go back to where the maps waited: keep these on the CPU.
+    """
+    device, dtype = device or pose.device, dtype or pose.dtype
+    return torch.cat([pose.encode_pose(part.to(device, dtype)).to(poses.device) for part in poses.split(batch)])
+
+
+@torch.no_grad()
+def decode_frames(
+    vae: AutoencoderKL,
+    latents: Tensor,
+    batch: int = 4,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Iterator[Tensor]:
+    """Scaled latents `[F, 4, h, w]` to frames in [0, 1], float32 on the CPU, `[n, 3, H, W]` at a time.
+
+    device, dtype: where the network computes; by default where its weights are.
+    """
+    for part in latents.split(batch):
+        part = (part / vae.config.scaling_factor).to(device or vae.device, dtype or vae.dtype)
+        yield (vae.decode(part, return_dict=False)[0].float() / 2 + 0.5).clamp(0, 1).cpu()

@@ -1,0 +1,54 @@
+"""Noise schedules: the one that the published model was trained and sampled with, and saved ones."""
+
+import diffusers
+from diffusers import DDIMScheduler, SchedulerMixin
+from torch import Tensor
+
+from ..errors import InputError
+
+
+def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
+    """DDIM (Song et al., arXiv 2010.02502) as published: offset 1, last alpha the schedule's first, no clipping.
+
+    It takes exactly the number of steps asked for. The published code takes more where that number does not
+    divide 1000 (31 for 30, 8 for 7) and the same where it does.
+    prediction_type: "epsilon" (published) or "v_prediction".
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="leading",
+        prediction_type=prediction_type,
+    )
+
+
+def scheduler_from_config(config: dict) -> SchedulerMixin:
+    """The diffusers scheduler that a saved configuration names; raises InputError for a name unknown there."""
+    kind = getattr(diffusers, config.get("_class_name", ""), None)
+    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+        raise InputError(
+            f"The model's scheduler {config.get('_class_name')!r} is not one of the installed diffusers: "
+            "update diffusers or save the model with another scheduler."
+        )
+    return kind.from_config(config)
+
+
+def foresee(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:
+    """The clean latents that a prediction implies; None where the scheduler has no alphas.
+
+    inputs: noisy latents as the networks see them (after `scale_model_input`), prediction: of the same shape.
+    """
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return None
+    signal = float(alphas[round(float(timestep))]) ** 0.5
+    noise = (1 - signal**2) ** 0.5
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        return signal * inputs - noise * prediction
+    return prediction if kind == "sample" else (inputs - noise * prediction) / signal

@@ -1,0 +1,86 @@
+"""Reading files: good ones lazily, bad ones with a sentence."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from magicdance_core.checkpoints.tensors import TensorFile
+from magicdance_core.errors import InputError
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
+
+
+def write(path, state):
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.th", "m.ckpt", "m.pth", "m.pt"])
+def test_reads_what_was_written(tmp_path, name):
+    file = TensorFile(write(tmp_path / name, STATE))
+    assert file.shapes == {"a.weight": (2, 3), "b": (2,)}
+    read = dict(file.read(["b", "a.weight"]))
+    assert all(torch.equal(read[key], STATE[key]) and read[key].dtype == STATE[key].dtype for key in STATE)
+
+
+def test_format_before_torch_1_6(tmp_path):
+    torch.save(STATE, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert TensorFile(tmp_path / "old.pth").shapes["a.weight"] == (2, 3)
+
+
+def test_wrappers_and_other_values(tmp_path):
+    state = {"module._orig_mod.x": STATE["b"], "net._orig_mod.y": STATE["b"], "motion_modules.z": STATE["b"]}
+    path = write(tmp_path / "m.ckpt", {"state_dict": state, "epoch": 3})
+    assert set(TensorFile(path).shapes) == {"x", "net.y", "motion_modules.z"}
+
+
+def test_shards_are_one_file(tmp_path):
+    paths = [write(tmp_path / f"{key[0]}.safetensors", {key: value}) for key, value in STATE.items()]
+    file = TensorFile(*paths)
+    assert dict(file.read(STATE)).keys() == STATE.keys()
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+def test_code_is_never_run(tmp_path, capsys):
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": STATE, "callback": Evil()}, path)
+    with pytest.raises(InputError, match="evil.ckpt holds Python code"):
+        TensorFile(path)
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InputError, match="evil.ckpt"):
+        TensorFile(path)
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".th", ".ckpt", ".txt"])
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1", b"<html>", b"\x80\x02]q\x00."])
+def test_foreign_files(tmp_path, suffix, content):
+    path = tmp_path / f"foreign{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"foreign{suffix} .*download it again"):
+        TensorFile(path)
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.th"])
+def test_truncated_files(tmp_path, name):
+    path = write(tmp_path / name, {"x": torch.randn(1000)})
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(InputError, match=f"{name} is damaged"):
+        TensorFile(path)
+
+
+def test_absent_empty_and_folder(tmp_path):
+    for path in (tmp_path / "absent.th", tmp_path):
+        with pytest.raises(InputError, match="does not exist or is not a file"):
+            TensorFile(path)
+    with pytest.raises(InputError, match="holds no tensors"):
+        TensorFile(write(tmp_path / "none.pt", {"epoch": 3}))

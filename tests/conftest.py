@@ -1,0 +1,110 @@
+"""Models for the tests: the published architecture at a tenth of its width, and one of a few thousand weights."""
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+
+from magicdance_core.checkpoints import Components, load_published
+from magicdance_core.models import AppearanceControlModel, PoseControlNet, use_source_attention
+from magicdance_core.sampling import published_scheduler
+
+DATA = Path(__file__).parent / "data"
+
+
+def relative_error(out: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((out.double() - expected.double()).norm() / expected.double().norm())
+
+
+def published_state(seed: int = 0) -> dict[str, torch.Tensor]:
+    """The checkpoint that `data/expected.safetensors` was computed with, each tensor drawn from its own key."""
+    return {key: _draw(key, shape, seed) for key, shape in json.loads((DATA / "keys.json").read_text()).items()}
+
+
+def _draw(key: str, shape: list[int], seed: int) -> torch.Tensor:
+    if key.endswith("position_ids"):
+        return torch.arange(77)[None]
+    if "." not in key:
+        return torch.zeros(shape)  # buffers of the noise schedule, which no loader reads
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(f"{seed}:{key}".encode())))
+    if len(shape) > 1:
+        return weight / weight[0].numel() ** 0.5
+    return 1 + 0.1 * weight if key.endswith(".weight") else 0.05 * weight
+
+
+def tiny_components(prediction_type: str = "epsilon", seed: int = 0) -> Components:
+    """A model in which every weight is random and no branch is silent: two levels, VAE factor 4."""
+    torch.manual_seed(seed)
+    shared = {
+        "block_out_channels": (16, 32),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "attention_head_dim": 4,
+        "cross_attention_dim": 12,
+    }
+    config = {**shared, "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "sample_size": 8}
+    components = Components(
+        unet=UNet2DConditionModel(**config),
+        vae=AutoencoderKL(
+            block_out_channels=(8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            norm_num_groups=4,
+            latent_channels=4,
+        ),
+        appearance=AppearanceControlModel(**config),
+        pose=PoseControlNet(**shared, conditioning_embedding_out_channels=(8, 8, 16)),
+        scheduler=published_scheduler(prediction_type),
+        text_encoder=None,
+        context=torch.randn(1, 3, 12),
+        defaults={"num_inference_steps": 4, "guidance_scale": 2.0, "sample_size": 32},
+    )
+    use_source_attention(components.unet)
+    for network in (components.unet, components.vae, components.appearance, components.pose):
+        network.eval()
+    for name, weight in components.pose.named_parameters():
+        if "controlnet_" in name:  # zero in a new ControlNet
+            torch.nn.init.normal_(weight, std=0.2)
+    return components
+
+
+@pytest.fixture(name="relative_error", scope="session")
+def _relative_error() -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """norm(out - expected) / norm(expected)"""
+    return relative_error
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[..., Components]:
+    """Builds a model of a few thousand weights: `make_tiny(prediction_type="epsilon", seed=0)`."""
+    return tiny_components
+
+
+@pytest.fixture
+def tiny() -> Components:
+    return tiny_components()
+
+
+@pytest.fixture(scope="session")
+def expected() -> dict[str, torch.Tensor]:
+    return load_file(DATA / "expected.safetensors")
+
+
+@pytest.fixture(scope="session")
+def published_files(tmp_path_factory) -> dict[str, Path]:
+    """The checkpoint of the parity data as torch and as safetensors file, by suffix."""
+    folder, state = tmp_path_factory.mktemp("published"), published_state()
+    torch.save(state, folder / "model.th")
+    save_file(state, folder / "model.safetensors")
+    return {".th": folder / "model.th", ".safetensors": folder / "model.safetensors"}
+
+
+@pytest.fixture(scope="session")
+def published(published_files) -> Components:
+    return load_published(published_files[".safetensors"])

@@ -1,0 +1,41 @@
+"""The measure of transfer: exact where the answer is known, and reproducible."""
+
+import numpy as np
+import pytest
+
+from magicdance_core.evaluation.puppets import MOVING_THRESHOLD, evaluate_puppets, make_scene, score
+from magicdance_core.pipeline import MagicDancePipeline
+
+
+@pytest.fixture
+def pipe(tiny):
+    return MagicDancePipeline(tiny)
+
+
+def test_a_scene_is_one_person_in_other_poses():
+    scene = make_scene(5, [0, 40], 32)
+    assert len(scene.poses) == len(scene.truth) == len(scene.keypoints) == 2
+    assert {p.size for p in (scene.reference, *scene.poses, *scene.truth)} == {(32, 32)}
+    assert len({p.tobytes() for p in (scene.reference, *scene.truth)}) == 3
+    assert make_scene(5, [0, 40], 32).truth[1].tobytes() == scene.truth[1].tobytes()
+
+
+def test_scores_of_the_truth_and_of_the_copied_reference(pipe):
+    scenes = [make_scene(i, [0, 25], 32) for i in range(2)]
+    best = score(pipe, scenes, [scene.truth for scene in scenes])
+    assert best["psnr"] == best["psnr_moving"] == pytest.approx(100) and best["ssim"] == pytest.approx(1)
+    copied = score(pipe, scenes, [[scene.reference] * 2 for scene in scenes])
+    for name in ("psnr", "ssim", "psnr_moving"):
+        assert copied[name] == best[name + "_copy"] and best[name + "_vae"] < best[name]
+    assert copied["psnr_moving"] < copied["psnr"] and copied["psnr_moving"] < -20 * np.log10(MOVING_THRESHOLD) + 5
+
+
+def test_the_evaluation_is_reproducible_and_reports_its_settings(pipe):
+    reports = [evaluate_puppets(pipe, 3, identities=2, frames_per_identity=3) for _ in range(2)]
+    one, two = ({k: v for k, v in r.scores.items() if k != "seconds"} for r in reports)
+    assert one == two
+    assert (one["identities"], one["frames"], one["steps"], one["guidance"], one["size"]) == (2, 6, 4, 2.0, 32)
+    assert [len(row) for row in reports[0].rows()] == [4, 4]
+    assert [len(made) for made in reports[0].generated] == [3, 3]
+    other = evaluate_puppets(pipe, 4, identities=2, frames_per_identity=3, num_inference_steps=1, guidance_scale=1.0)
+    assert other.scores["psnr_copy"] != one["psnr_copy"] and other.scores["steps"] == 1

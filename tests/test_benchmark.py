@@ -1,0 +1,29 @@
+"""The count of arithmetic, which needs full-size networks but neither weights nor a GPU."""
+
+import pytest
+
+from magicdance_core.benchmark import benchmark
+
+
+@pytest.fixture(scope="module")
+def counted():
+    return benchmark()
+
+
+def test_published_order_costs_what_was_measured(counted):
+    assert counted["published_gflop_per_frame_step"] == pytest.approx(3124, rel=0.002)
+
+
+def test_ours_costs_two_thirds(counted):
+    assert 0.6 < counted["ratio_to_published"] <= 0.66
+    assert counted["ratio_to_published"] == pytest.approx(counted["gflop_per_frame_step"] / 3124)
+    assert sum(counted["breakdown"].values()) == pytest.approx(counted["gflop_per_frame_step"])
+
+
+def test_breakdown(counted):
+    parts = counted["breakdown"]
+    first_step_shared = 803.27 * 15 / 16 / 50
+    assert parts["unet"] == pytest.approx(803.27 + 925.77 - first_step_shared, rel=1e-3)
+    assert parts["appearance"] == pytest.approx(765.29 / 16, rel=1e-3)
+    assert parts["pose"] == pytest.approx(283.29 - 14.72 * 49 / 50, rel=1e-2)
+    assert parts["bank"] == pytest.approx(25.59 / 16, rel=1e-2)

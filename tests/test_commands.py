@@ -1,0 +1,284 @@
+"""The commands as their users meet them: results, resumption, and one clear line for each mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from magicdance_core import media, pipeline
+from magicdance_core.__main__ import main
+from magicdance_core.evaluation.puppets import make_scene
+
+REPOSITORY = Path(__file__).parent.parent
+POSES = 18  # more than a chunk
+
+
+@pytest.fixture
+def work(tiny, tmp_path, monkeypatch):
+    """A current folder with a tiny model, also as the embedded one, a reference and pose maps."""
+    monkeypatch.chdir(tmp_path)
+    pipeline.MagicDancePipeline(tiny).save_pretrained("model")
+    monkeypatch.setattr(pipeline, "EMBEDDED", tmp_path / "model")
+    scene = make_scene(0, range(POSES), 48)
+    media.write_picture("person.png", scene.reference)
+    for i, pose in enumerate(scene.poses):
+        media.write_picture(f"poses/{i:03d}.png", pose.crop((8, 0, 40, 48)))
+    return tmp_path
+
+
+def animate(out, *more, model="model", reference="person.png", poses="poses"):
+    arguments = ["--model", model, "--reference", reference, "--poses", poses, "--out", str(out), "--device", "cpu"]
+    return main(["animate", *arguments, "--steps", "2", *map(str, more)])
+
+
+def frames(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).glob("*.png"))}
+
+
+def one_line(capsys) -> str:
+    """What a failed command said, which has to be a single line."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("magicdance")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+# animate
+
+
+def test_animate_makes_numbered_frames(work):
+    assert animate("out", "--limit", 3) == 0
+    made = frames("out")
+    assert list(made) == ["00000.png", "00001.png", "00002.png"] and len(set(made.values())) == 3
+    with Image.open("out/00000.png") as image:
+        assert image.size == (32, 32) and image.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a.webp"])
+def test_animate_makes_a_file(work, name):
+    assert animate(name, "--limit", 3, "--fps", 12.5) == 0
+    result = media.read_frames(name)
+    assert [frame.size for frame in result] == [(32, 32)] * 3 and result.fps == pytest.approx(12.5)
+
+
+def test_keeping_the_shape(work):
+    assert animate("out", "--limit", 1, "--fit", "keep", "--size", 16) == 0
+    with Image.open("out/00000.png") as image:
+        assert image.size == (16, 24)
+
+
+def test_an_interrupted_run_resumes_to_the_same_frames(work, monkeypatch, capsys):
+    assert animate("whole") == 0
+    write = media.write_picture
+
+    def interrupted(path, picture):
+        if Path(path).name == "00005.png":
+            raise KeyboardInterrupt
+        write(path, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(media, "write_picture", interrupted)
+        assert animate("parts") == 130
+    assert "--resume" in one_line(capsys)
+    assert list(frames("parts")) == [f"{i:05d}.png" for i in range(5)]
+
+    before = {path: path.stat().st_mtime_ns for path in Path("parts").glob("*.png")}
+    assert animate("parts", "--resume") == 0
+    assert frames("parts") == frames("whole") and len(frames("parts")) == POSES
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_nothing_is_made_twice(work, monkeypatch):
+    assert animate("out", "--limit", 4) == 0
+    monkeypatch.setattr(pipeline.MagicDancePipeline, "__call__", lambda *a, **k: pytest.fail("generated again"))
+    assert animate("out", "--limit", 4, "--resume") == 0
+
+
+def test_seeds_and_batches(work):
+    assert animate("a", "--limit", 2) == animate("b", "--limit", 2, "--seed", 1) == 0
+    assert animate("c", "--limit", 2, "--frames-per-batch", 1) == 0
+    one, other, batched = (list(media.read_frames(name)) for name in "abc")
+    assert one[0].tobytes() != other[0].tobytes()
+    assert max(abs(a - b) for a, b in zip(one[0].tobytes(), batched[0].tobytes())) <= 1
+
+
+def test_resuming_with_other_settings_is_refused(work, capsys):
+    assert animate("out", "--limit", 1) == 0
+    assert animate("out", "--limit", 1, "--resume", "--seed", 7) == 2
+    assert "begun with seed 0, not 7" in one_line(capsys)
+
+
+def test_a_folder_in_use_is_not_overwritten(work, capsys):
+    assert animate("poses") == 2
+    assert "not empty" in one_line(capsys)
+    assert animate("poses", "--resume") == 2
+    assert "cannot be resumed" in one_line(capsys)
+    assert animate("a.gif", "--resume") == 2
+    assert "Only a folder" in one_line(capsys)
+    assert len(os.listdir("poses")) == POSES
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"reference": "no.png"}, "no.png does not exist"),
+        ({"reference": "model/model_index.json"}, "cannot be read as a picture"),
+        ({"reference": "poses"}, "cannot be read as a picture"),
+        ({"poses": "model/unet"}, "does not hold usable keypoints"),
+        ({"poses": "nothing"}, "holds no pictures"),
+        ({"poses": "empty.json"}, "no pose frames"),
+        ({"poses": "noise.mp4"}, "noise.mp4 cannot be read as a video"),
+        ({"model": "nowhere"}, "no model nowhere"),
+        ({"model": "person.png"}, "person.png"),
+        ({"model": "foreign.safetensors"}, "foreign.safetensors"),
+        ({"model": "cut.safetensors"}, "cut.safetensors"),
+        ({"model": "cut.th"}, "cut.th"),
+        ({"more": ["--size", "30"]}, "multiple of 8"),
+        ({"more": ["--steps", "0"]}, "--steps"),
+        ({"more": ["--steps", "5000"]}, "5000"),
+        ({"more": ["--guidance", "nan"]}, "not finite"),
+        ({"more": ["--device", "abacus"]}, "device abacus"),
+        ({"more": ["--seed", "-1"]}, "--seed"),
+        ({"out": "a.xyz"}, "suffix"),
+        ({"out": "person.png/out"}, "person.png"),
+        ({"out": "person.png/a.gif"}, "Cannot write"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(work, capsys, change, words):
+    import torch
+    from safetensors.torch import save_file
+
+    Path("empty.json").write_text("[]")
+    Path("nothing").mkdir()
+    Path("noise.mp4").write_bytes(os.urandom(3000))
+    save_file({"lora_unet.weight": torch.zeros(4, 4)}, "foreign.safetensors")
+    Path("cut.safetensors").write_bytes(Path("foreign.safetensors").read_bytes()[:60])
+    torch.save({"state_dict": {"a": torch.zeros(1000)}}, "cut.th")
+    Path("cut.th").write_bytes(Path("cut.th").read_bytes()[:1000])
+    before = sorted(os.listdir())
+    out, more = change.get("out", "out"), change.get("more", [])
+    inputs = {key: value for key, value in change.items() if key not in ("out", "more")}
+    assert animate(out, *more, **inputs) == 2
+    assert words in one_line(capsys)
+    assert sorted(os.listdir()) == before
+
+
+def test_a_model_without_controls_is_refused(work, tiny, capsys):
+    tiny.appearance = tiny.pose = None
+    pipeline.MagicDancePipeline(tiny).save_pretrained("plain")
+    assert animate("out", model="plain") == 2
+    assert "lacks Appearance Control" in one_line(capsys)
+
+
+def test_a_full_disk_keeps_whole_frames_and_resumes(work, monkeypatch, capsys):
+    save = Image.Image.save
+
+    def filling_up(image, target, **options):
+        if "00002.png" in str(target):
+            raise OSError(28, os.strerror(28))
+        save(image, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", filling_up)
+        assert animate("out", "--limit", 4) == 2
+    assert "Cannot write out/00002.png: No space left" in one_line(capsys)
+    assert sorted(os.listdir("out")) == ["00000.png", "00001.png", "settings.json"]
+    assert animate("out", "--limit", 4, "--resume") == 0
+    assert len(frames("out")) == 4
+
+
+# convert
+
+
+def test_convert(work):
+    assert main(["convert", "model", "small.safetensors", "--dtype", "float16"]) == 0
+    assert animate("out", "--limit", 1, model="model") == 0
+    assert Path("small.safetensors").stat().st_size > 0
+
+
+def test_convert_refuses_what_it_cannot_read_or_write(work, capsys):
+    assert main(["convert", "person.png", "a.safetensors"]) == 2
+    assert "person.png" in one_line(capsys)
+    assert main(["convert", "model", "person.png/a.safetensors"]) == 2
+    assert "person.png" in one_line(capsys)
+    assert not Path("a.safetensors").exists()
+
+
+# evaluate
+
+
+def test_evaluate_a_folder_against_itself(work, capsys):
+    assert main(["evaluate", "poses", "poses", "--json", "scores.json"]) == 0
+    scores = json.loads(Path("scores.json").read_text())
+    assert scores["frames"] == POSES and scores["psnr"] == 100 and scores["ssim"] == pytest.approx(1)
+    assert scores["l1"] == scores["l1_published"] == scores["resized"] == 0
+    assert "psnr" in capsys.readouterr().out
+
+
+def test_evaluate_the_embedded_model(work):
+    arguments = ["--identities", "2", "--frames", "2", "--steps", "2", "--sheet", "sheet.png", "--json", "scores.json"]
+    assert main(["evaluate", "--embedded", "--seed", "3", "--device", "cpu", *arguments]) == 0
+    scores = json.loads(Path("scores.json").read_text())
+    kinds = {f"{name}{ending}" for name in ("psnr", "ssim", "psnr_moving") for ending in ("", "_copy", "_vae")}
+    assert kinds < set(scores) and all(isinstance(scores[kind], float) for kind in kinds)
+    assert (scores["seed"], scores["identities"], scores["frames"], scores["size"]) == (3, 2, 4, 32)
+    assert Image.open("sheet.png").width > 4 * 192
+
+
+@pytest.mark.parametrize("arguments", [[], ["poses"], ["poses", "poses", "--embedded"], ["poses", "no"]])
+def test_evaluate_needs_something_to_compare(work, capsys, arguments):
+    assert main(["evaluate", *arguments]) == 2
+    one_line(capsys)
+
+
+# demo
+
+
+def test_demo(work):
+    assert main(["demo", "--out", "shown", "--frames", "3", "--steps", "2", "--device", "cpu"]) == 0
+    report = json.loads(Path("shown/report.json").read_text())
+    assert {"psnr", "psnr_copy", "psnr_vae", "seconds"} < set(report) and report["frames"] == 3
+    assert sorted(os.listdir("shown")) == [
+        "animation.gif", "animation.mp4", "contact_sheet.png", "poses", "reference.png", "report.json",
+    ]  # fmt: skip
+    assert sorted(os.listdir("shown/poses")) == ["00000.png", "00001.png", "00002.png"]
+    for name in ("animation.gif", "animation.mp4"):
+        shown = list(media.read_frames(f"shown/{name}"))
+        assert len(shown) == 3 and shown[0].width > 4 * 256
+
+
+# the program
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "magicdance_core", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_help_and_exit_status():
+    helped = run("animate", "--help")
+    assert helped.returncode == 0 and "--reference" in helped.stdout
+    wrong = run("evaluate", "no-such-folder", "neither")
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "Traceback" not in wrong.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from magicdance_core.__main__ import _parser; _parser(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["animate"], ["demo", "--frames", "0"], ["demo", "--frames", "x"]]
+)
+def test_a_wrong_command_line_is_one_line(arguments, capsys):
+    assert main(arguments) == 2
+    assert "--help" in one_line(capsys)
