@@ -14,6 +14,7 @@ COMMANDS = {
     "animate": "a person in a picture performs a motion",
     "convert": "make a safetensors file or a folder of a checkpoint",
     "evaluate": "compare frames with the truth, or score the embedded model",
+    "extract": "keypoints and pose maps of a person in a video",
     "benchmark": "count the arithmetic of a frame and step",
 }
 PROGRAM = "python -m magicdance_core"

@@ -11,6 +11,7 @@ from .components import Components
 from .folder import load_folder, load_network, save_folder
 from .published import load_file, load_part, save_published
 from .tensors import SAFETENSORS
+from .writing import check_target
 
 
 def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
@@ -37,6 +38,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     target = Path(target)
     if target.suffix not in ("", *SAFETENSORS):
         raise InputError(f"{target} is neither a folder nor .safetensors: end the name so, or give it no suffix.")
+    check_target(target)
     components = load(source, dtype)
     if target.suffix:
         save_published(target, components, dtype)

@@ -13,15 +13,23 @@ from torch import Tensor
 from ..errors import InputError
 
 
+def check_target(path: Path) -> None:
+    """Raise InputError where writing to `path` cannot succeed, before any work is done for it."""
+    if path.is_dir() and any(path.iterdir()) and not (path / "model_index.json").is_file():
+        raise InputError(f"{path} is a folder that holds other things than a model: give another name.")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(f"{path} cannot be written, for {parent} is no folder that you may write to: give another.")
+
+
 @contextmanager
 def atomic(path: Path, size: int) -> Iterator[Path]:
     """A temporary sibling of `path` to write a file or a folder to; it takes the name `path` in the end.
 
     size: bytes that will be written. A previous file, or a previous model folder, is replaced.
-    Raises InputError where there is no room, no permission, or a folder that is not a model.
+    Raises InputError where `check_target` does, and where the disk has no room or fails.
     """
-    if path.is_dir() and any(path.iterdir()) and not (path / "model_index.json").is_file():
-        raise InputError(f"{path} is a folder that holds other things than a model: give another name.")
+    check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

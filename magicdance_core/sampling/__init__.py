@@ -2,6 +2,7 @@
 
 from .denoise import denoise
 from .guidance import CONTROL_MODES, guide
+from .images import to_images, to_pil
 from .latents import decode_frames, encode_images, encode_poses, get_noise
 from .schedule import published_scheduler
 from .settings import Control, Progress
@@ -17,4 +18,6 @@ __all__ = [
     "get_noise",
     "guide",
     "published_scheduler",
+    "to_images",
+    "to_pil",
 ]

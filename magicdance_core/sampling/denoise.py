@@ -62,8 +62,9 @@ def denoise(
     if len(noise) not in (1, frames):
         raise InputError(f"There are {len(noise)} noises for {frames} frames: give one for all or one for each.")
     device, dtype = noise.device, context.dtype
-    if uncond_context is None or torch.equal(uncond_context, context):
-        uncond_context = context
+    uncond_context = context if uncond_context is None else uncond_context.to(context)
+    if uncond_context is not context and torch.equal(uncond_context, context):
+        uncond_context = context  # the same object tells that nothing is contrasted
     if reference is not None:
         reference = reference.to(device, dtype)
 
@@ -76,7 +77,8 @@ def denoise(
         source = None
         if reference is not None:
             source = read_reference(networks, reference, t, text, appearance.at(step, steps), len(reference))
-        return Half(text, source, pose.at(step, steps) if networks.pose and hints is not None else 0.0)
+        posed = networks.pose is not None and hints is not None
+        return Half(text, source, pose.at(step, steps) if posed else 0.0)
 
     for step, timestep in enumerate(scheduler.timesteps):
         t = timestep.to(device)

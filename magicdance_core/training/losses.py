@@ -40,9 +40,10 @@ def diffusion_loss(
     a row, one timestep a person (the bank depends on it). pose: `[R * n, 3, H, W]` in [0, 1]. context:
     `[1, tokens, C]`. controls: of "appearance", "pose", those attached. weights: `[R * n, 1, h, w]`.
     """
-    timesteps = torch.randint(
-        scheduler.config.num_train_timesteps, (len(reference),), generator=generator, device=generator.device
-    ).to(target.device)
+    # One timestep from each of R equal parts of the schedule: uniform, as published, with less noise in the gradient.
+    position = torch.rand(len(reference), generator=generator, device=generator.device)
+    position = (position + torch.arange(len(reference), device=generator.device)) / len(reference)
+    timesteps = (position * scheduler.config.num_train_timesteps).long().to(target.device)
     frame_timesteps = timesteps.repeat_interleave(len(target) // len(reference))
     noise = torch.randn(target.shape, generator=generator, device=generator.device).to(target)
     noisy = scheduler.add_noise(target, noise, frame_timesteps)

@@ -64,7 +64,9 @@ def prepare_puppets(config: DataConfig, folder: Path) -> PuppetData:
         heads = np.lib.format.open_memmap(part / "heads.npy", "w+", np.int16, (*shape[:2], 4))
         seeds = range(config.identities)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            drawn = pool.map(_draw_identity, seeds, *([v] * len(seeds) for v in (config.frames, config.size)), chunksize=8)
+            drawn = pool.map(
+                _draw_identity, seeds, *([v] * len(seeds) for v in (config.frames, config.size)), chunksize=8
+            )
             for seed, rows in tqdm(drawn, total=len(seeds), desc="drawing puppets", unit="person"):
                 images[seed], poses[seed], heads[seed] = (np.stack(column) for column in zip(*rows))
         for array in (images, poses, heads):

@@ -181,5 +181,5 @@ def test_bad_targets(folder, tmp_path):
     with pytest.raises(InputError, match="neither a folder nor .safetensors"):
         convert(folder, tmp_path / "out.ckpt")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        convert(folder, tmp_path / "file" / "out.safetensors")
+    with pytest.raises(InputError, match="no folder that you may write to"):
+        convert(tmp_path / "absent", tmp_path / "file" / "out.safetensors")

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from magicdance_core import MagicDancePipeline
-from magicdance_core.checkpoints import load, load_control, load_published, save_published
+from magicdance_core.checkpoints import load, load_control, load_published, load_tensors, save_published
 from magicdance_core.errors import InputError
 from magicdance_core.models import SourceAttention
 
@@ -32,7 +32,8 @@ def weights(network):
 
 
 def same(one, other):
-    return all(torch.equal(value, weights(other)[key]) for key, value in weights(one).items())
+    other = weights(other)
+    return all(torch.equal(value, other[key]) for key, value in weights(one).items())
 
 
 def renamed(state, old, new):
@@ -58,11 +59,11 @@ def test_architecture_is_read_off_the_shapes(published):
 def test_dtype_and_memory(published_files, published, suffix, dtype):
     lean = load_published(published_files[suffix], dtype)
     for role in ("unet", "vae", "text_encoder", "appearance", "pose"):
-        network = getattr(lean, role)
-        for name, weight in weights(network).items():
+        full = weights(getattr(published, role))
+        for name, weight in weights(getattr(lean, role)).items():
             assert weight.dtype == dtype
             assert weight.untyped_storage().nbytes() == weight.nbytes  # its own memory, no view of the file
-            assert torch.equal(weight, weights(getattr(published, role))[name].to(dtype))
+            assert torch.equal(weight, full[name].to(dtype))
     assert lean.context.dtype == torch.float32
 
 
@@ -187,3 +188,20 @@ def test_other_families_are_refused(state, write):
         load(write(inpainting))
     with pytest.raises(InputError, match="incomplete: the VAE lacks first_stage_model.post_quant_conv.weight"):
         load(write({key: value for key, value in backbone(state).items() if "post_quant_conv" not in key}))
+
+
+def test_a_dtype_for_each_role(published_files):
+    wanted = {"unet": torch.float16, "vae": torch.bfloat16}
+    components = load(published_files[".safetensors"], wanted, controls=False)
+    assert components.unet.dtype == torch.float16 and components.vae.dtype == torch.bfloat16
+    assert components.text_encoder.dtype == torch.float32  # not named: as stored
+
+
+@pytest.mark.parametrize("role, prefix", [("unet", BACKBONE[0]), ("vae", BACKBONE[1])])
+def test_network_of_tensors_in_memory(state, published, role, prefix):
+    tensors = renamed(state, prefix, "")
+    network = load_tensors(tensors, role, "The connected MODEL", torch.float32)
+    assert same(network, getattr(published, role))
+    del tensors[next(name for name in tensors if name.endswith("norm1.bias"))]
+    with pytest.raises(InputError, match="The connected MODEL does not fit .* 1 missing"):
+        load_tensors(tensors, role, "The connected MODEL")

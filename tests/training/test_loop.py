@@ -4,6 +4,7 @@ from importlib import resources
 
 import pytest
 import torch
+
 from magicdance_core.errors import InputError
 from magicdance_core.training import loop
 from magicdance_core.training.config import load_config

@@ -1,4 +1,5 @@
 import torch
+
 from magicdance_core.training.optimizer import Muon, make_optimizers, orthogonalize
 
 

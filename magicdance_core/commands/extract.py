@@ -1,0 +1,145 @@
+"""Keypoints and pose maps of a person in a video, for `animate` and for training."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError
+from .common import count, finite
+
+KEYPOINT_SUFFIXES = (".json", ".npz")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", type=Path, metavar="VIDEO",
+        help="a video, a folder of pictures, an animation; or keypoints (.json, .npz) to track, fill and smooth",
+    )  # fmt: skip
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for everything")
+    parser.add_argument(
+        "--detector", choices=("openpose", "dwpose", "drawn"), default="openpose",
+        help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
+    )  # fmt: skip
+    parser.add_argument(
+        "--models", type=Path, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        help="where the detector's files are (default: models/magicdance_pose)",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
+    parser.add_argument(
+        "--person", type=_person, default="continuity", metavar="size|continuity|N",
+        help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",
+    )  # fmt: skip
+    parser.add_argument("--fps", type=finite, default=30.0, help="of the poses, by a video's times (default: 30)")
+    parser.add_argument(
+        "--max-gap", type=int, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
+    )
+    parser.add_argument(
+        "--smooth", choices=("none", "savitzky-golay", "one-euro"), default="none", help="less jitter (default: none)"
+    )
+    parser.add_argument("--width", type=count, help="of the pictures, for OpenPose's own JSON, which does not say it")
+    parser.add_argument("--height", type=count, help="the same")
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..media import write_json
+    from ..pose.extraction import follow
+    from ..pose.files import save_keypoints
+    from ..pose.smooth import smooth
+
+    with _whole_folder(options.out) as folder:
+        found, pictures = _found(options)
+        extraction = follow(found, options.person, options.max_gap)
+        frames = extraction.frames
+        if options.smooth != "none":
+            frames = smooth(frames, options.smooth, fps=options.fps)
+        save_keypoints(folder / "keypoints.npz", frames)
+        save_keypoints(folder / "keypoints.json", frames)
+        _draw(folder, frames, pictures, options.fps)
+        report = {"source": str(options.source), "detector": options.detector if pictures else "keypoints"}
+        report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
+        write_json(folder / "report.json", report | extraction.report)
+    _summary(extraction.report, options.out)
+
+
+def _found(options: argparse.Namespace):
+    """Everybody in each frame, and the pictures to draw over, if there are any."""
+    from tqdm import tqdm
+
+    from ..media.frames import existing
+    from ..pose.detectors import make_detector
+    from ..pose.extraction import detect
+    from ..pose.files import load_keypoints
+    from ..pose.video import Pictures
+
+    source = existing(options.source)
+    if source.suffix.lower() in KEYPOINT_SUFFIXES or (source.is_dir() and _holds_json_only(source)):
+        return load_keypoints(source, options.width, options.height), None
+    pictures = Pictures(source, options.fps)
+    detector = make_detector(options.detector, options.models, options.device)
+    with tqdm(total=pictures.count, desc="detecting", unit="frame") as bar:
+        return detect(pictures, detector, lambda done: bar.update(done - bar.n)), pictures
+
+
+def _holds_json_only(folder: Path) -> bool:
+    from ..media.frames import PICTURE_SUFFIXES, files_with_suffix
+
+    return bool(files_with_suffix(folder, (".json",))) and not files_with_suffix(folder, PICTURE_SUFFIXES)
+
+
+def _draw(folder: Path, frames: list, pictures, fps: float) -> None:
+    import numpy as np
+    from PIL import Image
+    from tqdm import tqdm
+
+    from ..media import write_animation, write_picture
+    from ..pose.draw import draw_pose
+    from ..pose.overlay import overlay
+
+    shown = iter(pictures) if pictures else iter(())
+    last = np.zeros((frames[0].height, frames[0].width, 3), np.uint8)
+    with write_animation(folder / "overlay.mp4", fps) as add:
+        for number, frame in enumerate(tqdm(frames, desc="drawing", unit="frame")):
+            picture = next(shown, None)
+            last = last if picture is None else picture
+            write_picture(folder / "poses" / f"{number:05d}.png", Image.fromarray(draw_pose(frame)))
+            add(Image.fromarray(overlay(last, frame)))
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name when the block succeeds and vanishes when it fails."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} is there already and not an empty folder; give --out another name.")
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    except OSError as error:
+        raise InputError(
+            f"Cannot write {out}: {error.strerror or error}; choose another place or make room."
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _person(text: str) -> str | int:
+    if text in ("size", "continuity"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is neither size, continuity nor a number from 0")
+    return int(text)
+
+
+def _summary(report: dict, out: Path) -> None:
+    shown, total = report["frames_with_person"], report["frames"]
+    print(f"a person in {shown} of {total} frames; keypoints, poses, overlay.mp4 and report.json in {out}")
+    for part, counts in report["parts"].items():
+        print(f"{part:<11}" + "".join(f"  {name} {number}" for name, number in counts.items()))

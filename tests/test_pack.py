@@ -1,0 +1,89 @@
+"""The checkout as ComfyUI takes it in: a folder with a hyphen, a module name with slashes, its root not on the path."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LOADER = """
+import importlib.util, json, sys, time, types
+
+folder = sys.argv[1]
+sys.path[:] = [place for place in sys.path if place and not place.startswith(sys.argv[2])]
+folder_paths = types.ModuleType("folder_paths")
+folder_paths.models_dir = "models"
+folder_paths.folder_names_and_paths = {"magicdance": (["from_yaml"], set())}
+
+
+def add_model_folder_path(name, path):
+    folder_paths.folder_names_and_paths[name][0].append(path)
+
+
+folder_paths.add_model_folder_path = add_model_folder_path
+sys.modules["folder_paths"] = folder_paths
+name = folder.replace(".", "_x_")
+start = time.perf_counter()
+spec = importlib.util.spec_from_file_location(name, folder + "/__init__.py")
+module = importlib.util.module_from_spec(spec)
+sys.modules[name] = module
+spec.loader.exec_module(module)
+paths, extensions = folder_paths.folder_names_and_paths["magicdance"]
+print(json.dumps({
+    "seconds": time.perf_counter() - start,
+    "nodes": sorted(module.NODE_CLASS_MAPPINGS),
+    "titles": sorted(module.NODE_DISPLAY_NAME_MAPPINGS),
+    "web": module.WEB_DIRECTORY,
+    "paths": paths,
+    "extensions": sorted(extensions),
+    "heavy": sorted({"torch", "diffusers", "transformers", "cv2", "numpy", "PIL"} & set(sys.modules)),
+    "top_level": sorted({"nodes", "magicdance_core"} & set(sys.modules)),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("custom_nodes") / "ComfyUI-MagicDance-Video"
+    ignored = shutil.ignore_patterns(".*", "tests", "assets", "runs", "demo", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, folder, ROOT], capture_output=True, text=True, cwd=folder.parent, env={}
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_all_nodes_are_there(loaded):
+    assert len(loaded["nodes"]) >= 8 and loaded["nodes"] == loaded["titles"]
+    assert all(name.startswith("MagicDance") for name in loaded["nodes"]) and loaded["web"] == "./web"
+
+
+def test_importing_is_light_and_leaves_no_names_behind(loaded):
+    assert loaded["heavy"] == [] and loaded["top_level"] == []
+
+
+def test_the_model_folder_is_added_to_the_users_own(loaded):
+    assert loaded["paths"][0] == "from_yaml" and loaded["paths"][1].endswith("magicdance")
+    assert {".th", ".safetensors"} <= set(loaded["extensions"])
+
+
+def test_workflows_are_whole():
+    files = sorted((ROOT / "workflows").glob("*.json"))
+    assert len(files) >= 4
+    for file in files:
+        graph = json.loads(file.read_text(encoding="utf-8"))
+        assert file.with_suffix(".jpg").is_file(), f"{file.name} has no thumbnail"
+        assert {node["type"] for node in graph["nodes"]} & {"Note", "MarkdownNote"}
+        nodes = {node["id"]: node for node in graph["nodes"]}
+        for number, source, slot, target, entry, kind in graph["links"]:
+            assert number in nodes[source]["outputs"][slot]["links"]
+            assert nodes[target]["inputs"][entry]["link"] == number
+            assert nodes[source]["outputs"][slot]["type"] == nodes[target]["inputs"][entry]["type"] == kind
+        for node in graph["nodes"]:
+            for model in node["properties"].get("models", []):
+                assert model["name"] in node["widgets_values"] and model["url"].startswith("https://")
+                assert model["directory"]
