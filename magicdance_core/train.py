@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(config_path: str, out: Path, device: str | None = None) -> None:
-    """Train all stages and save the result as a pipeline folder, `out/final`."""
+    """Train all stages and save the result as `out/final/model.safetensors`, in the published layout."""
     from .training.config import load_config
 
     config = load_config(config_path)
@@ -37,7 +37,7 @@ def run(config_path: str, out: Path, device: str | None = None) -> None:
 
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     networks = train(config, out, device)
-    export(config, networks, out / "final")
+    export(config, networks, out / "final" / "model.safetensors")
 
 
 if __name__ == "__main__":

@@ -36,9 +36,8 @@ def train(config: TrainingConfig, out: Path, device: torch.device) -> TrainingNe
             network.load_state_dict(state["networks"][name])
     for network in networks.by_name().values():
         network.to(device).requires_grad_(False)
-    for index, stage in enumerate(config.stages):
-        if index >= first:
-            train_stage(config, index, networks, data, out, device, state if index == first else None)
+    for index in range(first, len(config.stages)):
+        train_stage(config, index, networks, data, out, device, state if index == first else None)
     return networks
 
 
