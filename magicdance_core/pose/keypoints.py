@@ -8,19 +8,22 @@ import numpy as np
 
 from ..errors import InputError
 
-_SHAPES = {"body": (18, 3), "left_hand": (21, 3), "right_hand": (21, 3), "face": (70, 3)}
+PARTS = {"body": 18, "left_hand": 21, "right_hand": 21, "face": 70, "feet": 6}
 _JSON_KEYS = {
     "body": "pose_keypoints_2d",
     "left_hand": "hand_left_keypoints_2d",
     "right_hand": "hand_right_keypoints_2d",
     "face": "face_keypoints_2d",
+    "feet": "foot_keypoints_2d",
 }
+# What the units of a frame that we wrote are, lest a person within two pixels of the corner be taken for normalised.
+_UNITS_KEY, _PIXELS = "coordinates", "pixels"
 # Normalised coordinates may leave the picture a little, and no person in pixels is this small.
 _NORMALISED_BELOW = 2.0
 
 
 def _missing(part: str):
-    return field(default_factory=lambda: np.zeros(_SHAPES[part], np.float32))
+    return field(default_factory=lambda: np.zeros((PARTS[part], 3), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Person:
         ankle, the same left, right eye, left eye, right ear, left ear.
     left_hand, right_hand: [21, 3], OpenPose's order: wrist, then four joints a finger from the thumb on.
     face: [70, 3], the 68 iBUG landmarks, then the right and the left pupil.
+    feet: [6, 3], big toe, small toe and heel of the left foot, then of the right one; not part of a pose map.
     identity: the person's number where somebody tracks people through frames, else None.
 
     Raises ValueError where a part has another shape or a value is not finite.
@@ -44,9 +48,11 @@ class Person:
     right_hand: np.ndarray = _missing("right_hand")
     face: np.ndarray = _missing("face")
     identity: int | None = None
+    feet: np.ndarray = _missing("feet")
 
     def __post_init__(self):
-        for part, shape in _SHAPES.items():
+        for part, count in PARTS.items():
+            shape = (count, 3)
             points = np.asarray(getattr(self, part), dtype=np.float32)
             if points.shape != shape:
                 raise InputError(f"Person.{part} has shape {list(points.shape)}; give an array of shape {list(shape)}.")
@@ -74,7 +80,7 @@ class PoseFrame:
     def scaled(self, width: int, height: int) -> PoseFrame:
         """The same people on a canvas of width x height pixels; each axis is stretched on its own."""
         factors = np.array([width / self.width, height / self.height, 1], np.float32)
-        people = [replace(p, **{part: getattr(p, part) * factors for part in _SHAPES}) for p in self.people]
+        people = [replace(p, **{part: getattr(p, part) * factors for part in PARTS}) for p in self.people]
         return PoseFrame(tuple(people), width, height)
 
 
@@ -82,7 +88,8 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
     """Pose frames of a POSE_KEYPOINT object or OpenPose JSON: a dict a frame, alone or in a list.
 
     A frame needs `people`, `canvas_width` and `canvas_height`. A person's parts are flat lists of x, y, confidence;
-    None or a missing key means a missing part. Each part may be in pixels or in fractions of the canvas.
+    None or a missing key means a missing part, a value that is not finite a missing point. Each part may be in pixels
+    or in fractions of the canvas. `person_id` is the identity where it is not negative.
     Raises ValueError where the data has another form.
     """
     if isinstance(data, dict):
@@ -95,20 +102,32 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
 def frames_to_pose_keypoint(frames) -> list[dict]:
     """A POSE_KEYPOINT object: a dict a frame, coordinates in pixels, an absent hand or face as None.
 
-    Confidences are kept; packs that drop every point below 1 want them rounded first.
+    Confidences are kept; packs that drop every point below 1 want them rounded first. Feet and `person_id` are
+    written where there are any. `frames_from_pose_keypoint` gives the same frames back.
     """
     return [
         {
-            "people": [{key: _flat(getattr(p, part), part) for part, key in _JSON_KEYS.items()} for p in frame.people],
+            "people": [person_to_dict(person) for person in frame.people],
             "canvas_width": frame.width,
             "canvas_height": frame.height,
+            _UNITS_KEY: _PIXELS,
         }
         for frame in frames
     ]
 
 
+def person_to_dict(person: Person) -> dict:
+    """A person as in OpenPose's JSON with BODY_18: flat lists of x, y, confidence, in pixels."""
+    entry = {key: _flat(getattr(person, part), part) for part, key in _JSON_KEYS.items()}
+    if entry["foot_keypoints_2d"] is None:
+        del entry["foot_keypoints_2d"]
+    if person.identity is not None:
+        entry["person_id"] = [person.identity]
+    return entry
+
+
 def _flat(points: np.ndarray, part: str) -> list[float] | None:
-    return points.flatten().tolist() if part == "body" or points[:, 2].any() else None
+    return points.flatten().tolist() if part == "body" or points.any() else None
 
 
 def _frame(entry, name: str) -> PoseFrame:
@@ -124,18 +143,30 @@ def _frame(entry, name: str) -> PoseFrame:
     people = entry["people"]
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
-    parts = [
-        {part: _part(p.get(key), part, width, height, f"{name}, person {number}") for part, key in _JSON_KEYS.items()}
-        for number, p in enumerate(people)
-    ]
-    return PoseFrame(tuple(Person(**p) for p in parts), width, height)
+    units = (1, 1) if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
+    made = [person_from_dict(p, units, f"{name}, person {number}") for number, p in enumerate(people)]
+    return PoseFrame(tuple(made), width, height)
 
 
-def _part(values, part: str, width: int, height: int, name: str) -> np.ndarray:
-    count = _SHAPES[part][0]
+def person_from_dict(entry: dict, units: tuple[float, float], name: str) -> Person:
+    """The person of a dict with flat lists. units: pixels in 1 of x and y for parts that look normalised.
+
+    Raises InputError, `name` being who it is about, where a list has another form.
+    """
+    parts = {part: _part(entry.get(key), part, units, name) for part, key in _JSON_KEYS.items()}
+    return Person(**parts, identity=_identity(entry.get("person_id")))
+
+
+def _identity(value) -> int | None:
+    value = value[0] if isinstance(value, (list, tuple)) and value else value
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+def _part(values, part: str, units: tuple[float, float], name: str) -> np.ndarray:
+    count = PARTS[part]
     try:
         points = np.array([] if values is None else values, dtype=np.float32).reshape(-1, 3)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name}: {_JSON_KEYS[part]} is not a flat list of x, y, confidence.") from None
     if len(points) == 0:
         return np.zeros((count, 3), np.float32)
@@ -143,7 +174,7 @@ def _part(values, part: str, width: int, height: int, name: str) -> np.ndarray:
         points = np.concatenate([points, np.zeros((2, 3), np.float32)])
     if len(points) != count:
         raise InputError(f"{name}: {_JSON_KEYS[part]} has {len(points)} points; it has to have {count}.")
-    points[points[:, 2] <= 0] = 0
+    points[~np.isfinite(points).all(axis=1) | (points[:, 2] <= 0)] = 0
     if np.abs(points[:, :2]).max() <= _NORMALISED_BELOW:
-        points[:, :2] *= (width, height)
+        points[:, :2] *= units
     return points

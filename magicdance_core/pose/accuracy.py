@@ -1,0 +1,146 @@
+"""How good filling, smoothing and retargeting are, measured on puppets, whose keypoints are known.
+
+`python -m magicdance_core.pose.accuracy` prints the figures that the documentation quotes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..puppets import Choreography, Identity, puppet_keypoints
+from .draw import draw_pose
+from .filling import repair
+from .keypoints import PoseFrame
+from .retarget import retarget
+from .sequence import SLICES, frames_to_points, points_to_frames
+from .smooth import METHODS, smooth
+
+SIDE = 512
+_SHOWN = slice(0, SLICES["feet"].start)  # puppets have no foot points
+_LAGS = np.arange(-1, 4.01, 0.1)
+_STRANGERS = 1000  # seeds of the drivers, apart from those of the people they drive
+
+
+def puppet_clip(identity: Identity, dance: Choreography, moments: Iterable[float]) -> list[PoseFrame]:
+    """True keypoints of a puppet at moments (frames at 30 a second) of a dance, 512 x 512 pixels."""
+    return [puppet_keypoints(identity, dance.pose(moment), SIDE) for moment in moments]
+
+
+def other_proportions(identity: Identity) -> Identity:
+    """The identity as a child of it: three quarters of the height, a larger head, shorter limbs, wider hips."""
+    factors = {"height": 0.75, "head_height": 0.95, "head_width": 0.95, "leg_length": 0.65, "shoulder_width": 0.75,
+               "upper_arm": 0.7, "lower_arm": 0.65, "hand": 0.7, "neck_length": 0.75, "hip_width": 0.85}  # fmt: skip
+    return replace(identity, **{name: getattr(identity, name) * factor for name, factor in factors.items()})
+
+
+def retargeting_errors(pairs: int = 16, moments: Sequence[float] = range(0, 300, 10), child=False) -> dict[str, float]:
+    """Mean distances to the true keypoints, in percent of the canvas, before and after retargeting.
+
+    In each pair a puppet's dance drives another puppet, of which one frame of another dance is the reference. child:
+    whether drivers get `other_proportions`. worst is the highest pair's mean after retargeting.
+    """
+    before, after = [], []
+    for seed in range(pairs):
+        driver, person = (Identity.from_seed(number, "test") for number in (_STRANGERS + seed, seed))
+        dance, other = (Choreography.from_seed(2 * seed + k, "test") for k in (0, 1))
+        clip = puppet_clip(other_proportions(driver) if child else driver, dance, moments)
+        truth = frames_to_points(puppet_clip(person, dance, moments))
+        reference = puppet_clip(person, other, [int(seed * 0.618 % 1 * 300)])[0]
+        before.append(_distance(frames_to_points(clip), truth))
+        after.append(_distance(frames_to_points(retarget(clip, reference)), truth))
+    percent = 100 / SIDE
+    return {"before": np.mean(before) * percent, "after": np.mean(after) * percent, "worst": np.max(after) * percent}
+
+
+def smoothing_errors(
+    method: str, clips: int = 4, frames: int = 120, noise: float = 3.0, **settings
+) -> dict[str, float]:
+    """Smoothing of puppets with Gaussian noise of `noise` pixels on each coordinate.
+
+    jitter_before, jitter_after, jitter_true: root mean square of the second difference in time, pixels. error_before,
+    error_after: mean distance to the truth, pixels. lag: the delay, in frames, at which the result fits the truth best.
+    """
+    rows, random = [], np.random.default_rng(0)
+    for seed in range(clips):
+        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(frames))
+        truth = frames_to_points(clip)
+        noisy = truth.copy()
+        noisy[:, _SHOWN, :2] += random.normal(0, noise, noisy[:, _SHOWN, :2].shape)
+        made = frames_to_points(smooth(points_to_frames(noisy, SIDE, SIDE, 0), method, **settings))
+        rows.append({
+            "jitter_before": _jitter(noisy), "jitter_after": _jitter(made), "jitter_true": _jitter(truth),
+            "error_before": _distance(noisy, truth), "error_after": _distance(made, truth), "lag": _lag(made, truth),
+        })  # fmt: skip
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def filling_errors(gap: int = 5, clips: int = 4, frames: int = 120) -> dict[str, float]:
+    """Mean distance to the truth, in pixels, of points filled in gaps of `gap` frames: hand points of every second
+    hand, whole frames, and for comparison the last frame held."""
+    rows = []
+    for seed in range(clips):
+        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(frames))
+        truth = frames_to_points(clip)
+        lost = np.arange(frames) % (3 * gap) < gap
+        lost[:gap], lost[-gap:] = False, False
+        hand = SLICES["left_hand"]
+        without_hand, without_all = truth.copy(), truth.copy()
+        without_hand[lost, hand], without_all[lost] = 0, 0
+        last = np.maximum.accumulate(np.where(lost, 0, np.arange(frames)))
+        rows.append({
+            "hand": _distance(repair(without_hand).points[lost, hand], truth[lost, hand]),
+            "everything": _distance(repair(without_all).points[lost], truth[lost]),
+            "held": _distance(truth[last][lost], truth[lost]),
+        })  # fmt: skip
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def drawing_speed(side: int = SIDE, maps: int = 200) -> float:
+    """Maps a second, one whole puppet in each, side x side pixels."""
+    clip = puppet_clip(Identity.from_seed(0, "test"), Choreography.from_seed(0, "test"), range(20))
+    start = time.perf_counter()
+    for k in range(maps):
+        draw_pose(clip[k % len(clip)], side, side)
+    return maps / (time.perf_counter() - start)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    shown = b[..., 2] > 0
+    return float(np.linalg.norm(a[shown, :2] - b[shown, :2], axis=-1).mean())
+
+
+def _jitter(points: np.ndarray) -> float:
+    return float(np.sqrt((np.diff(points[:, _SHOWN, :2], n=2, axis=0) ** 2).mean()))
+
+
+def _lag(made: np.ndarray, truth: np.ndarray) -> float:
+    frames, body = np.arange(len(truth)), SLICES["body"]
+    tracks = truth[:, body, :2].reshape(len(truth), -1).T
+    result = made[:, body, :2].reshape(len(made), -1).T
+    inner = slice(8, -8)
+    errors = [
+        sum(((np.interp(frames - lag, frames, t) - r)[inner] ** 2).sum() for t, r in zip(tracks, result, strict=True))
+        for lag in _LAGS
+    ]  # fmt: skip
+    return float(_LAGS[int(np.argmin(errors))])
+
+
+def main() -> None:
+    def show(title: str, figures: dict[str, float]) -> None:
+        print(f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
+
+    show("retargeting, 16 pairs, % of the canvas", retargeting_errors())
+    show("retargeting from children, 16 pairs, % of the canvas", retargeting_errors(child=True))
+    for method in METHODS:
+        show(f"smoothing, {method}, pixels of 512 and frames", smoothing_errors(method))
+    for gap in (3, 5, 10):
+        show(f"filling gaps of {gap} frames, pixels of 512", filling_errors(gap))
+    print(f"drawing: {drawing_speed():.0f} maps a second of {SIDE} x {SIDE} pixels")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Which joints belong to one person: OpenPose's part affinity fields."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .heatmaps import enlarged, peaks
+
+# The limbs of the COCO body network and the two channels of each one's field; the last two only join what is there.
+LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 0),
+    (0, 14), (14, 16), (0, 15), (15, 17), (2, 16), (5, 17),
+)  # fmt: skip
+FIELDS = (12, 20, 14, 16, 22, 24, 0, 2, 4, 6, 8, 10, 28, 30, 34, 32, 36, 18, 26)  # x; y is the next
+_TREE = 17
+
+JOINT_THRESHOLD = 0.1
+FIELD_THRESHOLD = 0.05
+FIELD_SHARE = 0.8
+SAMPLES = 10
+FEWEST_JOINTS = 4
+LOWEST_SCORE = 0.4
+
+
+def people_of_maps(fields: np.ndarray, joints: np.ndarray) -> list[np.ndarray]:
+    """Bodies [18, 3] in pixels of the network's input picture, of its part affinities [38, h, w] and joints [19, h, w].
+
+    Limb by limb, candidates are taken greedily by how well the field along them points their way. People with too few
+    joints or too low a mean score are dropped. Source: Cao et al., arXiv 1611.08050, section 2; thresholds as released.
+    """
+    joint_maps, field_maps = enlarged(joints[:18]), enlarged(fields)
+    candidates = [peaks(joint_maps[..., k], JOINT_THRESHOLD) for k in range(18)]
+    people: list[dict[int, int]] = []  # joint -> candidate
+    scores: list[float] = []
+    for number, ((a, b), field) in enumerate(zip(LIMBS, FIELDS, strict=True)):
+        for i, j, score in _connections(field_maps[..., field : field + 2], candidates[a], candidates[b]):
+            _join(people, scores, (a, i), (b, j), score, grow=number < _TREE)
+    bodies = []
+    for person, score in zip(people, scores, strict=True):
+        score += sum(candidates[joint][i, 2] for joint, i in person.items())
+        if len(person) >= FEWEST_JOINTS and score / len(person) >= LOWEST_SCORE:
+            body = np.zeros((18, 3), np.float32)
+            for joint, i in person.items():
+                body[joint] = candidates[joint][i]
+            bodies.append(body)
+    return bodies
+
+
+def _connections(field: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int, float]]:
+    """Pairs of candidates that the field [H, W, 2] connects, each candidate in one at most, the best first."""
+    height, width = field.shape[:2]
+    found = []
+    for i, start in enumerate(starts[:, :2]):
+        for j, end in enumerate(ends[:, :2]):
+            length = float(np.linalg.norm(end - start))
+            if length == 0:
+                continue
+            line = np.linspace(start, end, SAMPLES)
+            x, y = line[:, 0].astype(int).clip(0, width - 1), line[:, 1].astype(int).clip(0, height - 1)
+            along = field[y, x] @ ((end - start) / length)
+            score = along.mean() + min(0.5 * height / length - 1, 0)  # nobody's limb is longer than half the picture
+            if score > 0 and (along > FIELD_THRESHOLD).mean() >= FIELD_SHARE:
+                found.append((i, j, float(score)))
+    found.sort(key=lambda connection: -connection[2])
+    used: tuple[set[int], set[int]] = (set(), set())
+    chosen = []
+    for i, j, score in found:
+        if i not in used[0] and j not in used[1]:
+            used[0].add(i)
+            used[1].add(j)
+            chosen.append((i, j, score))
+    return chosen
+
+
+def _join(people, scores, start: tuple[int, int], end: tuple[int, int], score: float, grow: bool) -> None:
+    """Add a limb to the person or the two people that have one of its ends, or begin a new person with it."""
+    owners = [k for k, p in enumerate(people) if start in p.items() or end in p.items()]
+    limb = dict([start, end])
+    if not owners:
+        if grow:
+            people.append(limb)
+            scores.append(score)
+        return
+    first = owners[0]
+    if len(owners) > 1:
+        second = owners[1]
+        if people[first].keys() & people[second].keys():
+            return  # two people who claim the same joint stay two
+        people[first] |= people.pop(second)
+        scores[first] += scores.pop(second) + score
+    elif grow and not any(people[first].get(joint, i) != i for joint, i in limb.items()):
+        if limb.items() - people[first].items():
+            scores[first] += score
+        people[first] |= limb

@@ -1,0 +1,30 @@
+"""The detectors by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError
+from .base import Detector
+
+DETECTORS = ("openpose", "dwpose", "drawn")
+
+
+def make_detector(name: str, folder: str | Path, device: str = "cpu") -> Detector:
+    """A detector: "openpose" (controlnet-aux's networks), "dwpose" (onnxruntime) or "drawn" (reads pose maps).
+
+    folder: where the files of the first two are. Raises InputError where one is missing, or for another name.
+    """
+    if name == "openpose":
+        from .openpose_aux import OpenPoseDetector
+
+        return OpenPoseDetector.from_folder(folder, device=device)
+    if name == "dwpose":
+        from .dwpose_onnx import DWPoseDetector
+
+        return DWPoseDetector.from_folder(folder)
+    if name == "drawn":
+        from .drawn_map import DrawnMapDetector
+
+        return DrawnMapDetector()
+    raise InputError(f"There is no detector {name!r}; choose one of {', '.join(DETECTORS)}.")

@@ -1,0 +1,37 @@
+"""Body points read back from a drawn pose map."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..draw import JOINT_RADIUS, PALETTE, PUBLISHED_SHORT_SIDE
+from ..keypoints import Person
+
+# Joint discs keep their colours but for compression; the nearest two colours of the palette are 85 apart.
+TOLERANCE = 40
+_VISIBLE_SHARE = 0.15
+
+
+class DrawnMapDetector:
+    """Reads pose maps of one person as the Pose ControlNet knows them: the discs of the body's joints by colour.
+
+    Hands and face are drawn in one colour for many points and cannot be told apart; they stay missing.
+    """
+
+    def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
+        """See base.Detector; the picture is the map. Confidence is the share of a joint's disc that shows."""
+        body = np.zeros((18, 3), np.float32)
+        radius = JOINT_RADIUS * min(picture.shape[:2]) / PUBLISHED_SHORT_SIDE
+        disc = np.pi * (radius + 0.5) ** 2
+        bright = picture.max(axis=-1) > 255 - TOLERANCE  # limbs are darker
+        pixels, near = picture[bright].astype(np.int16), np.zeros(picture.shape[:2], np.uint8)
+        for joint, colour in enumerate(PALETTE):
+            near[bright] = np.abs(pixels - colour).max(axis=-1) < TOLERANCE
+            count, _, statistics, centres = cv2.connectedComponentsWithStats(near)
+            if count > 1:
+                largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
+                share = statistics[largest, cv2.CC_STAT_AREA] / disc
+                if share > _VISIBLE_SHARE:
+                    body[joint] = *(centres[largest] + 0.5), min(1.0, share)
+        return (Person(body),) if body.any() else ()

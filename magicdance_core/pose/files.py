@@ -1,0 +1,63 @@
+"""Keypoint files of every kind in; keypoint files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..media.frames import existing, files_with_suffix
+from .archive import load_archive, save_archive
+from .keypoints import PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
+from .openpose_json import frame_from_openpose_json, is_openpose_json
+
+SUFFIXES = (".json", ".npz")
+
+
+def load_keypoints(path: str | Path, width: int | None = None, height: int | None = None) -> list[PoseFrame]:
+    """The frames of a .npz archive, of a JSON file, or of a folder of JSON files sorted by name.
+
+    JSON is POSE_KEYPOINT (a dict a frame, alone or in a list) or OpenPose's own, which does not say how large its
+    picture was: for that, give width and height in pixels.
+    Raises InputError where there is no frame or a file is something else.
+    """
+    path = existing(path)
+    files = files_with_suffix(path, (".json",)) if path.is_dir() else [path]
+    frames = [frame for file in files for frame in _file(file, width, height)]
+    if not frames:
+        raise InputError(f"{path} holds no pose frames; give keypoints of at least one frame.")
+    return frames
+
+
+def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
+    """Write frames to a .npz archive or a .json file (POSE_KEYPOINT), whole or not at all, losslessly."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npz":
+        save_archive(path, frames)
+    elif suffix == ".json":
+        from ..media.write import replacing
+
+        with replacing(Path(path)) as part, part.open("w", encoding="utf-8") as file:
+            json.dump(frames_to_pose_keypoint(frames), file)
+    else:
+        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(SUFFIXES)}.")
+
+
+def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
+    if path.suffix.lower() == ".npz":
+        return load_archive(path)
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a readable file.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}); give keypoints as .json or .npz.") from error
+    try:
+        if not is_openpose_json(data):
+            return frames_from_pose_keypoint(data)
+        if width is None or height is None:
+            raise InputError("OpenPose's JSON does not say how large its picture was; give its width and height.")
+        return [frame_from_openpose_json(data, width, height)]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

@@ -1,0 +1,221 @@
+"""Fit the motion of one person to the body of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError
+from .filling import typical_size
+from .keypoints import PoseFrame
+from .proportions import (
+    ANKLES,
+    EARS,
+    ELBOWS,
+    EYES,
+    HIPS,
+    KNEES,
+    MIDDLE_HIP,
+    NECK,
+    NOSE,
+    SHOULDERS,
+    WRISTS,
+    Ratios,
+    compare,
+    measure,
+    with_middle_hip,
+)
+from .sequence import POINTS, SLICES, frames_to_points, points_to_frames
+from .tracking import person_size
+
+# How far the lengths of a single reference picture are believed against the person's overall scale.
+TRUST, NECK_TRUST = 0.8, 0.4
+PLACES = ("auto", "reference", "driving")
+# A reference this far, in person sizes, outside the stretch that a clip covers still counts as within: one picture of a
+# dance shows a sway or a step.
+MARGIN = 0.1
+# Of the heights of the lower foot over a clip this quantile is the ground: feet are on it most of the time.
+GROUND_QUANTILE = 0.9
+_RIGHT_TO_LEFT = (0, 1)
+
+
+@dataclass(frozen=True)
+class _Bone:
+    """A point is carried by its parent; without that, by the parent's parent, and so on."""
+
+    point: int
+    parent: int
+    across: str  # the length that the part of it along the picture's x axis belongs to
+    along: str  # ... along its y axis
+
+
+def _bones() -> tuple[_Bone, ...]:
+    def bone(point: int, parent: int, across: str, along: str | None = None) -> _Bone:
+        return _Bone(point, parent, across, along or across)
+
+    bones = [bone(MIDDLE_HIP, NECK, "torso"), bone(NOSE, NECK, "neck")]
+    for s in _RIGHT_TO_LEFT:
+        bones += [
+            bone(SHOULDERS[s], NECK, "shoulders"),
+            bone(ELBOWS[s], SHOULDERS[s], "upper arm"),
+            bone(WRISTS[s], ELBOWS[s], "lower arm"),
+            bone(HIPS[s], MIDDLE_HIP, "hips"),
+            bone(KNEES[s], HIPS[s], "thigh"),
+            bone(ANKLES[s], KNEES[s], "shin"),
+            bone(EYES[s], NOSE, "head width", "head height"),
+            bone(EARS[s], NOSE, "head width", "head height"),
+        ]
+        hand = SLICES[("right_hand", "left_hand")[s]]
+        bones += [bone(point, WRISTS[s], "hand") for point in range(hand.start, hand.stop)]
+    face, feet = SLICES["face"], SLICES["feet"].start
+    bones += [bone(point, NOSE, "head width", "head height") for point in range(face.start, face.stop)]
+    bones += [bone(feet + k, ANKLES[1 if k < 3 else 0], "shin") for k in range(6)]
+    return tuple(bones)
+
+
+_BONES = _bones()
+_PARENTS = {bone.point: bone.parent for bone in _BONES} | {HIPS[0]: MIDDLE_HIP, HIPS[1]: MIDDLE_HIP}
+
+
+def retarget(
+    frames: Sequence[PoseFrame],
+    reference: PoseFrame,
+    *,
+    like: int | None = None,
+    place: str = "auto",
+    complete: bool = True,
+    trust: float | None = None,
+) -> list[PoseFrame]:
+    """The motion of one person as another would perform it: frames on the reference's canvas.
+
+    frames: one person at most in each, all of one canvas size; an empty frame stays empty. reference: the pose of the
+    person to fit to; of several people the largest counts.
+    like: the number of a driving frame that shows the reference's pose; its lengths are compared with the reference's.
+    Without it those of the whole clip are, where most limbs are seen unshortened once.
+    place: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
+    median place goes to where the reference stands, and paths scale with the person; "auto", for each axis the former
+    if the reference stands within the stretch that the clip covers (or next to it), else the latter.
+    complete: body points that no driving frame shows are taken from the reference, carried by their nearest joint.
+    trust: 0 only scales the whole person, 1 takes each limb's length as the reference shows it; by default 1 with
+    `like` and 0.8 without, as a single picture foreshortens limbs.
+
+    Rules. Each bone keeps its direction and gets the reference's length; hand points scale about the wrist, face points
+    about the nose, in width and height apart. Lengths that either side does not show follow the overall scale (torso
+    and legs, else head and shoulders). Where both show ankles, feet stay on the reference's ground: the lower ankle is
+    as far above it, in leg lengths, as above the clip's own. Else the middle of the hips is placed, else the neck; a
+    half-body reference therefore lets the legs leave the canvas, and a half-body clip gets the reference's legs.
+    Raises InputError where there is nobody in the reference or in the frames, or a choice is unknown.
+    """
+    if place not in PLACES:
+        raise InputError(f"{place!r} is no place to put the person; choose one of {', '.join(PLACES)}.")
+    if trust is not None and not 0 <= trust <= 1:
+        raise InputError(f"A trust of {trust} has no meaning; give a number from 0 to 1.")
+    driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
+    shown = driver[..., 2].any(axis=1)
+    if not shown.any():
+        raise InputError("No driving frame shows a person; give poses of somebody.")
+    usual = (TRUST, NECK_TRUST) if like is None else (1.0, 1.0)
+    ratios = compare(measure(_measured(driver, like)), measure(target), *(usual if trust is None else (trust, trust)))
+    fitted = _carry(driver, ratios)
+    if complete:
+        fitted = _complete(driver, fitted, target[0])
+    fitted[..., :2] += _shift(driver, fitted, target[0], ratios, place, frames[0], reference)[:, None]
+    fitted = np.where((fitted[..., 2:] > 0) & shown[:, None, None], fitted, 0)[:, :POINTS]
+    identity = next(p.identity for f in frames for p in f.people)
+    return points_to_frames(fitted, reference.width, reference.height, identity)
+
+
+def _reference_points(reference: PoseFrame) -> np.ndarray:
+    if not any(person.body[:, 2].any() for person in reference.people):
+        raise InputError("The reference pose shows nobody; give a picture or keypoints of the person to fit to.")
+    largest = max(reference.people, key=person_size)
+    return with_middle_hip(frames_to_points([replace(reference, people=(largest,))]))
+
+
+def _measured(driver: np.ndarray, like: int | None) -> np.ndarray:
+    if like is None:
+        return driver
+    if not 0 <= like < len(driver):
+        raise InputError(f"There is no driving frame {like}; give a number from 0 to {len(driver) - 1}.")
+    if not driver[like, :, 2].any():
+        raise InputError(f"The driving frame {like} shows nobody; choose another one.")
+    return driver[like : like + 1]
+
+
+def _carry(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
+    """Every bone in its direction with its new length, from the neck on; no place on the canvas yet."""
+    fitted = driver.copy()
+    fitted[..., :2] *= ratios.scale  # for a point that nothing carries
+    for bone in _BONES:
+        here, waiting = driver[:, bone.point, 2] > 0, driver[:, bone.point, 2] > 0
+        parent = bone.parent
+        factors = np.array([ratios[bone.across], ratios[bone.along]])
+        while waiting.any():
+            carried = waiting & (driver[:, parent, 2] > 0)
+            offset = driver[carried, bone.point, :2] - driver[carried, parent, :2]
+            fitted[carried, bone.point, :2] = fitted[carried, parent, :2] + offset * factors
+            waiting &= ~carried
+            if parent not in _PARENTS:
+                break
+            parent, factors = _PARENTS[parent], np.full(2, ratios.scale)
+        fitted[~here, bone.point] = 0
+    return fitted
+
+
+def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Body points that no driving frame shows, as in the reference relative to the nearest joint that it does show."""
+    fitted = fitted.copy()
+    unseen = ~(driver[..., 2] > 0).any(axis=0)
+    for bone in _BONES:
+        point, parent = bone.point, bone.parent
+        if not unseen[point] or target[point, 2] == 0 or SLICES["body"].stop <= point < POINTS:
+            continue
+        while target[parent, 2] == 0 and parent in _PARENTS:
+            parent = _PARENTS[parent]
+        if target[parent, 2] == 0:
+            continue
+        here = fitted[:, parent, 2] > 0
+        fitted[here, point, :2] = fitted[here, parent, :2] + target[point, :2] - target[parent, :2]
+        fitted[here, point, 2] = target[point, 2]
+    return fitted
+
+
+def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:
+    """By how much each frame [F, 2] has to move to its place on the reference's canvas; where a frame does not show
+    the anchor, what lies between its neighbours' shifts."""
+    anchor, feet = _anchor(driver, target)
+    seen = (driver[:, anchor, 2] > 0).all(axis=1)
+    before, after = (_place(points[seen], anchor, feet) for points in (driver, fitted))
+    size, new_size = (np.array([f.width, f.height], np.float64) for f in (frame, reference))
+    goal, kept = _place(target[None], anchor, feet)[0], before / size * new_size
+    home = np.median(before, axis=0)
+    if feet:
+        home[1] = np.quantile(before[:, 1], GROUND_QUANTILE)
+    moved = goal + (before - home) * ratios.scale
+    keep = np.full(2, place == "driving")
+    if place == "auto":
+        margin = MARGIN * typical_size(target[None])
+        keep = (kept.min(axis=0) - margin <= goal) & (goal <= kept.max(axis=0) + margin)
+        keep[1] &= not feet  # the ground is the reference's
+    wanted = np.where(keep, kept, moved)
+    frames = np.arange(len(driver))
+    return np.stack([np.interp(frames, np.flatnonzero(seen), (wanted - after)[:, k]) for k in (0, 1)], axis=1)
+
+
+def _anchor(driver: np.ndarray, target: np.ndarray) -> tuple[list[int], bool]:
+    """The points whose place decides where a person is, and whether these are feet."""
+    choices = ([*ANKLES, MIDDLE_HIP], [MIDDLE_HIP], [NECK], [NOSE])
+    for points in choices:
+        if (target[points, 2] > 0).all() and (driver[:, points, 2] > 0).all(axis=1).any():
+            return points, len(points) > 1
+    raise InputError("The reference and the driving poses share neither hips, neck nor nose; give fuller poses.")
+
+
+def _place(points: np.ndarray, anchor: list[int], feet: bool) -> np.ndarray:
+    """x of the hips and y of the lower ankle, or the one anchor point: [F, 2]."""
+    place = points[:, anchor[-1], :2].copy()
+    if feet:
+        place[:, 1] = points[:, anchor[:2], 1].max(axis=1)
+    return place

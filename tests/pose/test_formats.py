@@ -1,0 +1,175 @@
+"""Keypoint formats: what goes out comes back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from magicdance_core.errors import InputError
+from magicdance_core.pose import Person, PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
+from magicdance_core.pose.archive import load_archive, save_archive
+from magicdance_core.pose.files import load_keypoints, save_keypoints
+from magicdance_core.pose.keypoints import PARTS
+from magicdance_core.pose.openpose_json import frame_from_openpose_json, frame_to_openpose_json
+from magicdance_core.pose.sequence import frames_to_points, person_points, points_person, points_to_frames
+from magicdance_core.pose.wholebody import person_from_wholebody, person_to_wholebody
+
+SEEDS = range(25)
+
+
+def points(random, count, width, height, corner=False):
+    """Points with some missing, some out of the canvas; in a corner all within two pixels of the origin."""
+    xy = random.uniform(-0.2, 1.2, (count, 2)) * ([1, 1] if corner else [width, height])
+    made = np.c_[xy, random.uniform(0.01, 1, count)].astype(np.float32)
+    made[random.random(count) < 0.3] = 0
+    return made
+
+
+def person(random, width=96, height=128, identity=None):
+    parts = {
+        part: points(random, count, width, height, corner=random.random() < 0.2)
+        for part, count in PARTS.items()
+        if part == "body" or random.random() < 0.7
+    }
+    return Person(**parts, identity=identity)
+
+
+def frames(seed):
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(random.integers(1, 5)):
+        width, height = (int(side) for side in random.integers(1, 2000, 2))
+        people = [person(random, width, height, int(i) if i < 5 else None) for i in random.integers(0, 9, 3)]
+        made.append(PoseFrame(tuple(people[: random.integers(0, 4)]), width, height))
+    return made
+
+
+def assert_same(ours, theirs, identities=True):
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.width, a.height, len(a.people)) == (b.width, b.height, len(b.people))
+        for p, q in zip(a.people, b.people, strict=True):
+            assert np.array_equal(person_points(p), person_points(q))
+            assert not identities or p.identity == q.identity
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_pose_keypoint_is_lossless(seed):
+    made = frames(seed)
+    assert_same(made, frames_from_pose_keypoint(json.loads(json.dumps(frames_to_pose_keypoint(made)))))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_normalised_pose_keypoint(seed):
+    random = np.random.default_rng(seed)
+    whole = Person(**{part: points(random, count, 96, 128) for part, count in PARTS.items()})
+    entry = frames_to_pose_keypoint([PoseFrame((whole,), 96, 128)])[0]
+    del entry["coordinates"]
+    for key, values in entry["people"][0].items():
+        if random.random() < 0.5:  # some parts in fractions, others in pixels
+            scaled = np.reshape(values, (-1, 3)) / [96, 128, 1]
+            entry["people"][0][key] = scaled.flatten().tolist()
+    back = frames_from_pose_keypoint(entry)[0].people[0]
+    assert person_points(back) == pytest.approx(person_points(whole), abs=1e-4)
+
+
+@pytest.mark.parametrize("body", [18, 25])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_openpose_json_is_lossless(seed, body):
+    for frame in frames(seed):
+        far = PoseFrame(tuple(points_person(person_points(p) + [9, 9, 0], p.identity) for p in frame.people), 5000, 9)
+        data = json.loads(json.dumps(frame_to_openpose_json(far, body)))
+        assert all(len(p["pose_keypoints_2d"]) == 3 * body for p in data["people"])
+        expected = PoseFrame(
+            tuple(points_person(person_points(p) * (person_points(p)[:, 2:] > 0), p.identity) for p in far.people),
+            5000, 9,
+        )  # fmt: skip
+        assert_same([expected], [frame_from_openpose_json(data, 5000, 9)])
+
+
+def test_body_25_has_the_middle_of_the_hips():
+    body = np.zeros((18, 3), np.float32)
+    body[8], body[11] = (10, 20, 0.5), (30, 40, 0.8)
+    values = frame_to_openpose_json(PoseFrame((Person(body),), 99, 99))["people"][0]["pose_keypoints_2d"]
+    assert values[24:27] == pytest.approx([20, 30, 0.5]) and values[27:30] == pytest.approx([10, 20, 0.5])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_wholebody_is_lossless(seed):
+    random = np.random.default_rng(seed)
+    whole = points(random, 133, 96, 128)
+    assert np.array_equal(person_to_wholebody(person_from_wholebody(whole)), whole)
+    once = person_from_wholebody(whole)
+    again = person_from_wholebody(person_to_wholebody(once))
+    assert np.array_equal(person_points(once), person_points(again))
+
+
+def test_wholebody_neck_and_threshold():
+    whole = np.zeros((133, 3), np.float32)
+    whole[5], whole[6] = (30, 10, 0.9), (10, 20, 0.4)
+    assert person_from_wholebody(whole).body[1] == pytest.approx([20, 15, 0.4])
+    kept = person_from_wholebody(whole, threshold=0.5).body
+    assert kept[5, 2] > 0 and not kept[2].any() and not kept[1].any()
+    with pytest.raises(InputError, match="shape"):
+        person_from_wholebody(np.zeros((17, 3)))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_archive_is_lossless(seed, tmp_path):
+    save_archive(tmp_path / "a.npz", frames(seed))
+    assert_same(frames(seed), load_archive(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("seed", SEEDS[:5])
+def test_sequence_is_lossless(seed):
+    random = np.random.default_rng(seed)
+    made = [PoseFrame((person(random),) if k % 3 else (), 96, 128) for k in range(6)]
+    assert_same(made, points_to_frames(frames_to_points(made), 96, 128))
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.json"])
+def test_files(tmp_path, name):
+    save_keypoints(tmp_path / name, frames(3))
+    assert_same(frames(3), load_keypoints(tmp_path / name))
+
+
+def test_openpose_folder_needs_a_size(tmp_path):
+    made = frames(4)[0]
+    for number in range(3):
+        (tmp_path / f"{number}.json").write_text(json.dumps(frame_to_openpose_json(made)))
+    with pytest.raises(InputError, match="give its width and height"):
+        load_keypoints(tmp_path)
+    assert len(load_keypoints(tmp_path, 30, 40)) == 3
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.json", b"{", "not JSON"),
+        ("a.json", b"\xff\xfe", "not JSON"),
+        ("a.json", b'{"version": "ap10k", "animals": []}', "lacks 'people'"),
+        ("a.json", b"[]", "no pose frames"),
+        ("a.npz", b"PK\x03\x04 broken", "no keypoints"),
+        ("a.npz", b"", "no keypoints"),
+    ],
+)
+def test_files_of_another_kind(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_keypoints(tmp_path / name)
+
+
+def test_archives_of_another_kind(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    np.savez(tmp_path / "pickle.npz", points=np.array([{}], object))
+    wrong = {"identities": np.zeros(2, np.int64), "people": np.array([9]), "sizes": np.ones((1, 2), np.int32)}
+    np.savez(tmp_path / "wrong.npz", points=np.zeros((2, 136, 3)), **wrong)
+    for name, message in (("other", "no keypoints"), ("pickle", "no keypoints"), ("wrong", "do not fit")):
+        with pytest.raises(InputError, match=message):
+            load_archive(tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize("values", [[float("nan")] * 54, [1e400, 5, 1] * 18, [3, 4, -1] * 18])
+def test_what_is_no_number_is_missing(values):
+    entry = {"people": [{"pose_keypoints_2d": values}], "canvas_width": 9, "canvas_height": 9}
+    assert not frames_from_pose_keypoint(entry)[0].people[0].body.any()
