@@ -1,6 +1,32 @@
-"""What the graph editor shows."""
+"""What the graph editor shows: each module's nodes, with their titles."""
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {}
-NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
+from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
+from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
+from .pose import MagicDanceDrawPoses
+from .pose_extract import MagicDanceExtractPose
+from .pose_files import MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
+from .pose_motion import MagicDanceRetargetPose, MagicDanceSmoothPose
+from .pose_preview import MagicDancePreviewPose
+from .puppets import MagicDancePuppets
+from .sampling import MagicDanceSample
+
+TITLES: dict[type, str] = {
+    MagicDanceLoadBackbone: "Load Backbone (MagicDance)",
+    MagicDanceLoadPublished: "Load MagicDance Checkpoint",
+    MagicDanceFromModel: "MagicDance from MODEL",
+    MagicDanceApplyAppearance: "Apply Appearance (MagicDance)",
+    MagicDanceApplyPose: "Apply Pose (MagicDance)",
+    MagicDancePuppets: "Draw Puppets (MagicDance)",
+    MagicDanceDrawPoses: "Draw Poses (MagicDance)",
+    MagicDanceExtractPose: "Extract Pose (MagicDance)",
+    MagicDanceRetargetPose: "Retarget Pose (MagicDance)",
+    MagicDanceSmoothPose: "Smooth Pose (MagicDance)",
+    MagicDancePreviewPose: "Preview Pose (MagicDance)",
+    MagicDanceLoadKeypoints: "Load Keypoints (MagicDance)",
+    MagicDanceSaveKeypoints: "Save Keypoints (MagicDance)",
+    MagicDanceSample: "Sample Video Frames (MagicDance)",
+}
+NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: node for node in TITLES}
+NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

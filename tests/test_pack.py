@@ -20,7 +20,7 @@ folder_paths.folder_names_and_paths = {"magicdance": (["from_yaml"], set())}
 
 
 def add_model_folder_path(name, path):
-    folder_paths.folder_names_and_paths[name][0].append(path)
+    folder_paths.folder_names_and_paths.setdefault(name, ([], set()))[0].append(path)
 
 
 folder_paths.add_model_folder_path = add_model_folder_path

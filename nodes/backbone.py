@@ -1,0 +1,232 @@
+"""Backbones: a checkpoint, the published model, the embedded one, or ComfyUI's own MODEL."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from . import runtime
+from .keeping import Kept, identity
+from .model import TYPE, MagicDanceModel
+
+if TYPE_CHECKING:
+    from ..magicdance_core.checkpoints import Components
+
+EMBEDDED = "embedded"
+PUBLISHED_URL = "https://huggingface.co/Boese0601/MagicDance"
+MODEL_TOOLTIP = "The model, for Apply Appearance, Apply Pose and Sample Video Frames."
+
+
+class MagicDanceLoadBackbone:
+    """A Stable Diffusion 1.5 checkpoint or folder, or the embedded model."""
+
+    SEARCH_ALIASES = ["magicdance", "magicpose", "load checkpoint", "sd 1.5", "embedded model"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Loads what the frames are painted with: any Stable Diffusion 1.5 checkpoint or diffusers folder, to which "
+        "Appearance Control and the Pose ControlNet are applied next. `embedded` is a small complete model that comes "
+        "with the pack: drawn people of 64 x 64 pixels, no download, controls included."
+    )
+    RETURN_TYPES = (TYPE,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = (MODEL_TOOLTIP,)
+    FUNCTION = "load"
+
+    def __init__(self):
+        self._model, self._vae = Kept(), Kept()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "backbone": (
+                    [EMBEDDED, *runtime.list_files("checkpoints"), *runtime.list_folders("diffusers")],
+                    {
+                        "default": EMBEDDED,
+                        "tooltip": "`embedded`, a file in models/checkpoints, or a folder in models/diffusers. "
+                        "Made from Stable Diffusion 1.5.",
+                    },
+                ),
+            },
+            "optional": {
+                "vae": ("VAE", {"tooltip": "Used instead of the checkpoint's own VAE. Not for the embedded model."}),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, backbone):
+        if backbone == EMBEDDED or runtime.find_model(backbone, "checkpoints", "diffusers"):
+            return True
+        return (
+            f"{backbone} is in neither models/checkpoints nor models/diffusers: put a Stable Diffusion 1.5 checkpoint "
+            "there and refresh the list (R), or choose embedded."
+        )
+
+    def load(self, backbone, vae=None):
+        from ..magicdance_core.errors import InputError
+
+        if backbone == EMBEDDED:
+            if vae is not None:
+                raise InputError("The embedded model works with its own VAE only: disconnect vae.")
+            return (self._model(EMBEDDED, _embedded),)
+        path = runtime.find_model(backbone, "checkpoints", "diffusers")
+        if path is None:
+            raise InputError(f"{backbone} is not there any more: choose another backbone.")
+        model = self._model(identity(path), lambda: _stock(path))
+        if vae is not None:
+            model = replace(model, vae=self._vae(weakref.ref(vae), lambda: _converted_vae(vae)))
+        return (model,)
+
+
+class MagicDanceLoadPublished:
+    """A complete MagicDance checkpoint in one go."""
+
+    SEARCH_ALIASES = ["magicdance", "magicpose", "model_state", "load checkpoint"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Loads a complete MagicDance checkpoint from models/magicdance: backbone, VAE, Appearance Control and Pose "
+        "ControlNet in one go. The published one is model_state-110000.th; converted .safetensors files and model "
+        "folders work too."
+    )
+    RETURN_TYPES = (TYPE,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = ("The complete model, ready for Sample Video Frames.",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "checkpoint": (
+                    runtime.list_magicdance(),
+                    {
+                        "tooltip": "A file (.th, .safetensors, .ckpt, .pth) or a model folder in models/magicdance. "
+                        f"Download: {PUBLISHED_URL}"
+                    },
+                ),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, checkpoint):
+        if checkpoint and runtime.find_model(checkpoint, runtime.FOLDER):
+            return True
+        return (
+            f"{checkpoint or 'A checkpoint'} is not in models/magicdance: download model_state-110000.th from "
+            f"{PUBLISHED_URL} into that folder and refresh the list (R)."
+        )
+
+    def load(self, checkpoint):
+        from ..magicdance_core.checkpoints import load_folder, load_published
+        from ..magicdance_core.errors import InputError
+
+        path = runtime.find_model(checkpoint, runtime.FOLDER)
+        if path is None:
+            raise InputError(f"{checkpoint} is not in models/magicdance any more: choose another checkpoint.")
+        components = (load_folder if path.is_dir() else load_published)(path, runtime.storage_dtypes())
+        return (_held(components),)
+
+
+class MagicDanceFromModel:
+    """ComfyUI's own MODEL, CLIP and VAE as the backbone."""
+
+    SEARCH_ALIASES = ["magicdance", "magicpose", "lora", "merge", "model to magicdance", "use model"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Takes ComfyUI's own MODEL and VAE (Stable Diffusion 1.5) as the backbone, with the LoRAs and merges applied "
+        "to them. Patches that act while sampling (IP-Adapter, FreeU, ...) stay behind: only weights are taken."
+    )
+    RETURN_TYPES = (TYPE,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = (MODEL_TOOLTIP,)
+    FUNCTION = "take"
+
+    def __init__(self):
+        self._unet, self._vae, self._context = Kept(), Kept(), Kept()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "Made from Stable Diffusion 1.5; LoRAs and merges come along."}),
+                "vae": ("VAE", {"tooltip": "Of Stable Diffusion 1.5: the checkpoint's or another one."}),
+            },
+            "optional": {
+                "clip": (
+                    "CLIP",
+                    {"tooltip": "Reads the empty prompt. Without it, connect `positive` in Sample Video Frames."},
+                ),
+            },
+        }
+
+    def take(self, model, vae, clip=None):
+        from ..magicdance_core.sampling import published_scheduler
+
+        prediction_type = runtime.prediction_type(model)
+        unet = self._unet((weakref.ref(model.model), model.patches_uuid), lambda: _converted_unet(model))
+        context = None
+        if clip is not None:
+            context = self._context(
+                (weakref.ref(clip.cond_stage_model), clip.patcher.patches_uuid), lambda: runtime.empty_prompt(clip)
+            )
+        return (
+            MagicDanceModel(
+                unet=unet,
+                vae=self._vae(weakref.ref(vae), lambda: _converted_vae(vae)),
+                scheduler=published_scheduler(prediction_type),
+                context=context,
+                knows_text=True,
+                defaults=_published_defaults(),
+            ),
+        )
+
+
+def _embedded() -> MagicDanceModel:
+    import torch
+
+    from ..magicdance_core import pipeline
+    from ..magicdance_core.checkpoints import load_folder
+    from ..magicdance_core.errors import InputError
+
+    if not pipeline.EMBEDDED.is_dir():
+        raise InputError(f"The embedded model is not in {pipeline.EMBEDDED}: install the pack again.")
+    return _held(load_folder(pipeline.EMBEDDED, torch.float32))
+
+
+def _stock(path) -> MagicDanceModel:
+    from ..magicdance_core.checkpoints import load
+
+    return _held(load(path, runtime.storage_dtypes(), controls=False))
+
+
+def _held(components: Components) -> MagicDanceModel:
+    networks = {role: getattr(components, role) for role in ("unet", "vae", "appearance", "pose")}
+    return MagicDanceModel(
+        **{role: network and runtime.hold(network, role) for role, network in networks.items()},
+        scheduler=components.scheduler,
+        context=components.context,
+        knows_text=components.text_encoder is not None,
+        defaults=MappingProxyType(components.defaults),
+    )
+
+
+def _converted_unet(model):
+    from ..magicdance_core.checkpoints import load_tensors
+
+    dtype = runtime.storage_dtypes()["unet"]
+    return runtime.hold(load_tensors(runtime.unet_tensors(model), "unet", "The connected MODEL", dtype), "unet")
+
+
+def _converted_vae(vae):
+    from ..magicdance_core.checkpoints import load_tensors
+
+    dtype = runtime.storage_dtypes()["vae"]
+    return runtime.hold(load_tensors(runtime.vae_tensors(vae), "vae", "The connected VAE", dtype), "vae")
+
+
+def _published_defaults():
+    from ..magicdance_core.checkpoints import PUBLISHED_DEFAULTS
+
+    return MappingProxyType(PUBLISHED_DEFAULTS)

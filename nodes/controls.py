@@ -1,0 +1,176 @@
+"""Controls: attach the Appearance Control Model and the Pose ControlNet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import runtime
+from .keeping import Kept, identity
+from .model import TYPE, MagicDanceModel
+
+OWN = "the model's own"
+OUTPUT_TOOLTIP = "The model with the control attached; the model that came in stays as it is."
+
+
+def _widgets(strength: str) -> dict:
+    return {
+        "strength": (
+            "FLOAT",
+            {"default": 1.0, "min": 0.0, "max": 4.0, "step": 0.05, "round": 0.001, "tooltip": strength},
+        ),
+        "start": (
+            "FLOAT",
+            {
+                "default": 0.0,
+                "min": 0.0,
+                "max": 1.0,
+                "step": 0.05,
+                "round": 0.001,
+                "tooltip": "From which part of the run on the control acts: 0 is the first step.",
+            },
+        ),
+        "end": (
+            "FLOAT",
+            {
+                "default": 1.0,
+                "min": 0.0,
+                "max": 1.0,
+                "step": 0.05,
+                "round": 0.001,
+                "tooltip": "Up to which part of the run the control acts: 1 is the last step.",
+            },
+        ),
+    }
+
+
+class MagicDanceApplyAppearance:
+    """Attach the Appearance Control Model."""
+
+    SEARCH_ALIASES = ["magicdance", "appearance control", "reference", "identity", "reference only"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Attaches the Appearance Control Model, which makes every frame look like the reference. The reference itself "
+        "goes into Sample Video Frames, where several pictures of one person in one batch add up."
+    )
+    RETURN_TYPES = (TYPE,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = (OUTPUT_TOOLTIP,)
+    FUNCTION = "apply"
+
+    def __init__(self):
+        self._network = Kept()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        names = [OWN, *runtime.list_magicdance()]
+        tooltip = f"A MagicDance checkpoint in models/magicdance, or `{OWN}` to set the strength of one loaded with it."
+        return {
+            "required": {
+                "model": (TYPE, {"tooltip": "Any backbone."}),
+                "appearance": (names, {"default": OWN, "tooltip": tooltip}),
+                **_widgets("Weight of the reference: 1 as published, 0 exactly no control, above 1 stronger."),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, appearance):
+        return _is_there(appearance, runtime.FOLDER)
+
+    def apply(self, model, appearance, strength, start, end):
+        from ..magicdance_core.sampling import Control
+
+        held = model.appearance
+        if appearance != OWN:
+            held = self._network(*_loader(appearance, "appearance", runtime.FOLDER))
+        _require(held, "Appearance Control Model", "appearance")
+        _check_fit(held, model, "Appearance Control Model")
+        return (replace(model, appearance=held, appearance_control=Control(strength, start, end)),)
+
+
+class MagicDanceApplyPose:
+    """Attach a Pose ControlNet."""
+
+    SEARCH_ALIASES = ["magicdance", "pose control", "controlnet", "openpose"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Attaches the Pose ControlNet, which puts every frame in the pose of its pose map: the one of a MagicDance "
+        "checkpoint, or any OpenPose ControlNet for Stable Diffusion 1.5."
+    )
+    RETURN_TYPES = (TYPE,)
+    RETURN_NAMES = ("model",)
+    OUTPUT_TOOLTIPS = (OUTPUT_TOOLTIP,)
+    FUNCTION = "apply"
+
+    def __init__(self):
+        self._network = Kept()
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        names = list(dict.fromkeys([OWN, *runtime.list_magicdance(), *runtime.list_files("controlnet")]))
+        tooltip = (
+            "A MagicDance checkpoint in models/magicdance, a Stable Diffusion 1.5 ControlNet in models/controlnet, or "
+            f"`{OWN}` to set the strength of one loaded with the model."
+        )
+        return {
+            "required": {
+                "model": (TYPE, {"tooltip": "Any backbone."}),
+                "pose": (names, {"default": OWN, "tooltip": tooltip}),
+                **_widgets("How strictly the frames follow the pose maps: 1 as published, 0 exactly no control."),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, pose):
+        return _is_there(pose, runtime.FOLDER, "controlnet")
+
+    def apply(self, model, pose, strength, start, end):
+        from ..magicdance_core.sampling import Control
+
+        held = model.pose
+        if pose != OWN:
+            held = self._network(*_loader(pose, "pose", runtime.FOLDER, "controlnet"))
+        _require(held, "Pose ControlNet", "pose")
+        _check_fit(held, model, "Pose ControlNet")
+        return (replace(model, pose=held, pose_control=Control(strength, start, end)),)
+
+
+def _is_there(name: str, *keys: str) -> bool | str:
+    if name == OWN or runtime.find_model(name, *keys):
+        return True
+    folders = " or ".join(f"models/{key}" for key in keys)
+    return f"{name} is not in {folders}: put the file there and refresh the list (R), or choose another one."
+
+
+def _loader(name: str, role: str, *keys: str):
+    """Key and maker for `Kept`."""
+    from ..magicdance_core.checkpoints import load_control
+    from ..magicdance_core.errors import InputError
+
+    path = runtime.find_model(name, *keys)
+    if path is None:
+        raise InputError(f"{name} is not there any more: choose another file.")
+    return identity(path), lambda: runtime.hold(load_control(path, role, runtime.storage_dtypes()[role]), role)
+
+
+def _require(held, title: str, widget: str) -> None:
+    from ..magicdance_core.errors import InputError
+
+    if held is None:
+        raise InputError(f"The model came without a {title}: choose a file in `{widget}`.")
+
+
+def _check_fit(held, model: MagicDanceModel, title: str) -> None:
+    from ..magicdance_core.errors import InputError
+
+    control, unet, vae = (runtime.network(part) for part in (held, model.unet, model.vae))
+    fits = all(
+        _as_tuple(control.config[key]) == _as_tuple(unet.config[key])
+        for key in ("block_out_channels", "cross_attention_dim", "layers_per_block")
+    )
+    factor = getattr(control, "pose_factor", None)
+    if not fits or (factor is not None and factor != 2 ** (len(vae.config.block_out_channels) - 1)):
+        raise InputError(f"This {title} was made for another kind of backbone: take both from one family of models.")
+
+
+def _as_tuple(value) -> tuple:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)

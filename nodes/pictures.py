@@ -1,0 +1,61 @@
+"""IMAGEs from and to the core's pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def to_pictures(images: Tensor, what: str) -> Tensor:
+    """An IMAGE `[N, H, W, C]` of any dtype and device, with alpha or grey, to `[N, 3, H, W]` float32 on the CPU.
+
+    what: names it in messages. Raises InputError where there is no picture.
+    """
+    import torch
+
+    from ..magicdance_core.errors import InputError
+
+    if not isinstance(images, torch.Tensor) or images.dim() != 4:
+        raise InputError(f"{what} is no IMAGE: connect an output of type IMAGE.")
+    if 0 in images.shape:
+        raise InputError(f"{what} has no frames: connect at least one picture.")
+    images = images[..., :3] if images.shape[-1] >= 3 else images[..., :1].expand(*images.shape[:-1], 3)
+    images = images.to("cpu", torch.float32).movedim(-1, 1)
+    if not images.isfinite().all():
+        raise InputError(f"{what} contains values that are not numbers: look at the node that makes it.")
+    return images.clamp(0, 1)
+
+
+def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
+    """Pictures `[N, 3, H, W]` in another size, both axes on their own; antialiased."""
+    import torch.nn.functional as F
+
+    if pictures.shape[2:] == (height, width):
+        return pictures
+    return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def crop(pictures: Tensor, width: int, height: int) -> Tensor:
+    """The largest centred part of pictures `[N, 3, H, W]` that has the shape of width x height, in that size."""
+    import numpy as np
+    import torch
+
+    from ..magicdance_core.media.fit import fit
+    from ..magicdance_core.sampling.images import to_pil
+
+    if pictures.shape[2:] == (height, width):
+        return pictures
+    fitted = np.stack([np.asarray(fit(picture, width, height)) for picture in to_pil(pictures)])
+    return torch.from_numpy(fitted).movedim(-1, 1).float() / 255
+
+
+def to_image(pictures: list) -> Tensor:
+    """RGB pictures of one size (PIL or uint8 arrays) to an IMAGE `[N, H, W, 3]` in [0, 1]."""
+    import numpy as np
+    import torch
+
+    from . import runtime
+
+    return runtime.output(torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).float() / 255)

@@ -1,0 +1,111 @@
+"""Poses: one person's keypoints of pictures, or of keypoints that another node found."""
+
+from __future__ import annotations
+
+import json
+
+from . import runtime
+from .pictures import to_pictures
+
+PEOPLE = ["continuity", "size", "number"]
+DETECTORS = ["openpose", "dwpose", "drawn"]
+
+
+class MagicDanceExtractPose:
+    """Find a person in pictures and follow them."""
+
+    SEARCH_ALIASES = ["magicdance", "openpose", "dwpose", "detect pose", "keypoints", "track person", "pose estimation"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = (
+        "Finds people in each frame, follows one of them, drops detector hiccups and fills short gaps. Frames without "
+        "anybody stay empty and never stop the run. Connect pictures, or keypoints of another detector to do the same "
+        "with. Detector files go to models/magicdance_pose; nothing is downloaded."
+    )
+    RETURN_TYPES = ("POSE_KEYPOINT", "STRING")
+    RETURN_NAMES = ("keypoints", "report")
+    OUTPUT_TOOLTIPS = (
+        "One person at most in each frame, for Retarget Pose, Smooth Pose or Draw Poses.",
+        "How many keypoints of each part were found, filled and lost, as JSON.",
+    )
+    FUNCTION = "extract"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "detector": (
+                    DETECTORS,
+                    {
+                        "default": DETECTORS[0],
+                        "tooltip": "openpose: body_pose_model.pth, hand_pose_model.pth, facenet.pth. dwpose: "
+                        "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. drawn: the pictures are pose "
+                        "maps, read the body back.",
+                    },
+                ),
+                "person": (
+                    PEOPLE,
+                    {
+                        "default": PEOPLE[0],
+                        "tooltip": "continuity: the one who is there most, all the way. size: the largest in each "
+                        "frame. number: the one below.",
+                    },
+                ),
+                "number": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 999,
+                        "tooltip": "Which person: numbered from 0 as they appear, from the left.",
+                    },
+                ),
+                "max_gap": (
+                    "INT",
+                    {
+                        "default": 15,
+                        "min": 0,
+                        "max": 300,
+                        "tooltip": "The longest gap, in frames, to fill; filled points have half the confidence.",
+                    },
+                ),
+            },
+            "optional": {
+                "images": ("IMAGE", {"tooltip": "The frames to look at."}),
+                "keypoints": ("POSE_KEYPOINT", {"tooltip": "Keypoints to follow a person in, instead of pictures."}),
+            },
+        }
+
+    def extract(self, detector, person, number, max_gap, images=None, keypoints=None):
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
+        from ..magicdance_core.pose.extraction import follow
+
+        if (images is None) == (keypoints is None):
+            raise InputError("Connect either images or keypoints to Extract Pose, one of the two.")
+        found = _found(images, detector) if keypoints is None else frames_from_pose_keypoint(keypoints)
+        extraction = follow(found, number if person == "number" else person, max_gap)
+        return frames_to_pose_keypoint(extraction.frames), json.dumps(extraction.report, indent=2)
+
+
+def _found(images, name: str) -> list:
+    from ..magicdance_core.pose.extraction import detect
+
+    pictures = to_pictures(images, "images")
+    detector, network = _detector(name)
+    with runtime.interruptible(network):
+        arrays = ((p.movedim(0, -1) * 255).round().byte().numpy() for p in runtime.counted(pictures))
+        return detect(arrays, detector)
+
+
+def _detector(name: str):
+    """The detector, and its torch network if it has one, in ComfyUI's keeping."""
+    from ..magicdance_core.pose.detectors import make_detector
+
+    detector = make_detector(name, runtime.detector_folder())
+    if name != "openpose":
+        return detector, None
+    held = runtime.hold(detector.networks, "detector")
+    runtime.load([held], runtime.DETECTOR_MEMORY)
+    detector.device = runtime.place(held)[0]
+    detector.keeper = held  # ComfyUI only keeps what somebody holds
+    return detector, detector.networks

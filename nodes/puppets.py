@@ -1,0 +1,70 @@
+"""Puppets: drawn people as a source that needs no file."""
+
+from __future__ import annotations
+
+from . import runtime
+from .pictures import to_image
+
+CHOREOGRAPHY_FPS = 30
+SECONDS = 10  # of a choreography from which the beginning and the reference's moment are drawn
+
+
+class MagicDancePuppets:
+    """A drawn person in a reference picture and in a dance."""
+
+    SEARCH_ALIASES = ["magicdance", "puppet", "demo", "test", "source", "drawn person"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Draws a person and a dance, so that a first graph needs no file: a reference picture, pose maps, keypoints, "
+        "and the true frames to compare the result with."
+    )
+    RETURN_TYPES = ("IMAGE", "IMAGE", "POSE_KEYPOINT", "IMAGE")
+    RETURN_NAMES = ("reference", "poses", "keypoints", "truth")
+    OUTPUT_TOOLTIPS = (
+        "The person in a pose of another dance, for Sample Video Frames.",
+        "Pose maps of the dance, for Sample Video Frames.",
+        "Keypoints of the dance, for Draw Poses.",
+        "The person in the dance: what a perfect model would make of reference and poses.",
+    )
+    FUNCTION = "draw"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        def number(default: int, low: int, high: int, tooltip: str, **more) -> tuple:
+            return ("INT", {"default": default, "min": low, "max": high, "tooltip": tooltip, **more})
+
+        return {
+            "required": {
+                "identity": number(0, 0, 999999, "Which person: face, hair, clothes and scene."),
+                "choreography": number(0, 0, 999999, "Which dance."),
+                "frames": number(16, 1, 4096, "How many frames, 15 a second."),
+                "seed": number(
+                    0,
+                    0,
+                    0xFFFFFFFFFFFFFFFF,
+                    "Where in the dance the frames begin, and the pose of the reference picture.",
+                    control_after_generate=True,
+                ),
+                "width": number(64, 64, 2048, "Of all pictures: 64 for the embedded model, 512 for others.", step=64),
+                "height": number(64, 64, 2048, "Of all pictures: 64 for the embedded model, 512 for others.", step=64),
+            }
+        }
+
+    def draw(self, identity, choreography, frames, seed, width, height):
+        from ..magicdance_core.pose import draw_pose, frames_to_pose_keypoint
+        from ..magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+        from ..magicdance_core.puppets.randomness import Dice
+
+        person = Identity.from_seed(identity, "test")  # the embedded model has never seen anyone of "test"
+        dance, other_dance = (Choreography.from_seed(2 * choreography + k, "test") for k in range(2))
+        dice = Dice("puppets node", "test", seed)
+        begin, moment = (int(dice.between(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))
+        bodies = [dance.pose(begin + 2 * frame) for frame in range(frames)]
+        keypoints = [puppet_keypoints(person, body, width, height) for body in bodies]
+        truth = [draw_puppet(person, body, width, height) for body in runtime.counted(bodies)]
+        return (
+            to_image([draw_puppet(person, other_dance.pose(moment), width, height)]),
+            to_image([draw_pose(frame) for frame in keypoints]),
+            frames_to_pose_keypoint(keypoints),
+            to_image(truth),
+        )

@@ -1,0 +1,253 @@
+"""Sampling: from a model, a reference and pose maps to frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import runtime
+from .model import TYPE, MagicDanceModel
+from .pictures import crop, stretch, to_pictures
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
+    from torch import Tensor
+
+SCHEDULERS = {
+    "the model's own": None,
+    "ddim": ("DDIMScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+}
+MOST_REFERENCES = 32  # every one is read at every step, and each frame looks at all of them
+CONTROL_MODES = ["controlnet_important", "balance"]
+
+
+class MagicDanceSample:
+    """Sample video frames."""
+
+    SEARCH_ALIASES = ["magicdance", "magicpose", "sampler", "animate", "pose transfer", "video", "dance"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Makes one frame a pose map, of the person in the reference. The poses' size is the video's (rounded to what "
+        "the model can do); the reference is cropped and resized to it. 0 steps and 0 guidance stand for the model's "
+        "own values."
+    )
+    RETURN_TYPES = ("IMAGE", "LATENT")
+    RETURN_NAMES = ("frames", "latent")
+    OUTPUT_TOOLTIPS = ("The frames of the video.", "The frames' latents, for VAE Decode or another sampler.")
+    FUNCTION = "sample"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "model": (TYPE, {"tooltip": "A model with Appearance Control and a Pose ControlNet."}),
+                "reference": ("IMAGE", {"tooltip": "A picture of the person, or several of one person in one batch."}),
+                "poses": ("IMAGE", {"tooltip": "Pose maps, one a frame: OpenPose drawings with body, hands and face."}),
+                "seed": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 0xFFFFFFFFFFFFFFFF,
+                        "control_after_generate": True,
+                        "tooltip": "Of the noise that all frames start from.",
+                    },
+                ),
+                "steps": (
+                    "INT",
+                    {"default": 0, "min": 0, "max": 999, "tooltip": "Denoising steps; 0 for the model's own number."},
+                ),
+                "guidance": (
+                    "FLOAT",
+                    {
+                        "default": 0.0,
+                        "min": 0.0,
+                        "max": 30.0,
+                        "step": 0.1,
+                        "round": 0.01,
+                        "tooltip": "How far the controls lead away from the plain model; 1 halves the work, 0 for the "
+                        "model's own value.",
+                    },
+                ),
+                "scheduler": (
+                    list(SCHEDULERS),
+                    {"default": "the model's own", "tooltip": "How noise becomes frames; the published one is DDIM."},
+                ),
+                "control_mode": (
+                    CONTROL_MODES,
+                    {
+                        "default": CONTROL_MODES[0],
+                        "tooltip": "controlnet_important (published): guidance leads away from the model without "
+                        "controls. balance: it leads away from the negative prompt, with controls in both halves.",
+                    },
+                ),
+                "frames_per_batch": (
+                    "INT",
+                    {
+                        "default": 8,
+                        "min": 1,
+                        "max": 256,
+                        "tooltip": "Frames that the networks take at once: less needs less memory, the result agrees.",
+                    },
+                ),
+                "decode_batch": (
+                    "INT",
+                    {
+                        "default": 4,
+                        "min": 1,
+                        "max": 256,
+                        "tooltip": "Frames that the VAE decodes at once: less needs less memory, the result agrees.",
+                    },
+                ),
+            },
+            "optional": {
+                "positive": (
+                    "CONDITIONING",
+                    {"tooltip": "A prompt from CLIP Text Encode; without it the empty prompt, as published."},
+                ),
+                "negative": (
+                    "CONDITIONING",
+                    {"tooltip": "What guidance leads away from, beside the missing controls; seldom needed."},
+                ),
+            },
+        }
+
+    def sample(
+        self,
+        model,
+        reference,
+        poses,
+        seed,
+        steps,
+        guidance,
+        scheduler,
+        control_mode,
+        frames_per_batch,
+        decode_batch,
+        positive=None,
+        negative=None,
+    ):
+        import torch
+
+        from ..magicdance_core.models import Networks
+        from ..magicdance_core.sampling import Control, decode_frames, denoise, encode_images, encode_poses, get_noise
+
+        _require_controls(model)
+        context, uncond_context = _contexts(model, positive, negative, control_mode)
+        steps = steps or model.defaults["num_inference_steps"]
+        guidance = guidance or model.defaults["guidance_scale"]
+        vae, unet = runtime.network(model.vae), runtime.network(model.unet)
+        reference, poses = _fitted(reference, poses, 2 ** (len(vae.config.block_out_channels) - 1))
+        count, (height, width) = len(poses), poses.shape[2:]
+        generator = torch.Generator().manual_seed(seed)
+        noise = get_noise((1, unet.config.in_channels, *_latent_size(vae, height, width)), generator)
+        controls = [runtime.network(held) for held in (model.appearance, model.pose)]
+        watch = runtime.Watch(model, count * (steps + 1))
+
+        vae_place, place = runtime.place(model.vae), runtime.place(model.unet)
+        with runtime.interruptible(vae, unet, *controls):
+            runtime.load([model.vae], runtime.vae_memory(len(reference), height * width, vae_place[1]))
+            clean = encode_images(vae, reference, *vae_place)
+
+            batch = min(frames_per_batch, count)
+            runtime.load(
+                [model.unet, model.appearance, model.pose],
+                runtime.denoising_memory(batch + len(reference), noise[0, 0].numel(), place[1]),
+            )
+            latents = denoise(
+                Networks(unet, *controls),
+                _scheduler(scheduler, model.scheduler),
+                noise.to(place[0]),
+                context.to(*place),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                reference=clean,
+                hints=encode_poses(controls[1], poses, batch, *place),
+                frames=count,
+                uncond_context=uncond_context.to(*place),
+                control_mode=control_mode,
+                appearance=model.appearance_control or Control(),
+                pose=model.pose_control or Control(),
+                frames_per_batch=batch,
+                generator=generator,
+                callback=lambda p: watch.denoised(p.step * count + p.frame, p.denoised),
+            )
+
+            batch = min(decode_batch, count)
+            runtime.load([model.vae], runtime.vae_memory(batch, height * width, vae_place[1]))
+            frames, done = torch.empty(count, height, width, 3), 0
+            for part in decode_frames(vae, latents, batch, *vae_place):
+                frames[done : done + len(part)] = part.movedim(1, -1)
+                done += len(part)
+                watch.decoded(count * steps + done, part[-1])
+        samples = runtime.output(latents.cpu() / vae.config.scaling_factor)
+        return runtime.output(frames), {"samples": samples}
+
+
+def _require_controls(model: MagicDanceModel) -> None:
+    from ..magicdance_core.errors import InputError
+
+    for held, title, node in (
+        (model.appearance, "Appearance Control Model", "Apply Appearance"),
+        (model.pose, "Pose ControlNet", "Apply Pose"),
+    ):
+        if held is None:
+            raise InputError(f"The model has no {title}: put {node} between the model and this node.")
+
+
+def _contexts(model: MagicDanceModel, positive, negative, control_mode: str) -> tuple[Tensor, Tensor]:
+    """Contexts of both halves of guidance; without a negative prompt as `MagicDancePipeline` has them."""
+    from ..magicdance_core.errors import InputError
+
+    context = model.context if positive is None else _prompt(model, positive, "positive")
+    if context is None:
+        raise InputError("The model has no text: connect a prompt to `positive`, or CLIP to MagicDance from MODEL.")
+    if negative is not None:
+        return context, _prompt(model, negative, "negative")
+    plain = context if model.context is None else model.context
+    return context, plain if control_mode == "balance" else context
+
+
+def _prompt(model: MagicDanceModel, conditioning, what: str) -> Tensor:
+    from ..magicdance_core.errors import InputError
+
+    if not model.knows_text:
+        raise InputError(f"This model knows no text: disconnect `{what}`.")
+    if len(conditioning) != 1:
+        raise InputError(f"`{what}` holds {len(conditioning)} prompts: join them with Conditioning (Concat).")
+    context, width = conditioning[0][0], runtime.network(model.unet).config.cross_attention_dim
+    if context.dim() != 3 or context.shape[-1] != width:
+        raise InputError(f"`{what}` was written with another model's CLIP: use the CLIP of Stable Diffusion 1.5.")
+    return context[:1].float()
+
+
+def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Reference and pose maps `[n, 3, H, W]` in the video's size: the poses', to the next multiple of `factor`."""
+    from ..magicdance_core.errors import InputError
+
+    reference, poses = to_pictures(reference, "reference"), to_pictures(poses, "poses")
+    if len(reference) > MOST_REFERENCES:
+        raise InputError(
+            f"reference holds {len(reference)} pictures: connect 1 to {MOST_REFERENCES} pictures of one person."
+        )
+    height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
+    return crop(reference, width, height), stretch(poses, width, height)
+
+
+def _latent_size(vae, height: int, width: int) -> tuple[int, int]:
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    return height // factor, width // factor
+
+
+def _scheduler(name: str, own: SchedulerMixin) -> SchedulerMixin:
+    """A scheduler of its own for each run, since running changes it."""
+    import diffusers
+
+    if SCHEDULERS[name] is None:
+        return type(own).from_config(own.config)
+    kind, changes = SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(own.config, **changes)

@@ -1,0 +1,68 @@
+"""Run inside ComfyUI's own modules by test_in_process.py; prints one JSON object.
+
+Arguments: folder of the pack, and the state of memory to pretend: normal or novram.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+pack_folder, memory = sys.argv[1:]
+sys.argv[1:] = ["--cpu"]
+sys.path.insert(0, os.environ["COMFYUI_PATH"])
+
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+import comfy.model_management as mm  # noqa: E402
+import torch  # noqa: E402
+
+if memory == "novram":  # ComfyUI refuses --novram together with --cpu, so its state is set by hand
+    mm.vram_state = mm.VRAMState.NO_VRAM
+    mm.is_device_cpu = lambda device: False
+
+NAME = pack_folder.replace(".", "_x_")
+spec = importlib.util.spec_from_file_location(NAME, Path(pack_folder) / "__init__.py")
+pack = importlib.util.module_from_spec(spec)
+sys.modules[NAME] = pack
+spec.loader.exec_module(pack)
+MagicDancePipeline = importlib.import_module(f"{NAME}.magicdance_core.pipeline").MagicDancePipeline
+
+
+def node(name: str):
+    return pack.NODE_CLASS_MAPPINGS[f"MagicDance{name}"]()
+
+
+def sample(model, reference, poses, *batches: int):
+    return node("Sample").sample(
+        model, reference, poses, 7, 2, 0.0, "the model's own", "controlnet_important", *batches
+    )[0]
+
+
+report = {}
+with torch.inference_mode():  # as ComfyUI runs nodes
+    reference, poses, _, _ = node("Puppets").draw(1, 2, 4, 3, 64, 64)
+    (model,) = node("LoadBackbone").load("embedded")
+    frames = sample(model, reference, poses, 4, 4)
+    report["known_to_comfyui"] = sum(held in mm.loaded_models() for held in (model.unet, model.appearance, model.pose))
+    report["loaded"] = model.unet.loaded_size() / model.unet.model_size()
+    expected = MagicDancePipeline.from_embedded()(
+        reference.movedim(-1, 1), poses.movedim(-1, 1), num_inference_steps=2, output_type="pt",
+        generator=torch.Generator().manual_seed(7), frames_per_batch=4,
+    ).frames  # fmt: skip
+    report["core_difference"] = float((frames - expected.movedim(1, -1)).abs().max())
+
+    patchers = (model.unet, model.appearance, model.pose, model.vae)
+    for held in patchers:
+        held.detach()
+        held.partially_load(held.load_device, held.model_size() // 3)
+    report["partly_loaded"] = all(0 < held.loaded_size() < held.model_size() for held in patchers)
+    report["partial_difference"] = float((sample(model, reference, poses, 4, 4) - frames).abs().max())
+
+    mm.unload_all_models()
+    report["unloaded"] = not any(held in mm.loaded_models() for held in patchers)
+    report["reloaded_difference"] = float((sample(model, reference, poses, 4, 4) - frames).abs().max())
+print(json.dumps(report))

@@ -1,0 +1,43 @@
+"""Workflows with models of the published size and random weights, at 64 x 64 pixels.
+
+Only with MAGICDANCE_FULL_SIZE=1: needs 16 GB of memory, 10 GB of disk and some minutes.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("[234]_*.json"))
+SMALL = {
+    "MagicDancePuppets.frames": 2,
+    "MagicDancePuppets.width": 64,
+    "MagicDancePuppets.height": 64,
+    "MagicDanceSample.steps": 2,
+}
+
+pytestmark = pytest.mark.skipif(not os.environ.get("MAGICDANCE_FULL_SIZE"), reason="MAGICDANCE_FULL_SIZE is not set")
+
+
+@pytest.fixture(scope="module")
+def full_server(base, new_server, tmp_path_factory):
+    import models
+
+    folder = tmp_path_factory.mktemp("full")
+    models.write_models(folder / "models", models.full_components())
+    (folder / "custom_nodes").symlink_to(base / "custom_nodes")
+    server = new_server(folder)
+    yield server
+    server.close()
+    shutil.rmtree(folder / "models")
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_a_workflow_at_full_size(full_server, file):
+    prompt = full_server.prompt(json.loads(file.read_text()), SMALL)
+    outputs = full_server.run(prompt)
+    assert any(output.get("images") for output in outputs.values())
+    print(file.stem, "peak memory", full_server.peak_memory(), file=sys.stderr)

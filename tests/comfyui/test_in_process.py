@@ -1,0 +1,19 @@
+"""Nodes under ComfyUI's own memory management: the core's pixels, however little memory there is."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("memory", ["normal", "novram"])
+def test_the_cores_pixels(pack_folder, python, memory):
+    command = [python, Path(__file__).with_name("in_process.py"), pack_folder, memory]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["core_difference"] == report["partial_difference"] == report["reloaded_difference"] == 0
+    assert report["known_to_comfyui"] == 3 and report["partly_loaded"] and report["unloaded"]
+    assert report["loaded"] == 1 if memory == "normal" else report["loaded"] < 0.1

@@ -1,0 +1,114 @@
+"""The pack in a real server: it loads, every workflow runs, an interrupt is survived, mistakes are explained."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+SMALL = {
+    "MagicDancePuppets.frames": 2,
+    "MagicDancePuppets.width": 64,
+    "MagicDancePuppets.height": 64,
+    "MagicDanceSample.steps": 2,
+}
+
+
+def source(**sample) -> dict:
+    """A prompt of the embedded model that saves pictures."""
+    puppets = {"identity": 1, "choreography": 2, "frames": 4, "seed": 3, "width": 64, "height": 64}
+    sample = {
+        "model": ["1", 0], "reference": ["2", 0], "poses": ["2", 1], "seed": 7, "steps": 2, "guidance": 0.0,
+        "scheduler": "the model's own", "control_mode": "controlnet_important", "frames_per_batch": 4,
+        "decode_batch": 4,
+    } | sample  # fmt: skip
+    return {
+        "1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"backbone": "embedded"}},
+        "2": {"class_type": "MagicDancePuppets", "inputs": puppets},
+        "3": {"class_type": "MagicDanceSample", "inputs": sample},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "frame"}},
+    }
+
+
+def pictures(server, outputs: dict) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(server.output / image["filename"])) for image in outputs["4"]["images"]])
+
+
+def test_it_loads(server):
+    definitions = server.ask("/object_info")
+    ours = [name for name, info in definitions.items() if info["python_module"].endswith("ComfyUI-MagicDance-Video")]
+    assert len(ours) >= 8 and all(name.startswith("MagicDance") for name in ours)
+    assert "IMPORT FAILED" not in server.log.read_text()
+    templates = server.ask("/api/workflow_templates")["ComfyUI-MagicDance-Video"]
+    assert set(templates) == {file.stem for file in WORKFLOWS}
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_every_workflow_runs(server, file):
+    outputs = server.run(server.prompt(json.loads(file.read_text()), SMALL))
+    saved = [entry for output in outputs.values() for entry in output.get("images", [])]
+    assert saved and all(entry["filename"] for entry in saved)
+
+
+def test_the_servers_pixels_are_the_cores(server, pack_folder):
+    import torch
+
+    from magicdance_core.checkpoints import load_folder
+    from magicdance_core.pipeline import MagicDancePipeline
+
+    prompt = source()
+    prompt["5"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 1], "filename_prefix": "pose"}}
+    prompt["6"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "reference"}}
+    outputs = server.run(prompt)
+    poses, reference = (
+        torch.from_numpy(pictures(server, {"4": outputs[key]})).movedim(-1, 1).float() / 255 for key in ("5", "6")
+    )
+    components = load_folder(pack_folder / "magicdance_core" / "assets" / "embedded", torch.float32)
+    frames = MagicDancePipeline(components)(
+        reference, poses, num_inference_steps=2, generator=torch.Generator().manual_seed(7), output_type="np",
+        frames_per_batch=4,
+    ).frames  # fmt: skip
+    difference = np.abs((frames * 255).astype(np.int16) - pictures(server, outputs))
+    assert difference.max() <= 1 and difference.mean() < 1e-3  # the float equality is test_in_process.py's
+
+
+def test_interrupt_and_run_again(server):
+    before = pictures(server, server.run(source(seed=11)))
+    number = server.queue(source(seed=12, steps=900))
+    time.sleep(3)
+    assert server.ask("/queue")["queue_running"]
+    start = time.monotonic()
+    server.ask("/interrupt", {})
+    history = server.finish(number, 30)
+    assert time.monotonic() - start < 3
+    assert history["status"]["messages"][-1][0] == "execution_interrupted"
+    prompt = source(seed=11)
+    prompt["3"]["inputs"]["decode_batch"] = 3  # so that nothing comes from the cache
+    assert np.abs(pictures(server, server.run(prompt)).astype(int) - before).max() <= 1
+
+
+def test_a_changed_widget_reloads_nothing(server):
+    server.run(source(seed=21))
+    history = server.finish(server.queue(source(seed=22)))
+    cached = next(data["nodes"] for kind, data in history["status"]["messages"] if kind == "execution_cached")
+    assert {"1", "2"} <= set(cached)
+
+
+def test_a_missing_model_is_explained(server):
+    answer = server.refusal(
+        source() | {"1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"backbone": "gone.safetensors"}}}
+    )
+    assert "models/checkpoints" in json.dumps(answer["node_errors"])
+
+
+def test_a_missing_attachment_is_explained_and_the_server_goes_on(server):
+    prompt = source()
+    prompt["1"]["inputs"]["backbone"] = "v1-5-pruned-emaonly-fp16.safetensors"
+    history = server.finish(server.queue(prompt))
+    kind, message = history["status"]["messages"][-1]
+    assert kind == "execution_error" and "put Apply Appearance between" in message["exception_message"]
+    server.run(source(seed=31))

@@ -1,0 +1,169 @@
+"""The pack as ComfyUI loads it, and the few services of ComfyUI that it asks for, in small."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[2]
+
+
+class Patcher:
+    """Stands for comfy.model_patcher.ModelPatcher: keeps a network and where it belongs."""
+
+    def __init__(self, model, load_device, offload_device):
+        model.device = offload_device  # as ComfyUI does; diffusers' own modules would not let it
+        self.model, self.load_device, self.offload_device = model, load_device, offload_device
+        self.patches_uuid = 0
+
+
+class Interrupt(Exception):
+    pass
+
+
+class Comfy:
+    """What the fakes below share: settings that tests change, and what has been asked for."""
+
+    def __init__(self, folder: Path):
+        self.models = folder
+        self.loads: list[tuple[list, float]] = []
+        self.bars: list[list] = []
+        self.interrupt_after: int | None = None
+        self.checks = 0
+
+    def check_interrupt(self):
+        self.checks += 1
+        if self.interrupt_after is not None and self.checks > self.interrupt_after:
+            raise Interrupt
+
+
+def _modules(comfy: Comfy) -> dict[str, ModuleType]:
+    cpu = torch.device("cpu")
+    paths: dict[str, tuple[list, set]] = {
+        name: ([str(comfy.models / name)], {".safetensors", ".pth"})
+        for name in ("checkpoints", "controlnet", "diffusers")
+    }
+
+    def add_path(name, path, is_default=False):
+        paths.setdefault(name, ([], set()))[0].append(path)
+
+    def names(key):
+        return [
+            str(file.relative_to(base))
+            for base in paths[key][0]
+            for file in sorted(Path(base).rglob("*"))
+            if file.is_file() and (not paths[key][1] or file.suffix in paths[key][1])
+        ]
+
+    def full_path(key, name):
+        return next((str(Path(base) / name) for base in paths[key][0] if (Path(base) / name).is_file()), None)
+
+    class Bar:
+        def __init__(self, total):
+            self.total, self.seen = total, []
+            comfy.bars.append(self.seen)
+
+        def update_absolute(self, value, total=None, preview=None):
+            comfy.check_interrupt()
+            self.seen.append((value, self.total, preview))
+
+        def update(self, value):
+            self.update_absolute((self.seen[-1][0] if self.seen else 0) + value)
+
+    class LatentPreviewer:
+        def decode_latent_to_preview_image(self, kind, latents):
+            return kind, tuple(latents.shape), 512
+
+    layers = {
+        kind.__name__: type(kind.__name__, (kind,), {}) for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
+    }
+    contents = {
+        "comfy": {},
+        "comfy.model_patcher": {"ModelPatcher": Patcher},
+        "comfy.ops": {"manual_cast": SimpleNamespace(**layers)},
+        "comfy.utils": {"ProgressBar": Bar},
+        "comfy.latent_formats": {"SD15": type("SD15", (), {})},
+        "comfy.model_sampling": {"V_PREDICTION": type("V_PREDICTION", (), {})},
+        "comfy.model_management": {
+            "get_torch_device": lambda: cpu,
+            "vae_device": lambda: cpu,
+            "unet_offload_device": lambda: cpu,
+            "vae_offload_device": lambda: cpu,
+            "intermediate_device": lambda: cpu,
+            "unet_dtype": lambda device, model_params: torch.float32,
+            "vae_dtype": lambda device, allowed: torch.float32,
+            "unet_manual_cast": lambda dtype, device: None,
+            "load_models_gpu": lambda models, memory_required=0, **more: comfy.loads.append((models, memory_required)),
+            "throw_exception_if_processing_interrupted": comfy.check_interrupt,
+        },
+        "latent_preview": {"get_previewer": lambda device, latent_format: LatentPreviewer()},
+        "folder_paths": {
+            "models_dir": str(comfy.models),
+            "folder_names_and_paths": paths,
+            "add_model_folder_path": add_path,
+            "get_filename_list": names,
+            "get_folder_paths": lambda key: paths[key][0],
+            "get_full_path": full_path,
+            "get_input_directory": lambda: str(comfy.models.parent / "input"),
+        },
+    }
+    made = {}
+    for name, attributes in contents.items():
+        made[name] = ModuleType(name)
+        vars(made[name]).update(attributes)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(made[parent], child, made[name])
+    return made
+
+
+@pytest.fixture
+def comfy(tmp_path, monkeypatch) -> Comfy:
+    """ComfyUI's services; `comfy.models` is its folder of models."""
+    state = Comfy(tmp_path / "models")
+    for name, module in _modules(state).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for name in ("checkpoints", "controlnet", "diffusers", "magicdance"):
+        (state.models / name).mkdir(parents=True)
+    return state
+
+
+PACK = "/custom_nodes/ComfyUI-MagicDance-Video"  # a module name with slashes, as ComfyUI gives
+
+
+@pytest.fixture
+def pack(comfy):
+    """The pack's root module, registered with the present `comfy`."""
+    if PACK in sys.modules:
+        importlib.import_module(f"{PACK}.nodes.runtime").register_model_folder()
+        return sys.modules[PACK]
+    spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACK] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def core(pack):
+    """Imports a module of the core as the pack sees it: `core("checkpoints")`."""
+    return lambda name: importlib.import_module(f"{PACK}.magicdance_core.{name}")
+
+
+@pytest.fixture
+def node(pack):
+    """Makes a node: `node("Sample")`."""
+    return lambda name: pack.NODE_CLASS_MAPPINGS[f"MagicDance{name}"]()
+
+
+@pytest.fixture
+def held(pack, tiny):
+    """A model of a few thousand weights on the link."""
+    backbone = importlib.import_module(f"{PACK}.nodes.backbone")
+    tiny.text_encoder = object()  # it understands prompts
+    return backbone._held(tiny)

@@ -1,0 +1,323 @@
+"""Every node, called as ComfyUI calls it."""
+
+import inspect
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+
+SAMPLE = {
+    "seed": 3, "steps": 2, "guidance": 2.0, "scheduler": "the model's own", "control_mode": "controlnet_important",
+    "frames_per_batch": 2, "decode_batch": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def reference():
+    return torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def poses():
+    return torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture
+def sample(node, held, reference, poses):
+    """Runs the sampler with small defaults."""
+    return lambda **changes: node("Sample").sample(
+        **{"model": held, "reference": reference, "poses": poses} | SAMPLE | changes
+    )
+
+
+def pipeline(core, tiny, reference, poses, **settings):
+    settings = {"num_inference_steps": 2, "guidance_scale": 2.0, "frames_per_batch": 2, "decode_batch": 2} | settings
+    out = core("pipeline").MagicDancePipeline(tiny)(
+        reference.movedim(-1, 1), poses.movedim(-1, 1), generator=torch.Generator().manual_seed(3), output_type="pt",
+        **settings,
+    )  # fmt: skip
+    return out.frames.movedim(1, -1)
+
+
+# ------------------------------------------------------------------------------------------------ sampling
+
+
+def test_node_and_pipeline_give_the_same_pixels(sample, core, tiny, reference, poses):
+    frames, latent = sample()
+    assert frames.shape == (3, 32, 32, 3) and frames.dtype == torch.float32
+    assert latent["samples"].shape == (3, 4, 8, 8)
+    assert torch.equal(frames, pipeline(core, tiny, reference, poses))
+
+
+def test_the_models_own_numbers(sample, core, tiny, reference, poses):
+    own = pipeline(core, tiny, reference, poses, num_inference_steps=None, guidance_scale=None)
+    assert torch.equal(sample(steps=0, guidance=0.0)[0], own)
+
+
+def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, poses):
+    texts = torch.randn(2, 1, 5, 12, generator=torch.Generator().manual_seed(4))
+    frames, _ = sample(control_mode="balance", positive=[[texts[0], {}]], negative=[[texts[1], {}]])
+    expected = pipeline(
+        core, tiny, reference, poses, control_mode="balance", prompt_embeds=texts[0], negative_prompt_embeds=texts[1]
+    )
+    assert torch.equal(frames, expected)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "unipc"])
+def test_every_scheduler_runs(sample, name):
+    assert sample(scheduler=name)[0].isfinite().all()
+
+
+def test_batches_do_not_change_the_result(sample):
+    assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_batch=256)[0], atol=1e-5)
+
+
+def test_inputs_stay_as_they_are_and_may_come_in_any_form(sample, reference, poses):
+    kept = reference.clone(), poses.clone()
+    frames, _ = sample()
+    assert torch.equal(reference, kept[0]) and torch.equal(poses, kept[1])
+    alpha = torch.cat([poses, torch.zeros(3, 32, 32, 1)], dim=-1)
+    assert torch.equal(sample(poses=alpha)[0], frames)
+    assert sample(poses=poses.half(), reference=reference.half())[0].dtype == torch.float32
+    assert sample(poses=poses[:1])[0].shape == (1, 32, 32, 3)
+    assert sample(poses=poses[..., :1])[0].shape == frames.shape
+    assert not torch.equal(sample(reference=torch.rand(2, 32, 32, 3))[0], frames)
+
+
+def test_sizes_are_made_to_fit(sample):
+    frames, _ = sample(poses=torch.rand(2, 35, 50, 3), reference=torch.rand(1, 90, 41, 3))
+    assert frames.shape == (2, 36, 48, 3)
+
+
+def test_the_whole_run_moves_one_bar_with_previews(sample, comfy):
+    sample()
+    (bar,) = comfy.bars
+    values = [value for value, *_ in bar]
+    assert values == sorted(values) and values[-1] == bar[-1][1] == 3 * (2 + 1)
+    assert all(preview[0] == "JPEG" and preview[1].size == (256, 256) for *_, preview in bar)
+
+
+def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sample, comfy, held):
+    sample()
+    first, second, third = comfy.loads
+    assert first[0] == third[0] == [held.vae]
+    assert second[0] == [held.unet, held.appearance, held.pose]
+    assert all(memory > 0 for _, memory in comfy.loads)
+
+
+def test_an_interrupt_acts_between_layers_and_the_next_run_is_whole(sample, comfy, held):
+    frames, _ = sample()
+    whole, comfy.checks = comfy.checks, 0
+    assert whole > 300  # layers of all runs of all networks, so never a long wait
+    comfy.interrupt_after = whole // 2
+    with pytest.raises(Exception) as error:
+        sample()
+    assert type(error.value).__name__ == "Interrupt"
+    comfy.interrupt_after = None
+    assert torch.equal(sample()[0], frames)
+    assert not any(module._forward_pre_hooks for module in held.unet.model.modules())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"poses": torch.zeros(0, 32, 32, 3)}, "poses has no frames"),
+        ({"poses": torch.full((1, 32, 32, 3), float("nan"))}, "not numbers"),
+        ({"reference": torch.zeros(32, 32, 3)}, "reference is no IMAGE"),
+        ({"reference": torch.zeros(300, 32, 32, 3)}, "holds 300 pictures"),
+        ({"positive": [[torch.zeros(1, 77, 2048), {}]]}, "another model's CLIP"),
+        ({"negative": [[torch.zeros(1, 5, 12), {}]] * 2}, "2 prompts"),
+    ],
+)
+def test_bad_input_gets_one_sentence(sample, changes, message):
+    with pytest.raises(ValueError, match=message):
+        sample(**changes)
+
+
+@pytest.mark.parametrize(
+    "missing, message",
+    [
+        ({"appearance": None}, "Apply Appearance"),
+        ({"pose": None}, "Apply Pose"),
+        ({"context": None}, "connect a prompt"),
+    ],
+)
+def test_a_missing_part_is_named_with_the_node_that_brings_it(sample, held, missing, message):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match=message):
+        sample(model=replace(held, **missing))
+
+
+def test_a_model_without_text_refuses_prompts(sample, held):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match="knows no text"):
+        sample(model=replace(held, knows_text=False), positive=[[torch.zeros(1, 5, 12), {}]])
+
+
+# ------------------------------------------------------------------------------------------------ controls
+
+
+def test_controls_return_a_new_model(node, held, sample):
+    own = "the model's own"
+    (weaker,) = node("ApplyAppearance").apply(held, own, 0.0, 0.0, 1.0)
+    (none,) = node("ApplyPose").apply(weaker, own, 0.0, 0.0, 1.0)
+    assert held.appearance_control is None and none.unet is held.unet
+    plain = sample(model=none)[0]
+    assert torch.equal(plain, sample(model=none, reference=torch.rand(1, 32, 32, 3), poses=torch.rand(3, 32, 32, 3))[0])
+    assert not torch.equal(plain, sample()[0])
+    with pytest.raises(FrozenInstanceError):
+        held.pose = None
+
+
+def test_a_range_that_ends_before_it_starts(node, held):
+    with pytest.raises(ValueError, match="start <= end"):
+        node("ApplyPose").apply(held, "the model's own", 1.0, 0.8, 0.2)
+
+
+def test_controls_from_files(node, comfy, published_files):
+    (comfy.models / "magicdance" / "all.th").symlink_to(published_files[".th"])
+    (comfy.models / "checkpoints" / "sd.safetensors").symlink_to(published_files[".safetensors"])
+    (plain,) = node("LoadBackbone").load("sd.safetensors")
+    assert plain.appearance is None and plain.pose is None and plain.knows_text
+    appearance = node("ApplyAppearance")
+    (one,) = appearance.apply(plain, "all.th", 1.0, 0.0, 1.0)
+    (two,) = appearance.apply(plain, "all.th", 0.5, 0.0, 1.0)
+    assert one.appearance is two.appearance is not None  # nothing is read again for another strength
+    (full,) = node("ApplyPose").apply(two, "all.th", 1.0, 0.0, 1.0)
+    assert full.pose is not None and full.appearance_control.strength == 0.5
+    assert "all.th" in node("ApplyPose").INPUT_TYPES()["required"]["pose"][0]
+
+
+def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, published_files):
+    from dataclasses import replace
+
+    with pytest.raises(ValueError, match="came without a Pose ControlNet"):
+        node("ApplyPose").apply(replace(held, pose=None), "the model's own", 1.0, 0.0, 1.0)
+    (comfy.models / "controlnet" / "other.safetensors").symlink_to(published_files[".safetensors"])
+    with pytest.raises(ValueError, match="another kind of backbone"):
+        node("ApplyPose").apply(held, "other.safetensors", 1.0, 0.0, 1.0)
+    (comfy.models / "magicdance" / "text.safetensors").write_text("not tensors")
+    with pytest.raises(ValueError, match="cannot be read"):
+        node("ApplyAppearance").apply(held, "text.safetensors", 1.0, 0.0, 1.0)
+    valid = type(node("ApplyPose")).VALIDATE_INPUTS
+    assert valid("the model's own") is True and "models/controlnet" in valid("gone.pth")
+    assert "refresh" in type(node("ApplyAppearance")).VALIDATE_INPUTS("gone.pth")
+
+
+# ------------------------------------------------------------------------------------------------ backbones
+
+
+def test_the_published_checkpoint_in_one_go(node, comfy, published_files):
+    (comfy.models / "magicdance" / "model_state-110000.th").symlink_to(published_files[".th"])
+    loader = node("LoadPublished")
+    assert loader.INPUT_TYPES()["required"]["checkpoint"][0] == ["model_state-110000.th"]
+    assert loader.VALIDATE_INPUTS("model_state-110000.th") is True
+    (model,) = loader.load("model_state-110000.th")
+    assert model.appearance and model.pose and model.defaults["num_inference_steps"] == 50
+    for name in ("", "gone.th"):
+        assert "huggingface.co" in loader.VALIDATE_INPUTS(name)
+
+
+def test_folders_and_other_vaes(node, comfy, core, tiny, monkeypatch):
+    folder = comfy.models / "magicdance" / "mine"
+    core("checkpoints").save_folder(folder, tiny)
+    loader = node("LoadPublished")
+    assert loader.INPUT_TYPES()["required"]["checkpoint"][0] == ["mine"]
+    assert loader.load("mine")[0].knows_text is False
+    monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder)
+    backbone = node("LoadBackbone")
+    assert backbone.INPUT_TYPES()["required"]["backbone"][0] == ["embedded"]
+    assert backbone.load("embedded")[0] is backbone.load("embedded")[0]
+    with pytest.raises(ValueError, match="disconnect vae"):
+        backbone.load("embedded", vae=object())
+    monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder / "gone")
+    with pytest.raises(ValueError, match="install the pack again"):
+        node("LoadBackbone").load("embedded")
+    assert "models/checkpoints" in backbone.VALIDATE_INPUTS("gone.safetensors")
+
+
+class ComfyModel:
+    """Stands for ComfyUI's MODEL, CLIP and VAE of one checkpoint."""
+
+    def __init__(self, comfy_modules, tensors):
+        import sys
+
+        cut = {}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            cut.setdefault(part, {})[rest] = tensor
+        self.unet = {name.removeprefix("diffusion_model."): tensor for name, tensor in cut["model"].items()}
+        self.vae = cut["first_stage_model"]
+
+        class Inner:
+            latent_format = sys.modules["comfy.latent_formats"].SD15()
+            model_config = object()
+
+        self.model = Inner()
+        self.model.diffusion_model = torch.nn.Module()
+        self.model.diffusion_model.state_dict = lambda: self.unet
+        self.patches_uuid = 0
+        self.sampling = object()
+
+    def get_model_object(self, name):
+        return self.sampling
+
+    def get_sd(self):
+        return self.vae
+
+
+def test_comfyuis_model_and_vae(node, comfy, published_files):
+    import sys
+
+    from safetensors.torch import load_file
+
+    mine = ComfyModel(sys.modules, load_file(published_files[".safetensors"]))
+    taker = node("FromModel")
+    (model,) = taker.take(mine, mine)
+    key = "input_blocks.0.0.weight"
+    assert torch.equal(model.unet.model.inner.conv_in.weight, mine.unet[key])
+    assert model.context is None and comfy.loads == [([mine], 0)]
+    mine.unet[key], mine.patches_uuid = mine.unet[key] + 1, 1  # a LoRA
+    (patched,) = taker.take(mine, mine)
+    assert torch.equal(patched.unet.model.inner.conv_in.weight, model.unet.model.inner.conv_in.weight + 1)
+    assert patched.vae is model.vae and taker.take(mine, mine)[0].unet is patched.unet
+    mine.sampling = sys.modules["comfy.model_sampling"].V_PREDICTION()
+    assert taker.take(mine, mine)[0].scheduler.config.prediction_type == "v_prediction"
+    mine.model.latent_format = object()
+    with pytest.raises(ValueError, match="Stable Diffusion 1.5"):
+        node("FromModel").take(mine, mine)
+    mine.vae = {"taesd": torch.zeros(1)}
+    with pytest.raises(ValueError, match="VAE is not one of"):
+        node("LoadBackbone")._vae(0, lambda: inspect.getmodule(type(taker))._converted_vae(mine))
+
+
+# ---------------------------------------------------------------------------------------- puppets and poses
+
+
+def test_puppets_give_what_a_first_graph_needs(node, comfy):
+    reference, poses, keypoints, truth = node("Puppets").draw(1, 2, 3, 4, 64, 128)
+    assert reference.shape == (1, 128, 64, 3) and poses.shape == truth.shape == (3, 128, 64, 3)
+    assert len(keypoints) == 3 and keypoints[0]["canvas_width"] == 64
+    assert not torch.equal(truth[0], truth[2]) and comfy.bars[0][-1][:2] == (3, 3)
+    again = node("Puppets").draw(1, 2, 3, 4, 64, 128)
+    assert torch.equal(again[3], truth)
+    other = node("Puppets").draw(1, 2, 3, 5, 64, 128)
+    assert not torch.equal(other[0], reference)
+    (drawn,) = node("DrawPoses").draw(keypoints, 0, 0, True, True, True)
+    assert torch.equal(drawn, poses)
+
+
+def test_drawing_poses(node, comfy):
+    _, _, keypoints, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    draw = node("DrawPoses").draw
+    assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
+    assert draw(keypoints, 0, 0, False, False, False)[0].max() == 0
+    assert draw(keypoints[0], 0, 0, True, True, True)[0].shape == (1, 64, 64, 3)
+    with pytest.raises(ValueError, match="no pose frames"):
+        draw([], 0, 0, True, True, True)
+    with pytest.raises(ValueError, match="set width and height"):
+        draw([*keypoints, {**keypoints[0], "canvas_width": 96}], 0, 0, True, True, True)
+    with pytest.raises(ValueError, match="lacks 'people'"):
+        draw([{}], 0, 0, True, True, True)

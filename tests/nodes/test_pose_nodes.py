@@ -1,0 +1,225 @@
+"""The pose nodes, called as ComfyUI calls them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+SIDE = 256
+TYPES = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool, "STRING": str}
+
+
+@pytest.fixture
+def dance(core):
+    """Keypoints of a puppet in a dance: `dance(identity, frames)`."""
+    puppets, pose = core("puppets"), core("pose")
+
+    def make(identity, frames=12, child=False):
+        person, moves = puppets.Identity.from_seed(identity, "test"), puppets.Choreography.from_seed(1, "test")
+        if child:
+            person = core("pose.accuracy").other_proportions(person)
+        return pose.frames_to_pose_keypoint(
+            [puppets.puppet_keypoints(person, moves.pose(k), SIDE) for k in range(frames)]
+        )
+
+    return make
+
+
+@pytest.fixture
+def points(core):
+    """float32 [F, 136, 3] of POSE_KEYPOINT."""
+    return lambda keypoints: core("pose.sequence").frames_to_points(core("pose").frames_from_pose_keypoint(keypoints))
+
+
+@pytest.fixture
+def folders(comfy, tmp_path):
+    """ComfyUI's input and output folders."""
+    paths, made = sys.modules["folder_paths"], {}
+    for name in ("input", "output"):
+        made[name] = tmp_path / name
+        made[name].mkdir()
+    paths.get_input_directory = lambda: str(made["input"])
+    paths.get_output_directory = lambda: str(made["output"])
+    paths.get_annotated_filepath = lambda name: str(made["input"] / name)
+    paths.get_save_image_path = lambda prefix, base: (
+        base, prefix, 1 + len(list(made["output"].iterdir())), "", prefix,
+    )  # fmt: skip
+    return made
+
+
+# Extract
+
+
+def extract(node, **inputs):
+    return node("ExtractPose").extract(
+        **{"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15} | inputs
+    )
+
+
+def test_extract_reads_drawn_maps(node, core, dance, points, comfy):
+    maps = node("DrawPoses").draw(dance(0), 512, 512, True, False, False)[0]
+    keypoints, report = extract(node, images=maps)
+    made, truth = points(keypoints)[:, :18], points(dance(0))[:, :18] * [2, 2, 1]
+    seen = made[..., 2] > 0
+    assert seen.mean() > 0.7 and np.linalg.norm(made - truth, axis=-1)[seen].mean() < 3
+    assert json.loads(report)["frames_with_person"] == 12
+    assert len(comfy.bars[-1]) == 12
+
+
+def test_extract_follows_keypoints_of_others(node, dance, points):
+    crowd = dance(0)
+    crowd[5]["people"] = []
+    for frame in crowd:
+        frame["people"] += [{"pose_keypoints_2d": [300.0, 9.0, 1.0] * 18}]
+    keypoints, report = extract(node, keypoints=crowd)
+    assert np.linalg.norm(points(keypoints) - points(dance(0)), axis=-1)[:, :130].max() < 10
+    assert json.loads(report)["parts"]["face"]["filled"] == 70
+    assert extract(node, keypoints=crowd, person="number", number=1)[0][0]["people"][0]["person_id"] == [1]
+
+
+def test_extract_asks_for_its_files_and_its_input(node, dance):
+    picture = torch.zeros(1, 8, 8, 3)
+    for detector, name in (("openpose", "body_pose_model.pth"), ("dwpose", "yolox_l.onnx")):
+        with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose; get it from https"):
+            extract(node, detector=detector, images=picture)
+    with pytest.raises(ValueError, match="either images or keypoints"):
+        extract(node)
+    with pytest.raises(ValueError, match="one of the two"):
+        extract(node, images=picture, keypoints=dance(0))
+
+
+def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, monkeypatch):
+    pytest.importorskip("scipy")
+    networks = core("pose.detectors.openpose_networks")
+    torch.manual_seed(0)
+    folder = comfy.models / "magicdance_pose"
+    folder.mkdir()
+    for kind, name in networks.FILES.items():
+        state = networks.new_network(kind).half().state_dict()
+        torch.save(
+            {key if kind == "face" else key.split(".", 1)[1]: value for key, value in state.items()}, folder / name
+        )
+    make = core("pose.detectors.openpose_aux").OpenPoseDetector.from_folder
+    monkeypatch.setitem(make.__func__.__kwdefaults__, "resolution", 32)
+    keypoints, report = extract(node, detector="openpose", images=torch.rand(2, 16, 24, 4))
+    assert json.loads(report)["frames"] == 2 and keypoints[0]["canvas_width"] == 24
+    assert len(comfy.loads) == 1 and comfy.checks > 50
+
+
+def test_extract_is_interrupted(node, comfy):
+    comfy.interrupt_after = 3
+    with pytest.raises(Exception, match="^$") as caught:
+        extract(node, images=torch.zeros(9, 8, 8, 3))
+    assert type(caught.value).__name__ == "Interrupt"
+
+
+# Retarget and smooth
+
+
+def test_retarget_brings_the_motion_to_the_person(node, dance, points):
+    driving, person = dance(3, child=True), dance(4)
+    made = node("RetargetPose").retarget(driving, person, "auto", -1, True)[0]
+    before, after = (np.linalg.norm(points(k) - points(person), axis=-1)[:, :130].mean() for k in (driving, made))
+    assert after < 0.02 * SIDE and after < before
+    again = node("RetargetPose").retarget(person, person, "driving", 0, True)[0]
+    assert points(again) == pytest.approx(points(person), abs=0.05)
+    with pytest.raises(ValueError, match="reference shows nobody"):
+        node("RetargetPose").retarget(
+            driving, [{"people": [], "canvas_width": 9, "canvas_height": 9}], "auto", -1, True
+        )
+
+
+def test_smooth(node, dance, points):
+    noisy = dance(0, 40)
+    random = np.random.default_rng(0)
+    for frame in noisy:
+        values = frame["people"][0]["pose_keypoints_2d"]
+        frame["people"][0]["pose_keypoints_2d"] = [v + random.normal(0, 2) * (i % 3 < 2) for i, v in enumerate(values)]
+    truth = points(dance(0, 40))[:, :18]
+    for method in ("savitzky-golay", "one-euro"):
+        made = node("SmoothPose").smooth(noisy, method, 7, 1.5, 30.0, 30.0)[0]
+        errors = [np.linalg.norm(points(k)[:, :18] - truth, axis=-1).mean() for k in (made, noisy)]
+        assert errors[0] < 0.85 * errors[1]
+
+
+# Files
+
+
+@pytest.mark.parametrize("format", ["json", "npz"])
+def test_files_round_trip(node, dance, points, folders, format):
+    for number in (1, 2):
+        saved = node("SaveKeypoints").save(dance(0), "dance", format)
+        assert saved["result"][0] == dance(0) and saved["ui"]["text"][0].endswith(f"dance_{number:05}_.{format}")
+    name = f"dance_00002_.{format}"
+    (folders["input"] / name).write_bytes((folders["output"] / name).read_bytes())
+    cls = type(node("LoadKeypoints"))
+    assert cls.INPUT_TYPES()["required"]["file"][0] == [name]
+    assert cls.VALIDATE_INPUTS(name) is True and "put it there" in cls.VALIDATE_INPUTS("none.json")
+    keypoints, count = node("LoadKeypoints").load(name, 0, 0)
+    assert count == 12 and keypoints == dance(0)
+    stamp = cls.IS_CHANGED(name, width=0, height=0)
+    (folders["input"] / name).write_bytes(b"other")
+    assert cls.IS_CHANGED(name, width=0, height=0) != stamp
+
+
+def test_openpose_files(node, core, dance, folders):
+    frame = core("pose").frames_from_pose_keypoint(dance(0))[0]
+    text = json.dumps(core("pose.openpose_json").frame_to_openpose_json(frame))
+    (folders["input"] / "a.json").write_text(text)
+    with pytest.raises(ValueError, match="width and height"):
+        node("LoadKeypoints").load("a.json", 0, 0)
+    assert node("LoadKeypoints").load("a.json", SIDE, SIDE)[1] == 1
+
+
+# Preview
+
+
+def test_preview(node, dance):
+    preview = node("PreviewPose").preview
+    pictures = torch.full((12, 64, 64, 3), 0.5)
+    shown = preview(dance(0), 0.8, True, True, True, pictures)[0]
+    assert shown.shape == (12, 64, 64, 3) and (shown[0, 0, 0] - 0.5).abs().max() < 0.01 and shown.std() > 0.05
+    assert preview(dance(0), 0.8, True, True, True, pictures[:1])[0].shape == (12, 64, 64, 3)
+    assert preview(dance(0), 1.0, True, True, True)[0].shape == (12, SIDE, SIDE, 3)
+    assert torch.equal(preview(dance(0), 0.0, True, True, True, pictures)[0], (pictures * 255).round() / 255)
+    with pytest.raises(ValueError, match="5 pictures for 12 poses"):
+        preview(dance(0), 0.8, True, True, True, pictures[:5])
+    with pytest.raises(ValueError, match="no pose frames"):
+        preview([], 0.8, True, True, True)
+
+
+# The workflow
+
+
+def test_the_nodes_of_video_to_dance_fit_together(node, pack, points):
+    """Runs the workflow's own nodes up to the poses, by its links and widgets."""
+    graph = json.loads((ROOT / "workflows" / "5_video_to_dance.json").read_text())
+    links = {link[0]: link for link in graph["links"]}
+    results = {}
+    for entry in graph["nodes"]:
+        cls = pack.NODE_CLASS_MAPPINGS.get(entry["type"])
+        needed = [links[slot["link"]] for slot in entry["inputs"] if slot["link"] is not None]
+        if cls is None or any(link[1] not in results for link in needed):
+            continue
+        if entry["type"] in ("MagicDanceLoadBackbone", "MagicDanceSample"):
+            continue
+        kinds = cls.INPUT_TYPES()["required"] | cls.INPUT_TYPES().get("optional", {})
+        wired = {slot["name"]: slot["link"] for slot in entry["inputs"]}
+        inputs = {name: results[links[k][1]][links[k][2]] for name, k in wired.items() if k is not None}
+        values = iter(entry["widgets_values"])
+        for name, (kind, options) in kinds.items():
+            if name not in wired:
+                value = inputs[name] = next(values)
+                assert value in kind if isinstance(kind, list) else isinstance(value, TYPES[kind])
+                if options.get("control_after_generate"):
+                    assert next(values) in ("fixed", "randomize")
+        assert next(values, None) is None and set(wired) <= set(kinds)
+        assert [slot["type"] for slot in entry["outputs"]] == list(cls.RETURN_TYPES)
+        results[entry["id"]] = getattr(cls(), cls.FUNCTION)(**inputs)
+    made = {entry["type"]: results[entry["id"]] for entry in graph["nodes"] if entry["id"] in results}
+    assert {"MagicDanceExtractPose", "MagicDanceSmoothPose", "MagicDanceRetargetPose"} < set(made)
+    assert made["MagicDanceDrawPoses"][0].shape == (24, 256, 256, 3) and points(made["MagicDanceRetargetPose"][0]).any()
