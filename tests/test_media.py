@@ -1,5 +1,6 @@
 """What people feed to the pack: every kind of picture, folder, video and keypoint file, the broken ones included."""
 
+import contextlib
 import errno
 import json
 import os
@@ -235,21 +236,23 @@ def test_keeping_the_shape_crops_a_little_from_the_centre():
 # Writing
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_room():
-    """The system refuses to let any file grow beyond 1000 bytes."""
+    """The system refuses to let any file grow beyond 1000 bytes; not a fixture, as pytest's own log may be a file."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.mp4", "a.mkv"])
-def test_a_full_disk_leaves_no_half_file_and_keeps_the_old_one(tmp_path, no_room, name):
+def test_a_full_disk_leaves_no_half_file_and_keeps_the_old_one(tmp_path, name):
     (tmp_path / name).write_bytes(b"old")
     noise = [Image.effect_noise((64, 64), 90).convert("RGB") for _ in range(20)]
-    with pytest.raises(InputError, match=f"Cannot write .*{name}: File too large"):
+    with no_room(), pytest.raises(InputError, match=f"Cannot write .*{name}: File too large"):
         save(tmp_path / name, noise)
     assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == b"old"
 
