@@ -17,7 +17,7 @@ CAPTIONS = ("reference", "pose", "result", "truth")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: ./demo")
-    parser.add_argument("--seed", type=seed, default=0, help="of the person, the motion and the noise (default: 0)")
+    parser.add_argument("--seed", type=seed, default=5, help="of the person, the motion and the noise (default: 5)")
     parser.add_argument("--frames", type=count, default=48, help=f"default: 48, shown at {FPS:.0f} a second")
     add_model_arguments(parser)
 
