@@ -1,11 +1,30 @@
-"""IMAGEs from and to the core's pictures."""
+"""IMAGEs and VIDEOs from and to the core's pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from . import runtime
+
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    from ..magicdance_core.pose.video import Pictures
+
+FPS = (
+    "FLOAT",
+    {
+        "default": 30.0,
+        "min": 1.0,
+        "max": 240.0,
+        "step": 1.0,
+        "round": 0.001,
+        "tooltip": "Poses a second that a video gives, by its own times; 30 as in the training data.",
+    },
+)
 
 
 def to_pictures(images: Tensor, what: str) -> Tensor:
@@ -26,6 +45,21 @@ def to_pictures(images: Tensor, what: str) -> Tensor:
     if not images.isfinite().all():
         raise InputError(f"{what} contains values that are not numbers: look at the node that makes it.")
     return images.clamp(0, 1)
+
+
+def to_arrays(images: Iterable[Tensor], what: str) -> Iterator[np.ndarray]:
+    """The pictures [H, W, C] of an IMAGE one by one, as uint8 [H, W, 3]. Raises InputError as `to_pictures`."""
+    for image in images:
+        yield (to_pictures(image[None], what)[0].movedim(0, -1) * 255).round().byte().numpy()
+
+
+@contextmanager
+def video_pictures(video, fps: float) -> Iterator[Pictures]:
+    """The pictures of a VIDEO at an even rate, read from its file one by one."""
+    from ..magicdance_core.pose.video import Pictures
+
+    with runtime.video_file(video) as file:
+        yield Pictures(file, fps)
 
 
 def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
@@ -56,6 +90,5 @@ def to_image(pictures: list) -> Tensor:
     import numpy as np
     import torch
 
-    from . import runtime
-
-    return runtime.output(torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).float() / 255)
+    stacked = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    return runtime.output(stacked.float().div_(255))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from . import runtime
-from .pictures import to_pictures
+from .pictures import FPS, to_arrays, video_pictures
 
 PEOPLE = ["continuity", "size", "number"]
 DETECTORS = ["openpose", "dwpose", "drawn"]
@@ -18,14 +18,14 @@ class MagicDanceExtractPose:
     CATEGORY = "MagicDance/pose"
     DESCRIPTION = (
         "Finds people in each frame, follows one of them, drops detector hiccups and fills short gaps. Frames without "
-        "anybody stay empty and never stop the run. Connect pictures, or keypoints of another detector to do the same "
-        "with. Detector files go to models/magicdance_pose; nothing is downloaded."
+        "anybody stay empty and never stop the run. Connect a video of any length, pictures, or keypoints of another "
+        "detector. Detector files go to models/magicdance_pose; nothing is downloaded."
     )
     RETURN_TYPES = ("POSE_KEYPOINT", "STRING")
     RETURN_NAMES = ("keypoints", "report")
     OUTPUT_TOOLTIPS = (
         "One person at most in each frame, for Retarget Pose, Smooth Pose or Draw Poses.",
-        "How many keypoints of each part were found, filled and lost, as JSON.",
+        "How many keypoints of each part were found, filled and lost, as JSON; Preview Any shows it.",
     )
     FUNCTION = "extract"
 
@@ -68,33 +68,43 @@ class MagicDanceExtractPose:
                         "tooltip": "The longest gap, in frames, to fill; filled points have half the confidence.",
                     },
                 ),
+                "fps": FPS,
             },
             "optional": {
-                "images": ("IMAGE", {"tooltip": "The frames to look at."}),
+                "images": ("IMAGE", {"tooltip": "The frames to look at, one pose each."}),
+                "video": ("VIDEO", {"tooltip": "A video to look at, read frame by frame: of Load Video."}),
                 "keypoints": ("POSE_KEYPOINT", {"tooltip": "Keypoints to follow a person in, instead of pictures."}),
             },
         }
 
-    def extract(self, detector, person, number, max_gap, images=None, keypoints=None):
+    def extract(self, detector, person, number, max_gap, fps, images=None, video=None, keypoints=None):
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
         from ..magicdance_core.pose.extraction import follow
 
-        if (images is None) == (keypoints is None):
-            raise InputError("Connect either images or keypoints to Extract Pose, one of the two.")
-        found = _found(images, detector) if keypoints is None else frames_from_pose_keypoint(keypoints)
+        if sum(source is not None for source in (images, video, keypoints)) != 1:
+            raise InputError("Connect images, video or keypoints to Extract Pose, one of the three.")
+        damaged = 0
+        if keypoints is not None:
+            found = frames_from_pose_keypoint(keypoints)
+        else:
+            found, damaged = _found(images, video, fps, detector)
         extraction = follow(found, number if person == "number" else person, max_gap)
-        return frames_to_pose_keypoint(extraction.frames), json.dumps(extraction.report, indent=2)
+        report = json.dumps(extraction.report | {"damaged": damaged}, indent=2)
+        return frames_to_pose_keypoint(extraction.frames), report
 
 
-def _found(images, name: str) -> list:
+def _found(images, video, fps: float, name: str) -> tuple[list, int]:
+    """Everybody in each frame, and how many pictures of a video could not be decoded."""
     from ..magicdance_core.pose.extraction import detect
 
-    pictures = to_pictures(images, "images")
     detector, network = _detector(name)
     with runtime.interruptible(network):
-        arrays = ((p.movedim(0, -1) * 255).round().byte().numpy() for p in runtime.counted(pictures))
-        return detect(arrays, detector)
+        if video is None:
+            return detect(to_arrays(runtime.counted(images), "images"), detector), 0
+        with video_pictures(video, fps) as pictures:
+            about = max(1, round(runtime.seconds(video) * fps))
+            return detect(runtime.counted(pictures, about), detector), pictures.damaged
 
 
 def _detector(name: str):

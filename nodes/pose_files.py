@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from . import runtime
 
 SUFFIXES = (".json", ".npz")
+EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
 
 
 class MagicDanceLoadKeypoints:
@@ -14,7 +17,7 @@ class MagicDanceLoadKeypoints:
     CATEGORY = "MagicDance/pose"
     DESCRIPTION = (
         "Reads keypoints from ComfyUI's input folder: .npz and .json of Save Keypoints or the extract command, "
-        "POSE_KEYPOINT as JSON, or OpenPose's own JSON with 18 or 25 body points."
+        "POSE_KEYPOINT as JSON, or OpenPose's own JSON with 18 or 25 body points. An example comes with the pack."
     )
     RETURN_TYPES = ("POSE_KEYPOINT", "INT")
     RETURN_NAMES = ("keypoints", "frames")
@@ -36,7 +39,10 @@ class MagicDanceLoadKeypoints:
 
         return {
             "required": {
-                "file": (runtime.input_files(SUFFIXES), {"tooltip": "A .json or .npz file in the input folder."}),
+                "file": (
+                    runtime.input_files(SUFFIXES, EXAMPLES),
+                    {"tooltip": "A .json or .npz file in the input folder, or an [example] that comes with the pack."},
+                ),
                 "width": side("Width"),
                 "height": side("Height"),
             }
@@ -44,17 +50,19 @@ class MagicDanceLoadKeypoints:
 
     @classmethod
     def IS_CHANGED(cls, file, **sizes):
-        return runtime.input_stamp(file)
+        return runtime.stamp(runtime.input_path(file, EXAMPLES))
 
     @classmethod
     def VALIDATE_INPUTS(cls, file):
-        return True if runtime.input_stamp(file) else f"{file} is not in the input folder; put it there."
+        if file and runtime.stamp(runtime.input_path(file, EXAMPLES)):
+            return True
+        return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 
     def load(self, file, width, height):
         from ..magicdance_core.pose import frames_to_pose_keypoint
         from ..magicdance_core.pose.files import load_keypoints
 
-        frames = load_keypoints(runtime.input_path(file), width or None, height or None)
+        frames = load_keypoints(runtime.input_path(file, EXAMPLES), width or None, height or None)
         return frames_to_pose_keypoint(frames), len(frames)
 
 

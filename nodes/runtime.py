@@ -6,7 +6,8 @@ The only file that imports ComfyUI, and only inside functions, so that every nod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ DETECTOR_MEMORY = 2.0**29  # bytes of activations that a pose detector needs for
 UNETS, VAE = ("unet", "appearance", "pose"), "vae"
 PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
 PREVIEW_SIDE = 256
+EXAMPLE = " [example]"  # after the name of a file that comes with the pack, as ComfyUI writes [input] and [output]
 
 
 # ------------------------------------------------------------------------------------------- model folders
@@ -91,25 +93,54 @@ def detector_folder() -> Path:
 # --------------------------------------------------------------------------------- input and output folders
 
 
-def input_files(suffixes: tuple[str, ...]) -> list[str]:
-    """The files of ComfyUI's input folder with one of the suffixes."""
+def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
+    """The files with one of the suffixes: of ComfyUI's input folder, then the pack's examples, marked as such."""
     import folder_paths
 
     base = Path(folder_paths.get_input_directory())
-    files = (file.relative_to(base) for file in base.rglob("*") if file.suffix.lower() in suffixes)
-    return sorted(str(file).replace(os.sep, "/") for file in files)
+    files = sorted(file.relative_to(base).as_posix() for file in base.rglob("*") if file.suffix.lower() in suffixes)
+    return files + sorted(file.name + EXAMPLE for file in examples.iterdir() if file.suffix in suffixes)
 
 
-def input_path(name: str) -> Path:
+def input_path(name: str, examples: Path) -> Path:
+    """Where a name of `input_files` is on the disk."""
     import folder_paths
 
+    if name.endswith(EXAMPLE):
+        return examples / Path(name.removesuffix(EXAMPLE)).name
     return Path(folder_paths.get_annotated_filepath(name))
 
 
-def input_stamp(name: str) -> str:
+def stamp(path: Path) -> str:
     """Changes whenever the file does; empty where there is none."""
-    path = input_path(name)
     return f"{path.stat().st_mtime_ns} {path.stat().st_size}" if path.is_file() else ""
+
+
+@contextmanager
+def video_file(video) -> Iterator[Path]:
+    """A VIDEO as a file: the one it was loaded from, or a temporary one where it is cut or held in memory."""
+    from comfy_api.input_impl import VideoFromFile
+
+    source = video.get_stream_source()
+    cut = 0 < seconds(video) < seconds(VideoFromFile(source)) - 0.05
+    if isinstance(source, str) and not cut:
+        yield Path(source)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "video.mp4"
+        if cut:
+            video.save_to(str(file))
+        else:
+            file.write_bytes(source.getbuffer())
+        yield file
+
+
+def seconds(video) -> float:
+    """How long a VIDEO is; 0 where nothing tells (a damaged file is explained where it is read)."""
+    try:
+        return video.get_duration()
+    except (ValueError, OSError):
+        return 0.0
 
 
 def output_path(prefix: str, suffix: str) -> Path:
@@ -283,11 +314,11 @@ class Watch:
         self._bar.update_absolute(frames_done, preview=_as_preview(frame))
 
 
-def counted(items: Sequence) -> Iterator:
-    """The items one by one, each moving the progress bar."""
+def counted(items: Iterable, total: int | None = None) -> Iterator:
+    """The items one by one, each moving the progress bar. total: about how many, where they have no length."""
     import comfy.utils
 
-    bar = comfy.utils.ProgressBar(len(items))
+    bar = comfy.utils.ProgressBar(total or len(items))
     for item in items:
         yield item
         bar.update(1)

@@ -22,6 +22,8 @@ from magicdance_core.media import (
     write_json,
     write_picture,
 )
+from magicdance_core.pose import frames_from_pose_keypoint
+from magicdance_core.pose.files import save_keypoints
 
 RED, GREEN, BLUE = (220, 30, 40), (30, 200, 60), (20, 50, 210)
 
@@ -196,14 +198,16 @@ def test_keypoints_of_one_file_and_of_a_folder_are_drawn(tmp_path):
     for i, frame in enumerate(frames):
         write_json(tmp_path / "folder" / f"{i}.json", frame)
     drawn, single = read_poses(tmp_path / "poses.json"), read_poses(tmp_path / "folder")
-    assert drawn.count == single.count == 2 and single.names == ("0", "1")
-    for a, b in zip(drawn, single):
-        assert a.size == (64, 96) and a.getbbox() and a.tobytes() == b.tobytes()
+    save_keypoints(tmp_path / "poses.npz", frames_from_pose_keypoint(frames))
+    archived = read_poses(tmp_path / "poses.npz")
+    assert drawn.count == single.count == archived.count == 2
+    for a, b, c in zip(drawn, single, archived):
+        assert a.size == (64, 96) and a.getbbox() and a.tobytes() == b.tobytes() == c.tobytes()
 
 
 @pytest.mark.parametrize(
     "content, message",
-    [("[]", "no pose frames"), ("{", "not JSON"), ("[3]", "usable"), ('{"people": []}', "canvas_width")],
+    [("[]", "no pose frames"), ("{", "not JSON"), ("[3]", "Frame 0 .* int"), ('{"people": []}', "width and height")],
 )
 def test_keypoints_that_are_none(tmp_path, content, message):
     (tmp_path / "a.json").write_text(content)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--poses",
         required=True,
         type=Path,
-        metavar="DIR|VIDEO|JSON",
+        metavar="DIR|VIDEO|JSON|NPZ",
         help="OpenPose maps, or keypoints to draw them of",
     )
     parser.add_argument(

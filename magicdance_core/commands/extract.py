@@ -12,8 +12,6 @@ from pathlib import Path
 from ..errors import InputError
 from .common import count, finite
 
-KEYPOINT_SUFFIXES = (".json", ".npz")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -73,22 +71,16 @@ def _found(options: argparse.Namespace):
     from ..media.frames import existing
     from ..pose.detectors import make_detector
     from ..pose.extraction import detect
-    from ..pose.files import load_keypoints
+    from ..pose.files import holds_keypoints, load_keypoints
     from ..pose.video import Pictures
 
     source = existing(options.source)
-    if source.suffix.lower() in KEYPOINT_SUFFIXES or (source.is_dir() and _holds_json_only(source)):
+    if holds_keypoints(source):
         return load_keypoints(source, options.width, options.height), None
     pictures = Pictures(source, options.fps)
     detector = make_detector(options.detector, options.models, options.device)
     with tqdm(total=pictures.count, desc="detecting", unit="frame") as bar:
         return detect(pictures, detector, lambda done: bar.update(done - bar.n)), pictures
-
-
-def _holds_json_only(folder: Path) -> bool:
-    from ..media.frames import PICTURE_SUFFIXES, files_with_suffix
-
-    return bool(files_with_suffix(folder, (".json",))) and not files_with_suffix(folder, PICTURE_SUFFIXES)
 
 
 def _draw(folder: Path, frames: list, pictures, fps: float) -> None:

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..media.frames import existing, files_with_suffix
+from ..media.frames import PICTURE_SUFFIXES, existing, files_with_suffix
 from .archive import load_archive, save_archive
 from .keypoints import PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
 from .openpose_json import frame_from_openpose_json, is_openpose_json
 
 SUFFIXES = (".json", ".npz")
+
+
+def holds_keypoints(path: Path) -> bool:
+    """Whether a path is a keypoint file by its name, or a folder with JSON files and no pictures."""
+    if path.is_dir():
+        return bool(files_with_suffix(path, (".json",))) and not files_with_suffix(path, PICTURE_SUFFIXES)
+    return path.suffix.lower() in SUFFIXES
 
 
 def load_keypoints(path: str | Path, width: int | None = None, height: int | None = None) -> list[PoseFrame]:
@@ -39,7 +46,10 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
         from ..media.write import replacing
 
         with replacing(Path(path)) as part, part.open("w", encoding="utf-8") as file:
-            json.dump(frames_to_pose_keypoint(frames), file)
+            for number, frame in enumerate(frames):  # one by one: the text of a long clip takes much memory
+                file.write(",\n" if number else "[\n")
+                json.dump(frames_to_pose_keypoint([frame])[0], file)
+            file.write("\n]\n" if frames else "[]\n")
     else:
         raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(SUFFIXES)}.")
 
@@ -57,7 +67,10 @@ def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
         if not is_openpose_json(data):
             return frames_from_pose_keypoint(data)
         if width is None or height is None:
-            raise InputError("OpenPose's JSON does not say how large its picture was; give its width and height.")
+            raise InputError(
+                "OpenPose's JSON does not say how large its picture was; give its width and height "
+                "(the extract command takes them and writes keypoints.npz)."
+            )
         return [frame_from_openpose_json(data, width, height)]
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

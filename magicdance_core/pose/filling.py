@@ -10,8 +10,9 @@ from .sequence import SLICES
 
 # A filled point is believed this much less than the less certain of the two that it lies between.
 FILLED_CONFIDENCE = 0.5
-# A point farther than this, in person sizes, from the median of the five frames around it is a hiccup.
-HICCUP = 0.12
+# A point farther than this, in person sizes, from the median of the five frames around it is a hiccup, unless the five
+# are spread out themselves: a fast gesture in few frames a second.
+HICCUP, HICCUP_SPREADS = 0.12, 1.5
 _HALF_WINDOW = 2
 
 # Where a part is carried: the body point that its own are filled relative to.
@@ -92,9 +93,12 @@ def _hiccups(points: np.ndarray) -> np.ndarray:
         track = np.full((len(points) + 2 * _HALF_WINDOW, 2), np.nan)
         track[seen + _HALF_WINDOW] = points[seen, j, :2]
         around = np.lib.stride_tricks.sliding_window_view(track, 2 * _HALF_WINDOW + 1, axis=0)[seen]
-        middle = np.nanmedian(around, axis=-1)
-        alone = np.isfinite(around[:, 0]).sum(axis=-1) <= _HALF_WINDOW
-        dropped[seen, j] = ~alone & (np.linalg.norm(points[seen, j, :2] - middle, axis=1) > limit)
+        distances = np.linalg.norm(around - np.nanmedian(around, axis=-1)[..., None], axis=1)
+        here, spread = distances[:, _HALF_WINDOW], np.nanmedian(distances, axis=-1)
+        known = np.isfinite(distances)
+        enough = known.sum(axis=-1) > _HALF_WINDOW  # and on both sides: at an end nothing tells a hiccup from a gesture
+        enough &= known[:, :_HALF_WINDOW].any(axis=-1) & known[:, _HALF_WINDOW + 1 :].any(axis=-1)
+        dropped[seen, j] = enough & (here > limit) & (here > HICCUP_SPREADS * spread)
     return dropped
 
 

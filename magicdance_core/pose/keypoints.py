@@ -87,16 +87,25 @@ class PoseFrame:
 def frames_from_pose_keypoint(data) -> list[PoseFrame]:
     """Pose frames of a POSE_KEYPOINT object or OpenPose JSON: a dict a frame, alone or in a list.
 
-    A frame needs `people`, `canvas_width` and `canvas_height`. A person's parts are flat lists of x, y, confidence;
-    None or a missing key means a missing part, a value that is not finite a missing point. Each part may be in pixels
-    or in fractions of the canvas. `person_id` is the identity where it is not negative.
+    A frame needs `people` (None: nobody), `canvas_width` and `canvas_height`; a frame of None is an empty one on the
+    canvas of its neighbour. A person's parts are flat lists of x, y, confidence; None or a missing key means a missing
+    part, a value that is not finite a missing point. Each part may be in pixels or in fractions of the canvas.
+    `person_id` is the identity where it is not negative.
     Raises ValueError where the data has another form.
     """
     if isinstance(data, dict):
         data = [data]
     if not isinstance(data, (list, tuple)):
         raise InputError(f"Pose keypoints are a list with one dict a frame, not {type(data).__name__}.")
-    return [_frame(entry, f"Frame {index}") for index, entry in enumerate(data)]
+    frames = [None if entry is None else _frame(entry, f"Frame {index}") for index, entry in enumerate(data)]
+    canvas = next((frame for frame in frames if frame), None)
+    if canvas is None and frames:
+        raise InputError("None of the pose frames says how large its canvas is; give canvas_width and canvas_height.")
+    made = []
+    for frame in frames:
+        canvas = frame or canvas
+        made.append(frame or PoseFrame((), canvas.width, canvas.height))
+    return made
 
 
 def frames_to_pose_keypoint(frames) -> list[dict]:
@@ -140,7 +149,7 @@ def _frame(entry, name: str) -> PoseFrame:
         width, height = int(entry["canvas_width"]), int(entry["canvas_height"])
     except (TypeError, ValueError):
         raise InputError(f"{name} of the pose keypoints has a canvas size that is not a number.") from None
-    people = entry["people"]
+    people = entry["people"] or ()
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
     units = (1, 1) if entry.get(_UNITS_KEY) == _PIXELS else (width, height)

@@ -91,6 +91,52 @@ def test_interrupt_and_run_again(server):
     assert np.abs(pictures(server, server.run(prompt)).astype(int) - before).max() <= 1
 
 
+def test_hundreds_of_frames(server):
+    prompt = source(steps=1, frames_per_batch=16, decode_batch=16)
+    prompt["2"]["inputs"]["frames"] = 300
+    assert len(server.run(prompt)["4"]["images"]) == 300
+
+
+def test_a_video_is_read_by_its_own_times(server, base):
+    from magicdance_core.media import write_animation
+
+    prompt = source()
+    prompt["2"]["inputs"] |= {"frames": 8, "width": 256, "height": 256}
+    prompt["4"]["inputs"]["images"] = ["2", 1]
+    maps = pictures(server, server.run({number: prompt[number] for number in ("2", "4")}))
+    with write_animation(base / "input" / "maps.mp4", 15) as add:
+        for picture in maps:
+            add(Image.fromarray(picture))
+    extract = {"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0, "video": ["1", 0]}
+    preview = {"keypoints": ["2", 0], "opacity": 1.0, "body": True, "hands": True, "face": True, "fps": 30.0}
+    outputs = server.run({
+        "1": {"class_type": "LoadVideo", "inputs": {"file": "maps.mp4"}},
+        "2": {"class_type": "MagicDanceExtractPose", "inputs": extract},
+        "3": {"class_type": "MagicDancePreviewPose", "inputs": preview | {"video": ["1", 0]}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "over"}},
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["2", 1]}},
+    })  # fmt: skip
+    assert pictures(server, outputs).shape == (15, 256, 256, 3)
+    report = json.loads(outputs["5"]["text"][0])
+    assert report["frames"] == report["frames_with_person"] == 15 and report["damaged"] == 0
+
+
+def test_model_folders_of_the_user_stay(new_server, base, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.safetensors").touch()
+    paths = tmp_path / "extra_model_paths.yaml"
+    paths.write_text(f"mine:\n  base_path: {tmp_path}\n  magicdance: elsewhere\n")
+    running = new_server(base, "--extra-model-paths-config", str(paths))
+    try:
+        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["checkpoint"][0]
+        assert set(names) == {"mine.safetensors", "model_state-110000.th"}
+        (tmp_path / "elsewhere" / "new.safetensors").touch()
+        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["checkpoint"][0]
+        assert "new.safetensors" in names
+    finally:
+        running.close()
+
+
 def test_a_changed_widget_reloads_nothing(server):
     server.run(source(seed=21))
     history = server.finish(server.queue(source(seed=22)))

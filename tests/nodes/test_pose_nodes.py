@@ -2,11 +2,14 @@
 
 import json
 import sys
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SIDE = 256
@@ -56,7 +59,7 @@ def folders(comfy, tmp_path):
 
 def extract(node, **inputs):
     return node("ExtractPose").extract(
-        **{"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15} | inputs
+        **{"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0} | inputs
     )
 
 
@@ -86,10 +89,9 @@ def test_extract_asks_for_its_files_and_its_input(node, dance):
     for detector, name in (("openpose", "body_pose_model.pth"), ("dwpose", "yolox_l.onnx")):
         with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose; get it from https"):
             extract(node, detector=detector, images=picture)
-    with pytest.raises(ValueError, match="either images or keypoints"):
-        extract(node)
-    with pytest.raises(ValueError, match="one of the two"):
-        extract(node, images=picture, keypoints=dance(0))
+    for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": picture}):
+        with pytest.raises(ValueError, match="images, video or keypoints .* one of the three"):
+            extract(node, **several)
 
 
 def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, monkeypatch):
@@ -108,6 +110,60 @@ def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, m
     keypoints, report = extract(node, detector="openpose", images=torch.rand(2, 16, 24, 4))
     assert json.loads(report)["frames"] == 2 and keypoints[0]["canvas_width"] == 24
     assert len(comfy.loads) == 1 and comfy.checks > 50
+
+
+class Video:
+    """A VIDEO as ComfyUI's: of a file, of bytes, or a stretch of a file."""
+
+    def __init__(self, source, duration=None):
+        self.source, self.duration, self.saved = source, duration, None
+
+    def get_stream_source(self):
+        return self.source
+
+    def get_duration(self):
+        return 2.0 if self.duration is None else self.duration
+
+    def save_to(self, path):
+        self.saved = Path(path)
+        self.saved.write_bytes(Path(self.source).read_bytes())
+
+
+@pytest.fixture
+def film(node, core, dance, tmp_path, monkeypatch):
+    """A video of a dance's pose maps, 15 a second: `film(frames)`; ComfyUI's own class for files of any length."""
+    monkeypatch.setitem(sys.modules, "comfy_api.input_impl", SimpleNamespace(VideoFromFile=Video))
+
+    def make(frames=12):
+        maps = node("DrawPoses").draw(dance(0, frames), 512, 512, True, False, False)[0]
+        with core("media").write_animation(tmp_path / "film.mp4", 15) as add:
+            for picture in maps:
+                add(Image.fromarray((picture * 255).byte().numpy()))
+        return str(tmp_path / "film.mp4")
+
+    return make
+
+
+def test_extract_reads_videos_at_the_rate_of_the_poses(node, film, dance, points):
+    file = film()
+    keypoints, report = extract(node, video=Video(file), fps=15.0)
+    made, truth = points(keypoints)[:, :18], points(dance(0))[:, :18] * [2, 2, 1]
+    seen = made[..., 2] > 0
+    assert seen.mean() > 0.6 and np.linalg.norm(made - truth, axis=-1)[seen].mean() < 4
+    assert json.loads(report)["frames"] == 12 and json.loads(report)["damaged"] == 0
+    assert len(extract(node, video=Video(file), fps=30.0)[0]) == 23  # from the first picture to the last
+    in_memory = extract(node, video=Video(BytesIO(Path(file).read_bytes())), fps=15.0)[0]
+    assert in_memory == keypoints
+    cut = Video(file, duration=0.5)
+    assert extract(node, video=cut, fps=15.0)[0] == keypoints and cut.saved and not cut.saved.exists()
+
+
+def test_extract_says_what_is_wrong_with_a_video(node, film, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="broken.mp4 cannot be read as a video"):
+        extract(node, video=Video(str(tmp_path / "broken.mp4")))
+    with pytest.raises(ValueError, match="does not exist"):
+        extract(node, video=Video(str(tmp_path / "gone.mp4")))
 
 
 def test_extract_is_interrupted(node, comfy):
@@ -157,13 +213,25 @@ def test_files_round_trip(node, dance, points, folders, format):
     name = f"dance_00002_.{format}"
     (folders["input"] / name).write_bytes((folders["output"] / name).read_bytes())
     cls = type(node("LoadKeypoints"))
-    assert cls.INPUT_TYPES()["required"]["file"][0] == [name]
+    assert cls.INPUT_TYPES()["required"]["file"][0] == [name, "dance.npz [example]"]
     assert cls.VALIDATE_INPUTS(name) is True and "put it there" in cls.VALIDATE_INPUTS("none.json")
     keypoints, count = node("LoadKeypoints").load(name, 0, 0)
     assert count == 12 and keypoints == dance(0)
+    assert "put it there" in cls.VALIDATE_INPUTS(None)
     stamp = cls.IS_CHANGED(name, width=0, height=0)
     (folders["input"] / name).write_bytes(b"other")
     assert cls.IS_CHANGED(name, width=0, height=0) != stamp
+
+
+def test_the_example_motion_shows_what_extract_repairs(node, folders):
+    cls = type(node("LoadKeypoints"))
+    (name,) = cls.INPUT_TYPES()["required"]["file"][0]
+    assert cls.VALIDATE_INPUTS(name) is True and cls.IS_CHANGED(name)
+    keypoints, frames = node("LoadKeypoints").load(name, 0, 0)
+    report = json.loads(extract(node, keypoints=keypoints)[1])
+    assert frames == report["frames_with_person"] == 32
+    assert report["frames_empty"] == 1 and report["people"] == 2 and report["dropped"] == 1
+    assert cls.VALIDATE_INPUTS("../../x.npz [example]") is not True
 
 
 def test_openpose_files(node, core, dance, folders):
@@ -179,17 +247,28 @@ def test_openpose_files(node, core, dance, folders):
 
 
 def test_preview(node, dance):
-    preview = node("PreviewPose").preview
+    def preview(keypoints, opacity, pictures=None, video=None, fps=30.0):
+        return node("PreviewPose").preview(keypoints, opacity, True, True, True, fps, pictures, video)[0]
+
     pictures = torch.full((12, 64, 64, 3), 0.5)
-    shown = preview(dance(0), 0.8, True, True, True, pictures)[0]
+    shown = preview(dance(0), 0.8, pictures)
     assert shown.shape == (12, 64, 64, 3) and (shown[0, 0, 0] - 0.5).abs().max() < 0.01 and shown.std() > 0.05
-    assert preview(dance(0), 0.8, True, True, True, pictures[:1])[0].shape == (12, 64, 64, 3)
-    assert preview(dance(0), 1.0, True, True, True)[0].shape == (12, SIDE, SIDE, 3)
-    assert torch.equal(preview(dance(0), 0.0, True, True, True, pictures)[0], (pictures * 255).round() / 255)
+    assert torch.equal(preview(dance(0), 0.8, pictures[:1]), shown)
+    assert preview(dance(0), 1.0).shape == (12, SIDE, SIDE, 3)
+    assert torch.equal(preview(dance(0), 0.0, pictures), (pictures * 255).round() / 255)
     with pytest.raises(ValueError, match="5 pictures for 12 poses"):
-        preview(dance(0), 0.8, True, True, True, pictures[:5])
+        preview(dance(0), 0.8, pictures[:5])
     with pytest.raises(ValueError, match="no pose frames"):
-        preview([], 0.8, True, True, True)
+        preview([], 0.8)
+    with pytest.raises(ValueError, match="images or video .* not both"):
+        preview(dance(0), 0.8, pictures, video=pictures)
+
+
+def test_preview_over_a_video(node, dance, film):
+    preview = node("PreviewPose").preview
+    shown = preview(dance(0, 14), 0.0, True, True, True, 15.0, video=Video(film()))[0]
+    assert shown.shape == (14, 512, 512, 3) and shown[0].mean() > 0.001
+    assert torch.equal(shown[11], shown[13]) and not torch.equal(shown[0], shown[11])  # the last picture stays
 
 
 # The workflow

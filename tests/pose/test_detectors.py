@@ -307,6 +307,40 @@ def person_to_wholebody_of(points):
     return person_to_wholebody(points_person(points.astype(np.float32)))
 
 
+def write_network(path, shape, *outputs):
+    """An ONNX file that takes pictures of `shape` and answers with `outputs`, whatever they show."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    names = [f"answer{k}" for k in range(len(outputs))]
+    nodes = [helper.make_node("ReduceMean", ["picture"], ["mean"], keepdims=0)]
+    nodes += [helper.make_node("Mul", ["mean", "zero"], ["nothing"])]
+    nodes += [helper.make_node("Add", [f"{name} constant", "nothing"], [name]) for name in names]
+    constants = {"zero": np.zeros((), np.float32)} | dict(zip([f"{name} constant" for name in names], outputs))
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, o.shape) for name, o in zip(names, outputs)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def test_dwpose_through_onnxruntime(tmp_path):
+    pytest.importorskip("onnxruntime")
+    box = np.array([100.0, 60, 340, 380])
+    write_network(tmp_path / "yolox_l.onnx", [1, 3, 640, 640], yolox_output([box], 1.25))
+    x, y = np.zeros((1, 133, 576), np.float32), np.zeros((1, 133, 768), np.float32)
+    x[0, :, 2 * 144], y[0, :, 2 * 192] = 0.9, 0.7  # all points in the middle of the crop, which is the box's
+    write_network(tmp_path / "dw-ll_ucoco_384.onnx", [1, 3, 384, 288], x, y)
+    (person,) = make_detector("dwpose", tmp_path).detect(np.full((512, 512, 3), 90, np.uint8))
+    assert person.body == pytest.approx(np.tile([220, 220, 0.7], (18, 1)), abs=0.5)
+    assert person.left_hand[:, 2] == pytest.approx(0.7) and not person.face[68:].any()
+
+
 def test_dwpose_crop_shows_what_the_matrix_says():
     from magicdance_core.pose.detectors.dwpose_decode import pose_input
 

@@ -133,6 +133,16 @@ def test_files(tmp_path, name):
     assert_same(frames(3), load_keypoints(tmp_path / name))
 
 
+def test_frames_without_people_or_without_anything():
+    full = frames_to_pose_keypoint(frames(3))[0]
+    data = [None, {"people": None, "canvas_width": 7, "canvas_height": 9}, None, full]
+    made = frames_from_pose_keypoint(data)
+    assert [(f.width, f.height) for f in made[:3]] == [(7, 9)] * 3 and not any(f.people for f in made[:3])
+    assert_same(made[3:], frames(3)[:1])
+    with pytest.raises(InputError, match="how large its canvas is"):
+        frames_from_pose_keypoint([None])
+
+
 def test_openpose_folder_needs_a_size(tmp_path):
     made = frames(4)[0]
     for number in range(3):

@@ -140,10 +140,30 @@ def test_hiccups_are_dropped_and_dancing_is_not(dance):
     assert not repair(dance).dropped.any()
 
 
+@pytest.mark.parametrize("step", [1, 2, 3])  # 30, 15 and 10 frames a second
 @pytest.mark.parametrize("seed", range(12))
-def test_no_dance_looks_like_a_hiccup(seed):
-    clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(90))
+def test_no_dance_looks_like_a_hiccup(seed, step):
+    moments = range(0, 90 * step, step)
+    clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), moments)
     assert not repair(frames_to_points(clip)).dropped.any()
+
+
+@pytest.mark.parametrize("step, share", [(1, 0.97), (2, 0.95), (3, 0.9)])
+def test_most_hiccups_are_dropped_in_fast_dances_too(step, share):
+    random, found = np.random.default_rng(0), []
+    for seed in range(20, 26):
+        moments = range(0, 90 * step, step)
+        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), moments)
+        points = frames_to_points(clip)
+        broken, hiccups = points.copy(), []
+        for frame in range(4, 86, 6):
+            joint, angle, length = random.integers(18), random.uniform(0, 2 * np.pi), random.uniform(80, 240)
+            if points[frame, joint, 2] > 0:
+                broken[frame, joint, :2] += length * np.array([np.cos(angle), np.sin(angle)])
+                hiccups.append((frame, joint))
+        dropped = repair(broken).dropped
+        found += [dropped[hiccup] for hiccup in hiccups]
+    assert np.mean(found) >= share
 
 
 def test_following_a_hard_clip(dance):

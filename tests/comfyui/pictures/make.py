@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -27,18 +27,19 @@ sys.path[:0] = [str(ROOT), str(HERE.parent)]
 import models  # noqa: E402
 from conftest import PACK, UNPUBLISHED, Server  # noqa: E402
 
+from magicdance_core.media import read_frames  # noqa: E402
+
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-PAGES = {  # node -> workflow that shows it, and whether it has to run for that
-    "MagicDancePuppets": (0, True),
-    "MagicDanceLoadBackbone": (0, True),
-    "MagicDanceSample": (0, True),
-    "MagicDanceDrawPoses": (0, True),
-    "MagicDanceLoadPublished": (1, False),
-    "MagicDanceApplyAppearance": (2, False),
-    "MagicDanceApplyPose": (2, False),
-    "MagicDanceFromModel": (3, False),
-}
 THUMBNAIL = (960, 540)
+
+
+def graph_types(workflow: Path) -> set[str]:
+    return {node["type"] for node in json.loads(workflow.read_text())["nodes"]}
+
+
+def runs(workflow: Path) -> bool:
+    """Only the embedded model makes pictures worth showing; the other models are random here."""
+    return any(node["widgets_values"] == ["embedded"] for node in json.loads(workflow.read_text())["nodes"])
 
 
 def main() -> None:
@@ -56,18 +57,16 @@ def main() -> None:
         if not embedded.is_dir():
             models.write_embedded(embedded)
         models.write_models(base / "models")
+        names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md"))
+        shown_in = {name: next(file for file in WORKFLOWS if name in graph_types(file)) for name in names}
         shots = [
             {
-                "workflow": str(WORKFLOWS[number]),
-                "run": run and not options.quick,
-                "node": name,
-                "out": str(base / f"{name}.png"),
+                "workflow": str(workflow),
+                "run": runs(workflow) and not options.quick,
+                "node": node,
+                "out": str(base / f"{node or workflow.stem}.png"),
             }
-            for name, (number, run) in PAGES.items()
-        ]
-        shots += [
-            {"workflow": str(file), "run": number == 0 and not options.quick, "out": str(base / f"{file.stem}.png")}
-            for number, file in enumerate(WORKFLOWS)
+            for node, workflow in [*shown_in.items(), *((None, file) for file in WORKFLOWS)]
         ]
         shots.sort(key=lambda shot: shot["workflow"])
         server = Server(base)
@@ -83,21 +82,26 @@ def main() -> None:
             server.close()
         pictures = ROOT / "web" / "docs" / "images"
         pictures.mkdir(exist_ok=True)
-        for name in PAGES:
+        for name in names:
             picture = Image.open(base / f"{name}.png").convert("RGB")
             picture.save(pictures / f"{name}.jpg", quality=88, optimize=True)
         for file in WORKFLOWS:
-            _thumbnail(Image.open(base / f"{file.stem}.png").convert("RGB")).save(
-                file.with_suffix(".jpg"), quality=85, optimize=True
-            )
+            result = runs(file) and not options.quick
+            picture = middle_frame(base / "output", file) if result else Image.open(base / f"{file.stem}.png")
+            thumbnail(picture.convert("RGB")).save(file.with_suffix(".jpg"), quality=85, optimize=True)
 
 
-def _thumbnail(graph: Image.Image) -> Image.Image:
-    """The whole graph on the editor's grey."""
-    graph.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
-    sheet = Image.new("RGB", THUMBNAIL, (32, 32, 32))
-    sheet.paste(graph, ((THUMBNAIL[0] - graph.width) // 2, (THUMBNAIL[1] - graph.height) // 2))
-    return sheet
+def middle_frame(output: Path, workflow: Path) -> Image.Image:
+    """Of the video that a workflow has written."""
+    nodes = json.loads(workflow.read_text())["nodes"]
+    prefix = next(node["widgets_values"][0] for node in nodes if node["type"] == "SaveVideo")
+    frames = list(read_frames(output / f"{prefix}_00001_.mp4"))
+    return frames[len(frames) // 2]
+
+
+def thumbnail(picture: Image.Image) -> Image.Image:
+    """The whole picture on the editor's grey."""
+    return ImageOps.pad(picture, THUMBNAIL, Image.Resampling.LANCZOS, (32, 32, 32))
 
 
 if __name__ == "__main__":
