@@ -8,7 +8,7 @@ from . import runtime
 from .pictures import FPS, to_arrays, video_pictures
 
 PEOPLE = ["continuity", "size", "number"]
-DETECTORS = ["openpose", "dwpose", "drawn"]
+DETECTORS = {"openpose": "body_pose_model.pth", "dwpose": "yolox_l.onnx", "drawn": ""}  # and a file of each
 
 
 class MagicDanceExtractPose:
@@ -34,9 +34,9 @@ class MagicDanceExtractPose:
         return {
             "required": {
                 "detector": (
-                    DETECTORS,
+                    list(DETECTORS),
                     {
-                        "default": DETECTORS[0],
+                        "default": "openpose",
                         "tooltip": "openpose: body_pose_model.pth, hand_pose_model.pth, facenet.pth. dwpose: "
                         "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. drawn: the pictures are pose "
                         "maps, read the body back.",
@@ -111,7 +111,7 @@ def _detector(name: str):
     """The detector, and its torch network if it has one, in ComfyUI's keeping."""
     from ..magicdance_core.pose.detectors import make_detector
 
-    detector = make_detector(name, runtime.detector_folder())
+    detector = make_detector(name, runtime.detector_folder(DETECTORS[name]))
     if name != "openpose":
         return detector, None
     held = runtime.hold(detector.networks, "detector")

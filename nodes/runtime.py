@@ -34,12 +34,19 @@ EXAMPLE = " [example]"  # after the name of a file that comes with the pack, as 
 
 
 def register_model_folder() -> None:
-    """Make `models/magicdance` and `models/magicdance_pose` known, beside what `extra_model_paths.yaml` has put."""
+    """Make `models/magicdance` and `models/magicdance_pose` known, beside what `extra_model_paths.yaml` has put.
+
+    Pose detectors are also looked for where comfyui_controlnet_aux, if it is there, keeps what it has downloaded.
+    """
     import folder_paths
 
     for folder, extensions in ((FOLDER, EXTENSIONS), (DETECTOR_FOLDER, DETECTOR_EXTENSIONS)):
         folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
         folder_paths.folder_names_and_paths[folder][1].update(extensions)
+    for packs in folder_paths.get_folder_paths("custom_nodes"):
+        downloads = os.path.join(packs, "comfyui_controlnet_aux", "ckpts")
+        if os.path.isdir(downloads):
+            folder_paths.add_model_folder_path(DETECTOR_FOLDER, downloads)
 
 
 def list_files(*keys: str) -> list[str]:
@@ -81,13 +88,14 @@ def find_model(name: str, *keys: str) -> Path | None:
     return None
 
 
-def detector_folder() -> Path:
-    """The first of the pose detectors' folders that holds a file, else the first."""
+def detector_folder(file: str) -> Path:
+    """Where a detector's file is, at any depth; where it should be if there is none."""
     import folder_paths
 
-    folders = [Path(folder) for folder in folder_paths.get_folder_paths(DETECTOR_FOLDER)]
-    filled = (folder for folder in folders if folder.is_dir() and any(folder.iterdir()))
-    return next(filled, folders[0])
+    names = folder_paths.get_filename_list(DETECTOR_FOLDER)
+    if found := next((name for name in names if os.path.basename(name) == file), None):
+        return Path(folder_paths.get_full_path_or_raise(DETECTOR_FOLDER, found)).parent
+    return Path(folder_paths.get_folder_paths(DETECTOR_FOLDER)[0])
 
 
 # --------------------------------------------------------------------------------- input and output folders

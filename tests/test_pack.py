@@ -24,6 +24,7 @@ def add_model_folder_path(name, path):
 
 
 folder_paths.add_model_folder_path = add_model_folder_path
+folder_paths.get_folder_paths = lambda name: []
 sys.modules["folder_paths"] = folder_paths
 name = folder.replace(".", "_x_")
 start = time.perf_counter()

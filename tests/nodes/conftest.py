@@ -47,7 +47,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
     paths: dict[str, tuple[list, set]] = {
         name: ([str(comfy.models / name)], {".safetensors", ".pth"})
         for name in ("checkpoints", "controlnet", "diffusers")
-    }
+    } | {"custom_nodes": ([str(comfy.models.parent / "custom_nodes")], set())}
 
     def add_path(name, path, is_default=False):
         paths.setdefault(name, ([], set()))[0].append(path)
@@ -109,6 +109,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
             "get_filename_list": names,
             "get_folder_paths": lambda key: paths[key][0],
             "get_full_path": full_path,
+            "get_full_path_or_raise": full_path,
             "get_input_directory": lambda: str(comfy.models.parent / "input"),
         },
     }

@@ -36,7 +36,7 @@ class DWPoseDetector:
 
         Raises InputError where a file is missing or damaged, or onnxruntime is not installed.
         """
-        return cls(*(_network(required_file(folder, name, SOURCE)) for name in (BOX_FILE, POSE_FILE)))
+        return cls(*map(_network, [required_file(folder, name, SOURCE) for name in (BOX_FILE, POSE_FILE)]))
 
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See base.Detector."""
