@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from . import runtime
-from .keeping import Kept, identity
+from .keeping import Kept, Same, identity
 from .model import TYPE, MagicDanceModel
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class MagicDanceLoadBackbone:
             raise InputError(f"{backbone} is not there any more: choose another backbone.")
         model = self._model(identity(path), lambda: _stock(path))
         if vae is not None:
-            model = replace(model, vae=self._vae(weakref.ref(vae), lambda: _converted_vae(vae)))
+            model = replace(model, vae=self._vae(Same(vae), lambda: _converted_vae(vae)))
         return (model,)
 
 
@@ -165,16 +164,16 @@ class MagicDanceFromModel:
         from ..magicdance_core.sampling import published_scheduler
 
         prediction_type = runtime.prediction_type(model)
-        unet = self._unet((weakref.ref(model.model), model.patches_uuid), lambda: _converted_unet(model))
+        unet = self._unet((Same(model.model), model.patches_uuid), lambda: _converted_unet(model))
         context = None
         if clip is not None:
             context = self._context(
-                (weakref.ref(clip.cond_stage_model), clip.patcher.patches_uuid), lambda: runtime.empty_prompt(clip)
+                (Same(clip.cond_stage_model), clip.patcher.patches_uuid), lambda: runtime.empty_prompt(clip)
             )
         return (
             MagicDanceModel(
                 unet=unet,
-                vae=self._vae(weakref.ref(vae), lambda: _converted_vae(vae)),
+                vae=self._vae(Same(vae), lambda: _converted_vae(vae)),
                 scheduler=published_scheduler(prediction_type),
                 context=context,
                 knows_text=True,

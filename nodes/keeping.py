@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,16 @@ class Kept:
             self._key = self._value = None  # the old one may go before the new one comes
             self._value, self._key = make(), key
         return self._value
+
+
+class Same:
+    """Part of a key: this very thing, compared by identity and not kept alive."""
+
+    def __init__(self, thing):
+        self._thing = weakref.ref(thing)
+
+    def __eq__(self, other):
+        return isinstance(other, Same) and self._thing() is not None and self._thing() is other._thing()
 
 
 def identity(path: Path) -> tuple:

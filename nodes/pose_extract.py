@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from . import runtime
+from .keeping import Kept, Same
 from .pictures import FPS, to_arrays, video_pictures
 
 PEOPLE = ["continuity", "size", "number"]
@@ -28,6 +29,9 @@ class MagicDanceExtractPose:
         "How many keypoints of each part were found, filled and lost, as JSON; Preview Any shows it.",
     )
     FUNCTION = "extract"
+
+    def __init__(self):
+        self._found = Kept()  # so that whom to follow, and how, can be tried without looking at all pictures again
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -88,7 +92,8 @@ class MagicDanceExtractPose:
         if keypoints is not None:
             found = frames_from_pose_keypoint(keypoints)
         else:
-            found, damaged = _found(images, video, fps, detector)
+            source = (Same(images), 0) if video is None else (Same(video), fps)
+            found, damaged = self._found((detector, *source), lambda: _found(images, video, fps, detector))
         extraction = follow(found, number if person == "number" else person, max_gap)
         report = json.dumps(extraction.report | {"damaged": damaged}, indent=2)
         return frames_to_pose_keypoint(extraction.frames), report

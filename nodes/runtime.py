@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,7 +190,8 @@ def hold(network: nn.Module, role: str) -> ModelPatcher:
     else:
         device, offload = mm.get_torch_device(), mm.unet_offload_device()
         compute = mm.unet_manual_cast(_dtype(network), device)
-    return ModelPatcher(_holder(network, compute or _dtype(network)), load_device=device, offload_device=offload)
+    holder = _holder()(network, compute or _dtype(network))
+    return ModelPatcher(holder, load_device=device, offload_device=offload)
 
 
 def network(held: ModelPatcher) -> nn.Module:
@@ -228,15 +230,18 @@ def output(tensor: Tensor) -> Tensor:
     return tensor.to(mm.intermediate_device())
 
 
-def _holder(inner: nn.Module, compute_dtype: torch.dtype) -> nn.Module:
+@cache
+def _holder() -> type[nn.Module]:
     from torch import nn
 
-    class MagicDanceNetwork(nn.Module):  # diffusers' own modules have a read-only `device`, which ComfyUI assigns
-        def __init__(self):
+    class MagicDanceNetwork(nn.Module):
+        """diffusers' own modules have a read-only `device`, which ComfyUI assigns."""
+
+        def __init__(self, inner: nn.Module, compute_dtype: torch.dtype):
             super().__init__()
             self.inner, self.device, self.compute_dtype = inner, None, compute_dtype
 
-    return MagicDanceNetwork()
+    return MagicDanceNetwork
 
 
 def _adopt_layers(network: nn.Module, ops) -> None:

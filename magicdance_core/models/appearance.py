@@ -15,6 +15,19 @@ class Unused(nn.Module):
         return hidden_states
 
 
+class Record:
+    """Puts what a forward hook sees into a bank. It knows nothing of the network, which a hook that is one of its own
+    methods would keep in memory until the garbage collector comes by."""
+
+    def __init__(self):
+        self.bank: Bank | None = None
+
+    def __call__(self, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
+        # There is no bank while gradient checkpointing recomputes a block: it was recorded already.
+        if self.bank is not None:
+            self.bank[name] = output
+
+
 class AppearanceControlModel(UNet2DConditionModel):
     """A UNet without anything behind its last self-attention record.
 
@@ -29,7 +42,7 @@ class AppearanceControlModel(UNet2DConditionModel):
         super().__init__(*args, **kwargs)
         self._cut_behind_last_record()
         use_source_attention(self)
-        self._bank: Bank | None = None
+        self._record = Record()
         for name, block in self_attention_blocks(self).items():
             block.norm1.register_forward_hook(functools.partial(self._record, name))
 
@@ -44,11 +57,6 @@ class AppearanceControlModel(UNet2DConditionModel):
         transformer.proj_out = Unused()
         self.conv_norm_out, self.conv_act, self.conv_out = None, None, Unused()
 
-    def _record(self, name: str, module: nn.Module, args: tuple, output: Tensor) -> None:
-        # The bank is absent while gradient checkpointing recomputes a block: it was recorded already.
-        if self._bank is not None:
-            self._bank[name] = output
-
     def forward(self, sample: Tensor, timestep: Tensor | int, encoder_hidden_states: Tensor) -> Bank:
         """Record the self-attention inputs of the reference.
 
@@ -56,9 +64,9 @@ class AppearanceControlModel(UNet2DConditionModel):
         denoised, a number or `[R]`. encoder_hidden_states: text context `[1 or R, 77, C]`.
         Returns the bank, block name -> `[R, T, C]`, in forward order.
         """
-        self._bank = {}
+        self._record.bank = bank = {}
         try:
             super().forward(sample, timestep, encoder_hidden_states)
-            return self._bank
+            return bank
         finally:
-            self._bank = None
+            self._record.bank = None

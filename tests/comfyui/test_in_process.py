@@ -16,4 +16,5 @@ def test_the_cores_pixels(pack_folder, python, memory):
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["core_difference"] == report["partial_difference"] == report["reloaded_difference"] == 0
     assert report["known_to_comfyui"] == 3 and report["partly_loaded"] and report["unloaded"]
+    assert report["kept_in_memory"] == 0
     assert report["loaded"] == 1 if memory == "normal" else report["loaded"] < 0.1

@@ -171,6 +171,18 @@ def test_extract_reads_videos_at_the_rate_of_the_poses(node, film, dance, points
     assert extract(node, video=cut, fps=15.0)[0] == keypoints and cut.saved and not cut.saved.exists()
 
 
+def test_another_gap_does_not_look_at_the_pictures_again(node, comfy, dance):
+    images = node("DrawPoses").draw(dance(0, 3), 64, 64, True, False, False)[0]
+    extracting = node("ExtractPose")
+    settings = {"person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0}
+    first = extracting.extract("drawn", images=images, **settings)
+    bars = len(comfy.bars)
+    assert extracting.extract("drawn", images=images, **settings | {"max_gap": 3, "fps": 15.0}) == first
+    assert len(comfy.bars) == bars
+    extracting.extract("drawn", images=images.clone(), **settings)
+    assert len(comfy.bars) == bars + 1
+
+
 def test_extract_says_what_is_wrong_with_a_video(node, film, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="broken.mp4 cannot be read as a video"):
