@@ -108,7 +108,7 @@ def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
 
     base = Path(folder_paths.get_input_directory())
     files = sorted(file.relative_to(base).as_posix() for file in base.rglob("*") if file.suffix.lower() in suffixes)
-    return files + sorted(file.name + EXAMPLE for file in examples.iterdir() if file.suffix in suffixes)
+    return files + sorted(file.name + EXAMPLE for file in examples.glob("*") if file.suffix in suffixes)
 
 
 def input_path(name: str, examples: Path) -> Path:
