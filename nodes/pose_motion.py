@@ -55,14 +55,10 @@ class MagicDanceRetargetPose:
         }
 
     def retarget(self, keypoints, reference, place, driving_frame, complete):
-        from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
-        from ..magicdance_core.pose.retarget import retarget
+        from ..magicdance_core.pose.retarget import first_with_people, retarget
 
-        frames, references = frames_from_pose_keypoint(keypoints), frames_from_pose_keypoint(reference)
-        pose = next((frame for frame in references if frame.people), None)
-        if pose is None:
-            raise InputError("The reference shows nobody: connect keypoints of the person to fit to.")
+        frames, pose = frames_from_pose_keypoint(keypoints), first_with_people(frames_from_pose_keypoint(reference))
         like = None if driving_frame < 0 else driving_frame
         return (frames_to_pose_keypoint(retarget(frames, pose, like=like, place=place, complete=complete)),)
 

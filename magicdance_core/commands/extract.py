@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smooth", choices=("none", "savitzky-golay", "one-euro"), default="none", help="less jitter (default: none)"
     )
+    parser.add_argument(
+        "--retarget", type=Path, metavar="PERSON",
+        help="fit the motion to the body of the person in a picture (found with the same detector) or keypoint file",
+    )  # fmt: skip
     parser.add_argument("--width", type=count, help="of the pictures, for OpenPose's own JSON, which does not say it")
     parser.add_argument("--height", type=count, help="the same")
 
@@ -47,24 +51,28 @@ def run(options: argparse.Namespace) -> None:
     from ..media import write_json
     from ..pose.extraction import follow
     from ..pose.files import save_keypoints
+    from ..pose.retarget import first_with_people, retarget
     from ..pose.smooth import smooth
 
     with _whole_folder(options.out) as folder:
-        found, pictures = _found(options)
+        person = first_with_people(_found(options.retarget, options)[0]) if options.retarget else None
+        found, pictures = _found(options.source, options)
         extraction = follow(found, options.person, options.max_gap)
         frames = extraction.frames
         if options.smooth != "none":
             frames = smooth(frames, options.smooth, fps=options.fps)
-        save_keypoints(folder / "keypoints.npz", frames)
-        save_keypoints(folder / "keypoints.json", frames)
-        _draw(folder, frames, pictures, options.fps)
+        fitted = retarget(frames, person) if person else frames
+        save_keypoints(folder / "keypoints.npz", fitted)
+        save_keypoints(folder / "keypoints.json", fitted)
+        _draw(folder, frames, fitted, pictures, options.fps)
         report = {"source": str(options.source), "detector": options.detector if pictures else "keypoints"}
         report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
+        report |= {"retarget": str(options.retarget) if person else None}
         write_json(folder / "report.json", report | extraction.report)
     _summary(extraction.report, options.out)
 
 
-def _found(options: argparse.Namespace):
+def _found(source: Path, options: argparse.Namespace):
     """Everybody in each frame, and the pictures to draw over, if there are any."""
     from tqdm import tqdm
 
@@ -74,7 +82,7 @@ def _found(options: argparse.Namespace):
     from ..pose.files import holds_keypoints, load_keypoints
     from ..pose.video import Pictures
 
-    source = existing(options.source)
+    source = existing(source)
     if holds_keypoints(source):
         return load_keypoints(source, options.width, options.height), None
     pictures = Pictures(source, options.fps)
@@ -83,7 +91,8 @@ def _found(options: argparse.Namespace):
         return detect(pictures, detector, lambda done: bar.update(done - bar.n)), pictures
 
 
-def _draw(folder: Path, frames: list, pictures, fps: float) -> None:
+def _draw(folder: Path, frames: list, fitted: list, pictures, fps: float) -> None:
+    """Pose maps of the fitted frames; the frames as they were found over their pictures."""
     import numpy as np
     from PIL import Image
     from tqdm import tqdm
@@ -98,7 +107,7 @@ def _draw(folder: Path, frames: list, pictures, fps: float) -> None:
         for number, frame in enumerate(tqdm(frames, desc="drawing", unit="frame")):
             picture = next(shown, None)
             last = last if picture is None else picture
-            write_picture(folder / "poses" / f"{number:05d}.png", Image.fromarray(draw_pose(frame)))
+            write_picture(folder / "poses" / f"{number:05d}.png", Image.fromarray(draw_pose(fitted[number])))
             add(Image.fromarray(overlay(last, frame)))
 
 

@@ -127,6 +127,14 @@ def retarget(
     return points_to_frames(fitted, reference.width, reference.height, identity)
 
 
+def first_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
+    """The first frame that shows somebody, to retarget to. InputError where there is none."""
+    for frame in frames:
+        if frame.people:
+            return frame
+    raise InputError("The reference shows nobody; give a picture or keypoints of the person to fit to.")
+
+
 def _reference_points(reference: PoseFrame) -> np.ndarray:
     if not any(person.body[:, 2].any() for person in reference.people):
         raise InputError("The reference pose shows nobody; give a picture or keypoints of the person to fit to.")

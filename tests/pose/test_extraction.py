@@ -16,11 +16,12 @@ from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
 from magicdance_core.media import write_animation
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint
-from magicdance_core.pose.accuracy import puppet_clip
+from magicdance_core.pose.accuracy import other_proportions, puppet_clip
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
 from magicdance_core.pose.extraction import detect
 from magicdance_core.pose.files import load_keypoints, save_keypoints
 from magicdance_core.pose.overlay import overlay
+from magicdance_core.pose.retarget import retarget
 from magicdance_core.pose.sequence import frames_to_points
 from magicdance_core.pose.video import Pictures, resample
 from magicdance_core.puppets import Choreography, Identity
@@ -236,6 +237,21 @@ def test_extract_from_a_video_of_pose_maps(work):
     truth = frames_to_points(dance(12))[:, :18]
     shown = made[..., 2] > 0
     assert shown.mean() > 0.8 and np.linalg.norm(made - truth, axis=-1)[shown].mean() < 2.5
+
+
+def test_extract_and_retarget(work, capsys):
+    person = puppet_clip(other_proportions(Identity.from_seed(5, "test")), Choreography.from_seed(8, "test"), [10])
+    save_keypoints("person.npz", person)
+    save_keypoints("dance.json", dance())
+    assert main(["extract", "dance.json", "--out", "plain"]) == 0
+    assert main(["extract", "dance.json", "--out", "fitted", "--retarget", "person.npz"]) == 0
+    plain, fitted = load_keypoints("plain/keypoints.npz"), load_keypoints("fitted/keypoints.npz")
+    wanted = frames_to_points(retarget(plain, person[0]))
+    assert np.array_equal(frames_to_points(fitted), wanted) and not np.array_equal(frames_to_points(plain), wanted)
+    assert json.loads(Path("fitted/report.json").read_text())["retarget"] == "person.npz"
+    save_keypoints("nobody.npz", [PoseFrame((), 9, 9)])
+    assert main(["extract", "dance.json", "--out", "none", "--retarget", "nobody.npz"]) == 2
+    assert "reference shows nobody" in capsys.readouterr().err and not Path("none").exists()
 
 
 def test_extract_where_nobody_is(work):
