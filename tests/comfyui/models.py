@@ -46,9 +46,9 @@ def published_components(shared: dict = SHARED) -> Components:
     torch.manual_seed(0)
     up = [kind.replace("Down", "Up") for kind in reversed(shared["down_block_types"])]
     pose = PoseControlNet(**shared)
-    for name, weight in pose.named_parameters():  # some are zero in a new ControlNet
-        if "controlnet_" in name and weight.dim() > 1 and not (weight.is_meta or weight.any()):
-            torch.nn.init.normal_(weight, std=0.02)
+    for name, weight in pose.named_parameters():  # a new ControlNet's are zero: poses would not be seen
+        if "controlnet_" in name and weight.dim() > 1 and not weight.is_meta:
+            torch.nn.init.normal_(weight, std=0.2)
     return Components(
         unet=UNet2DConditionModel(**shared, up_block_types=up),
         vae=AutoencoderKL(**VAE),
