@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import InputError
+from .face_order import number_landmarks
 
 PARTS = {"body": 18, "left_hand": 21, "right_hand": 21, "face": 70, "feet": 6}
 _JSON_KEYS = {
@@ -18,6 +19,8 @@ _JSON_KEYS = {
 }
 # What the units of a frame that we wrote are, lest a person within two pixels of the corner be taken for normalised.
 _UNITS_KEY, _PIXELS = "coordinates", "pixels"
+_OWN_UNITS = (1, 1)
+_RIGHT_WRIST, _LEFT_WRIST = 4, 7
 # Normalised coordinates may leave the picture a little, and no person in pixels is this small.
 _NORMALISED_BELOW = 2.0
 
@@ -91,6 +94,8 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
     canvas of its neighbour. A person's parts are flat lists of x, y, confidence; None or a missing key means a missing
     part, a value that is not finite a missing point. Each part may be in pixels or in fractions of the canvas.
     `person_id` is the identity where it is not negative.
+    Habits of others are understood: comfyui_controlnet_aux's OpenPose puts missing hand points to (-1, -1) pixels and
+    leaves missing landmarks out of a face or adds a 71st, of the background; ComfyUI's SDPose exchanges the hands.
     Raises ValueError where the data has another form.
     """
     if isinstance(data, dict):
@@ -109,7 +114,7 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
 
 
 def frames_to_pose_keypoint(frames) -> list[dict]:
-    """A POSE_KEYPOINT object: a dict a frame, coordinates in pixels, an absent hand or face as None.
+    """A POSE_KEYPOINT object: a dict a frame, coordinates in pixels, missing points as zeros.
 
     Confidences are kept; packs that drop every point below 1 want them rounded first. Feet and `person_id` are
     written where there are any. `frames_from_pose_keypoint` gives the same frames back.
@@ -127,16 +132,12 @@ def frames_to_pose_keypoint(frames) -> list[dict]:
 
 def person_to_dict(person: Person) -> dict:
     """A person as in OpenPose's JSON with BODY_18: flat lists of x, y, confidence, in pixels."""
-    entry = {key: _flat(getattr(person, part), part) for part, key in _JSON_KEYS.items()}
-    if entry["foot_keypoints_2d"] is None:
-        del entry["foot_keypoints_2d"]
+    entry = {key: getattr(person, part).flatten().tolist() for part, key in _JSON_KEYS.items()}
+    if not person.feet.any():
+        del entry[_JSON_KEYS["feet"]]
     if person.identity is not None:
         entry["person_id"] = [person.identity]
     return entry
-
-
-def _flat(points: np.ndarray, part: str) -> list[float] | None:
-    return points.flatten().tolist() if part == "body" or points.any() else None
 
 
 def _frame(entry, name: str) -> PoseFrame:
@@ -152,7 +153,7 @@ def _frame(entry, name: str) -> PoseFrame:
     people = entry["people"] or ()
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
-    units = (1, 1) if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
+    units = _OWN_UNITS if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
     made = [person_from_dict(p, units, f"{name}, person {number}") for number, p in enumerate(people)]
     return PoseFrame(tuple(made), width, height)
 
@@ -163,7 +164,19 @@ def person_from_dict(entry: dict, units: tuple[float, float], name: str) -> Pers
     Raises InputError, `name` being who it is about, where a list has another form.
     """
     parts = {part: _part(entry.get(key), part, units, name) for part, key in _JSON_KEYS.items()}
+    if units != _OWN_UNITS and _exchanged(**parts):
+        parts["left_hand"], parts["right_hand"] = parts["right_hand"], parts["left_hand"]
     return Person(**parts, identity=_identity(entry.get("person_id")))
+
+
+def _exchanged(body: np.ndarray, left_hand: np.ndarray, right_hand: np.ndarray, **others: np.ndarray) -> bool:
+    """Whether each hand begins at the other's wrist, much nearer than at its own."""
+    points = np.stack([left_hand[0], right_hand[0], body[_LEFT_WRIST], body[_RIGHT_WRIST]])
+    if not (points[:, 2] > 0).all():
+        return False
+    left, right, left_wrist, right_wrist = points[:, :2]
+    as_named = min(np.linalg.norm(left - left_wrist), np.linalg.norm(right - right_wrist))
+    return max(np.linalg.norm(left - right_wrist), np.linalg.norm(right - left_wrist)) < as_named / 4
 
 
 def _identity(value) -> int | None:
@@ -181,9 +194,13 @@ def _part(values, part: str, units: tuple[float, float], name: str) -> np.ndarra
         return np.zeros((count, 3), np.float32)
     if part == "face" and len(points) == 68:  # some detectors leave the pupils out
         points = np.concatenate([points, np.zeros((2, 3), np.float32)])
-    if len(points) != count:
+    if part == "face" and len(points) == count + 1:
+        points = points[:count]
+    if len(points) > count or len(points) < count and part != "face":
         raise InputError(f"{name}: {_JSON_KEYS[part]} has {len(points)} points; it has to have {count}.")
     points[~np.isfinite(points).all(axis=1) | (points[:, 2] <= 0)] = 0
     if np.abs(points[:, :2]).max() <= _NORMALISED_BELOW:
         points[:, :2] *= units
-    return points
+    if units != _OWN_UNITS and part.endswith("hand"):
+        points[np.abs(points[:, :2] + 1).max(axis=1) < 1e-3] = 0
+    return points if len(points) == count else number_landmarks(points[points[:, 2] > 0])

@@ -46,7 +46,6 @@ def frame_to_openpose_json(frame: PoseFrame, body: int = 25) -> dict:
     people = []
     for person in frame.people:
         entry = {"person_id": [-1], **person_to_dict(person)}
-        entry |= {key: [] for key, value in entry.items() if value is None}
         if body == 25:
             entry.pop(_FEET_KEY, None)
             entry[_BODY_KEY] = _body_25(person.body, person.feet).flatten().tolist()

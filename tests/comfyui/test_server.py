@@ -125,6 +125,20 @@ def test_a_video_is_read_by_its_own_times(server, base):
     assert report["frames"] == report["frames_with_person"] == 15 and report["damaged"] == 0
 
 
+def test_keypoints_go_to_comfyuis_own_nodes(server):
+    if "SDPoseDrawKeypoints" not in server.ask("/object_info"):
+        pytest.skip("this ComfyUI has no pose nodes of its own; newer ones have")
+    draw = {"draw_body": True, "draw_hands": True, "draw_face": True, "draw_feet": True}
+    draw |= {"stick_width": 4, "face_point_size": 2, "score_threshold": 0.3, "keypoints": ["2", 0]}
+    load = {"file": "dance.npz [example]", "width": 0, "height": 0}
+    drawn = pictures(server, server.run({
+        "2": {"class_type": "MagicDanceLoadKeypoints", "inputs": load},
+        "3": {"class_type": "SDPoseDrawKeypoints", "inputs": draw},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "sdpose"}},
+    }))  # fmt: skip
+    assert drawn.shape == (32, 512, 512, 3) and drawn[0].any() and not drawn[22].any()  # nobody in frame 22
+
+
 def test_model_folders_of_the_user_stay(new_server, base, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine.safetensors").touch()

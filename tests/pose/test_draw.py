@@ -175,7 +175,7 @@ def test_json_round_trip():
         face=np.c_[random.uniform(5, 90, (70, 2)), np.full(70, 0.5)],
     )
     data = json.loads(json.dumps(frames_to_pose_keypoint([PoseFrame((person,), 96, 128), PoseFrame((), 5, 6)])))
-    assert data[0]["people"][0]["hand_left_keypoints_2d"] is None
+    assert data[0]["people"][0]["hand_left_keypoints_2d"] == [0.0] * 63  # None would stop ComfyUI's own nodes
     first, second = frames_from_pose_keypoint(data)
     assert (first.width, first.height, second.people, second.width) == (96, 128, (), 5)
     assert np.array_equal(first.people[0].body, person.body) and np.array_equal(first.people[0].face, person.face)

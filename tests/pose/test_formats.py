@@ -7,12 +7,14 @@ import pytest
 
 from magicdance_core.errors import InputError
 from magicdance_core.pose import Person, PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
+from magicdance_core.pose.accuracy import puppet_clip
 from magicdance_core.pose.archive import load_archive, save_archive
 from magicdance_core.pose.files import load_keypoints, save_keypoints
 from magicdance_core.pose.keypoints import PARTS
 from magicdance_core.pose.openpose_json import frame_from_openpose_json, frame_to_openpose_json
 from magicdance_core.pose.sequence import frames_to_points, person_points, points_person, points_to_frames
 from magicdance_core.pose.wholebody import person_from_wholebody, person_to_wholebody
+from magicdance_core.puppets import Choreography, Identity
 
 SEEDS = range(25)
 
@@ -141,6 +143,61 @@ def test_frames_without_people_or_without_anything():
     assert_same(made[3:], frames(3)[:1])
     with pytest.raises(InputError, match="how large its canvas is"):
         frames_from_pose_keypoint([None])
+
+
+def dancer(seed, moment=30):
+    """A true puppet and it as a foreign dict, in pixels of 512 x 512."""
+    (frame,) = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), [moment])
+    (entry,) = frames_to_pose_keypoint([frame])
+    del entry["coordinates"]
+    return frame.people[0], entry
+
+
+@pytest.mark.parametrize("lost, right", [(1, 0.97), (5, 0.95), (15, 0.85)])
+def test_faces_without_their_missing_landmarks(lost, right):
+    random, same = np.random.default_rng(0), []
+    for seed in range(20):
+        person, entry = dancer(seed)
+        kept = np.sort(random.choice(70, 70 - lost, replace=False))
+        entry["people"][0]["face_keypoints_2d"] = person.face[kept].flatten().tolist()
+        face = frames_from_pose_keypoint(entry)[0].people[0].face
+        assert sorted(map(tuple, face[face[:, 2] > 0])) == sorted(
+            map(tuple, person.face[kept])
+        )  # none is lost or moved
+        same.append((face[kept] == person.face[kept]).all(axis=1).mean())
+    assert np.mean(same) > right
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 71])
+def test_faces_of_any_number_of_landmarks(count):
+    person, entry = dancer(3)
+    points = np.concatenate([person.face, [[5, 5, 1]]])[:count]
+    entry["people"][0]["face_keypoints_2d"] = points.flatten().tolist()
+    face = frames_from_pose_keypoint(entry)[0].people[0].face
+    assert np.count_nonzero(face[:, 2]) == min(count, 70)
+    assert count < 71 or np.array_equal(face, person.face)
+    entry["people"][0]["face_keypoints_2d"] = [1.0] * 3 * 72
+    with pytest.raises(InputError, match="has 72 points"):
+        frames_from_pose_keypoint(entry)
+
+
+def test_missing_hand_points_of_controlnet_aux():
+    person, entry = dancer(3)
+    hand = person.left_hand / [512, 512, 1]
+    hand[[4, 8]] = -1 / 512, -1 / 512, 1
+    entry["people"][0]["hand_left_keypoints_2d"] = hand.flatten().tolist()
+    read = frames_from_pose_keypoint(entry)[0].people[0].left_hand
+    assert not read[[4, 8]].any() and np.allclose(np.delete(read, [4, 8], 0), np.delete(person.left_hand, [4, 8], 0))
+
+
+def test_exchanged_hands_of_sdpose():
+    person, entry = dancer(3)
+    people = entry["people"][0]
+    left, right = people["hand_left_keypoints_2d"], people["hand_right_keypoints_2d"]
+    for hands in ((left, right), (right, left)):
+        people["hand_left_keypoints_2d"], people["hand_right_keypoints_2d"] = hands
+        read = frames_from_pose_keypoint(entry)[0].people[0]
+        assert np.array_equal(read.left_hand, person.left_hand) and np.array_equal(read.right_hand, person.right_hand)
 
 
 def test_openpose_folder_needs_a_size(tmp_path):
