@@ -95,10 +95,11 @@ def test_interrupt_and_run_again(server):
     assert np.abs(pictures(server, server.run(prompt)).astype(int) - before).max() <= 1
 
 
-def test_hundreds_of_frames(server):
+@pytest.mark.parametrize("frames", [1, 300])
+def test_one_frame_and_hundreds(server, frames):
     prompt = source(steps=1, frames_per_batch=16, decode_batch=16)
-    prompt["2"]["inputs"]["frames"] = 300
-    assert len(server.run(prompt)["4"]["images"]) == 300
+    prompt["2"]["inputs"]["frames"] = frames
+    assert len(server.run(prompt)["4"]["images"]) == frames
 
 
 def test_a_video_is_read_by_its_own_times(server, base):
