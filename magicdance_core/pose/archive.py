@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .keypoints import PoseFrame
-from .sequence import POINTS, person_points, points_person
+from .sequence import POINTS, people_points, points_person
 
 _ARRAYS = ("points", "identities", "people", "sizes")
 _NOBODY = -1
@@ -27,7 +27,7 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
 
     people = [person for frame in frames for person in frame.people]
     arrays = {
-        "points": np.stack([person_points(p) for p in people]) if people else np.zeros((0, POINTS, 3), np.float32),
+        "points": people_points(people),
         "identities": np.array([_NOBODY if p.identity is None else p.identity for p in people], np.int64),
         "people": np.array([len(frame.people) for frame in frames], np.int32),
         "sizes": np.array([(frame.width, frame.height) for frame in frames], np.int32).reshape(-1, 2),

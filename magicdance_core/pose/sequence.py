@@ -22,6 +22,14 @@ def person_points(person: Person | None) -> np.ndarray:
     return np.concatenate([getattr(person, part) for part in PARTS])
 
 
+def people_points(people: Sequence[Person | None]) -> np.ndarray:
+    """`person_points` of many: float32 [N, 136, 3]."""
+    points = np.zeros((len(people), POINTS, 3), np.float32)
+    for row, person in zip(points, people, strict=True):
+        row[:] = person_points(person)
+    return points
+
+
 def points_person(points: np.ndarray, identity: int | None = None) -> Person:
     """The person of points [136, 3]."""
     return Person(**{part: points[where] for part, where in SLICES.items()}, identity=identity)
@@ -37,8 +45,7 @@ def frames_to_points(frames: Sequence[PoseFrame]) -> np.ndarray:
             raise InputError(f"Frame {number} has {len(frame.people)} people; choose one person first.")
         if (frame.width, frame.height) != (frames[0].width, frames[0].height):
             raise InputError(f"Frame {number} has a canvas of another size; scale the frames to one size first.")
-    points = [person_points(frame.people[0] if frame.people else None) for frame in frames]
-    return np.stack(points) if points else np.zeros((0, POINTS, 3), np.float32)
+    return people_points([frame.people[0] if frame.people else None for frame in frames])
 
 
 def points_to_frames(points: np.ndarray, width: int, height: int, identity: int | None = None) -> list[PoseFrame]:
