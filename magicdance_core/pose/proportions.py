@@ -38,8 +38,8 @@ _MINIMUM_PIXELS = 1.0
 
 
 def with_middle_hip(points: np.ndarray) -> np.ndarray:
-    """Points [F, 136, 3] with the middle of the hips appended: [F, 137, 3], float64."""
-    points = np.asarray(points, np.float64)
+    """Points [F, 136, 3] with the middle of the hips appended: [F, 137, 3], float32."""
+    points = np.asarray(points, np.float32)
     right, left = points[:, HIPS[0]], points[:, HIPS[1]]
     middle = np.concatenate([(right[:, :2] + left[:, :2]) / 2, np.minimum(right[:, 2:], left[:, 2:])], axis=1)
     return np.concatenate([points, np.where(middle[:, 2:] > 0, middle, 0)[:, None]], axis=1)

@@ -120,11 +120,11 @@ def retarget(
     ratios = compare(measure(_measured(driver, like)), measure(target), *(usual if trust is None else (trust, trust)))
     fitted = _carry(driver, ratios)
     if complete:
-        fitted = _complete(driver, fitted, target[0])
+        _complete(driver, fitted, target[0])
     fitted[..., :2] += _shift(driver, fitted, target[0], ratios, place, frames[0], reference)[:, None]
-    fitted = np.where((fitted[..., 2:] > 0) & shown[:, None, None], fitted, 0)[:, :POINTS]
+    fitted[(fitted[..., 2] <= 0) | ~shown[:, None]] = 0
     identity = next(p.identity for f in frames for p in f.people)
-    return points_to_frames(fitted, reference.width, reference.height, identity)
+    return points_to_frames(fitted[:, :POINTS], reference.width, reference.height, identity)
 
 
 def first_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
@@ -172,9 +172,9 @@ def _carry(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
     return fitted
 
 
-def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Body points that no driving frame shows, as in the reference relative to the nearest joint that it does show."""
-    fitted = fitted.copy()
+def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> None:
+    """Put body points that no driving frame shows into `fitted`, as in the reference relative to the nearest joint that
+    it does show."""
     unseen = ~(driver[..., 2] > 0).any(axis=0)
     for bone in _BONES:
         point, parent = bone.point, bone.parent
@@ -187,7 +187,6 @@ def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> np.
         here = fitted[:, parent, 2] > 0
         fitted[here, point, :2] = fitted[here, parent, :2] + target[point, :2] - target[parent, :2]
         fitted[here, point, 2] = target[point, 2]
-    return fitted
 
 
 def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:

@@ -13,6 +13,7 @@ from .keypoints import PoseFrame
 from .sequence import SLICES, per_person
 
 METHODS = ("savitzky-golay", "one-euro")
+JOINTS_AT_ONCE = 8  # the filter takes many times the memory of what it filters
 # One-Euro's cut-off frequency of the speed, as its authors set it.
 SPEED_CUTOFF = 1.0
 
@@ -117,9 +118,11 @@ def _factor(cutoff: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _runs(here: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """Joints that come and go together, and each run of frames [start, stop) in which they are there."""
+    """Joints that come and go together, a few at once, and each run of frames [start, stop) in which they are there."""
     patterns, group = np.unique(here, axis=1, return_inverse=True)
     for k, pattern in enumerate(patterns.T):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], pattern.astype(np.int8), [0]])))
+        joints = np.flatnonzero(group.reshape(-1) == k)
         for start, stop in edges.reshape(-1, 2).tolist():
-            yield np.flatnonzero(group.reshape(-1) == k), slice(start, stop)
+            for first in range(0, len(joints), JOINTS_AT_ONCE):
+                yield joints[first : first + JOINTS_AT_ONCE], slice(start, stop)
