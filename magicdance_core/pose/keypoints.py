@@ -150,7 +150,7 @@ def _frame(entry, name: str) -> PoseFrame:
         width, height = int(entry["canvas_width"]), int(entry["canvas_height"])
     except (TypeError, ValueError):
         raise InputError(f"{name} of the pose keypoints has a canvas size that is not a number.") from None
-    people = entry["people"] or ()
+    people = () if entry["people"] is None else entry["people"]
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
     units = _OWN_UNITS if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
