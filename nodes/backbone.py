@@ -124,8 +124,8 @@ class MagicDanceLoadPublished:
         path = runtime.find_model(checkpoint, runtime.FOLDER)
         if path is None:
             raise InputError(f"{checkpoint} is not in models/magicdance any more: choose another checkpoint.")
-        components = (load_folder if path.is_dir() else load_published)(path, runtime.storage_dtypes())
-        return (_held(components),)
+        load = load_folder if path.is_dir() else load_published
+        return (_held(load(path, runtime.storage_dtypes())),)  # no variable of this frame keeps the weights
 
 
 class MagicDanceFromModel:

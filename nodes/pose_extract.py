@@ -9,7 +9,7 @@ from .keeping import Kept, Same
 from .pictures import FPS, to_arrays, video_pictures
 
 PEOPLE = ["continuity", "size", "number"]
-DETECTORS = {"openpose": "body_pose_model.pth", "dwpose": "yolox_l.onnx", "drawn": ""}  # and a file of each
+DETECTORS = ["openpose", "dwpose", "drawn"]
 
 
 class MagicDanceExtractPose:
@@ -38,9 +38,9 @@ class MagicDanceExtractPose:
         return {
             "required": {
                 "detector": (
-                    list(DETECTORS),
+                    DETECTORS,
                     {
-                        "default": "openpose",
+                        "default": DETECTORS[0],
                         "tooltip": "openpose: body_pose_model.pth, hand_pose_model.pth, facenet.pth. dwpose: "
                         "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. drawn: the pictures are pose "
                         "maps, read the body back.",
@@ -114,9 +114,9 @@ def _found(images, video, fps: float, name: str) -> tuple[list, int]:
 
 def _detector(name: str):
     """The detector, and its torch network if it has one, in ComfyUI's keeping."""
-    from ..magicdance_core.pose.detectors import make_detector
+    from ..magicdance_core.pose.detectors import file_of, make_detector
 
-    detector = make_detector(name, runtime.detector_folder(DETECTORS[name]))
+    detector = make_detector(name, runtime.detector_folder(file_of(name)))
     if name != "openpose":
         return detector, None
     held = runtime.hold(detector.networks, "detector")

@@ -89,7 +89,7 @@ def find_model(name: str, *keys: str) -> Path | None:
     return None
 
 
-def detector_folder(file: str) -> Path:
+def detector_folder(file: str | None) -> Path:
     """Where a detector's file is, at any depth; where it should be if there is none."""
     import folder_paths
 
@@ -148,7 +148,7 @@ def seconds(video) -> float:
     """How long a VIDEO is; 0 where nothing tells (a damaged file is explained where it is read)."""
     try:
         return video.get_duration()
-    except (ValueError, OSError):
+    except (ValueError, OSError, EOFError):
         return 0.0
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import InputError
 from ..media.frames import PICTURE_SUFFIXES, existing, files_with_suffix
 from .archive import load_archive, save_archive
-from .keypoints import PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
+from .keypoints import PoseFrame
 from .openpose_json import frame_from_openpose_json, is_openpose_json
+from .pose_keypoint import frames_from_pose_keypoint, frames_to_pose_keypoint
 
 SUFFIXES = (".json", ".npz")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from .keypoints import PoseFrame, person_from_dict, person_to_dict
+from .keypoints import PoseFrame
+from .pose_keypoint import person_from_dict, person_to_dict
 
 VERSION = 1.3
 _BODY_KEY, _FEET_KEY = "pose_keypoints_2d", "foot_keypoints_2d"

@@ -10,6 +10,19 @@ from .base import Detector
 DETECTORS = ("openpose", "dwpose", "drawn")
 
 
+def file_of(name: str) -> str | None:
+    """A file that stands in the folder of a detector's files; None where it needs none."""
+    if name == "openpose":
+        from .openpose_networks import FILES
+
+        return FILES["body"]
+    if name == "dwpose":
+        from .dwpose_onnx import BOX_FILE
+
+        return BOX_FILE
+    return None
+
+
 def make_detector(name: str, folder: str | Path, device: str = "cpu") -> Detector:
     """A detector: "openpose" (controlnet-aux's networks), "dwpose" (onnxruntime) or "drawn" (reads pose maps).
 
