@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .checkpoints.assembly import build
 from .models import Networks, predict, project_bank, read_pose
-from .sampling import Progress, denoise, encode_poses, published_scheduler
+from .sampling import Progress, denoise, encode_poses
+from .schedule import published_scheduler
 
 FRAMES, STEPS, SIDE = 16, 50, 512
 PUBLISHED = 3124.0

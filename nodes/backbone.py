@@ -161,7 +161,7 @@ class MagicDanceFromModel:
         }
 
     def take(self, model, vae, clip=None):
-        from ..magicdance_core.sampling import published_scheduler
+        from ..magicdance_core.schedule import published_scheduler
 
         prediction_type = runtime.prediction_type(model)
         unet = self._unet((Same(model.model), model.patches_uuid), lambda: _converted_unet(model))

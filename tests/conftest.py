@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from magicdance_core.checkpoints import Components, load_published
 from magicdance_core.models import AppearanceControlModel, PoseControlNet, use_source_attention
-from magicdance_core.sampling import published_scheduler
+from magicdance_core.schedule import published_scheduler
 
 DATA = Path(__file__).parent / "data"
 

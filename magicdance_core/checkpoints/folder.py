@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..sampling.schedule import published_scheduler, scheduler_from_config
+from ..schedule import published_scheduler, scheduler_from_config
 from . import names
 from .assembly import TITLES, DTypes, Part, build, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components

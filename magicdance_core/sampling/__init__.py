@@ -1,10 +1,10 @@
 """Sampling: from a reference, hints and noise to frames; free functions."""
 
+from ..schedule import published_scheduler
 from .denoise import denoise
 from .guidance import CONTROL_MODES, guide
 from .images import to_images, to_pil
 from .latents import decode_frames, encode_images, encode_poses, get_noise
-from .schedule import published_scheduler
 from .settings import Control, Progress
 
 __all__ = [

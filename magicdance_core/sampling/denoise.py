@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import Networks, read_reference
-from .guidance import CONTROL_MODES, Half, guide, predict_half
-from .schedule import foresee
+from ..schedule import predict_x0
+from .guidance import CONTROL_MODES, GuidanceBranch, guide, predict_branch
 from .settings import FULL, Control, Progress
 
 
@@ -73,12 +73,12 @@ def denoise(
     steps = len(scheduler.timesteps)
     latents = (noise * scheduler.init_noise_sigma).expand(frames, -1, -1, -1)
 
-    def controlled(text: Tensor, t: Tensor, step: int) -> Half:
+    def controlled(text: Tensor, t: Tensor, step: int) -> GuidanceBranch:
         source = None
         if reference is not None:
             source = read_reference(networks, reference, t, text, appearance.at(step, steps), len(reference))
         posed = networks.pose is not None and hints is not None
-        return Half(text, source, pose.at(step, steps) if posed else 0.0)
+        return GuidanceBranch(text, source, pose.at(step, steps) if posed else 0.0)
 
     for step, timestep in enumerate(scheduler.timesteps):
         t = timestep.to(device)
@@ -88,23 +88,23 @@ def denoise(
         elif control_mode == "balance":
             uncond = cond if uncond_context is context else controlled(uncond_context, t, step)
         else:
-            uncond = Half(uncond_context)
+            uncond = GuidanceBranch(uncond_context)
 
         inputs = scheduler.scale_model_input(latents, timestep)
-        alike = step == 0 and len(noise) == 1 and not uncond.pose
+        alike = step == 0 and len(noise) == 1 and not uncond.pose_strength
         predictions: list[Tensor] = []
         for start in range(0, frames, frames_per_batch):
             batch = slice(start, start + frames_per_batch)
             x = inputs[batch].to(dtype)
             hint = None if hints is None else hints[batch].to(device, dtype)
-            prediction = predict_half(networks, cond, x, t, hint)
+            prediction = predict_branch(networks, cond, x, t, hint)
             if not cond.equals(uncond):
                 if not (alike and start):
-                    away = predict_half(networks, uncond, x[:1] if alike else x, t, hint)
+                    away = predict_branch(networks, uncond, x[:1] if alike else x, t, hint)
                 prediction = guide(prediction, away, guidance_scale)
             predictions.append(prediction)
             if callback is not None:
-                denoised = foresee(scheduler, inputs[batch], prediction, timestep)
+                denoised = predict_x0(scheduler, inputs[batch], prediction, timestep)
                 callback(Progress(step, steps, min(start + frames_per_batch, frames), frames, denoised))
         latents = scheduler.step(torch.cat(predictions), timestep, latents, **options).prev_sample
     return latents

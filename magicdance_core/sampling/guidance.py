@@ -10,25 +10,28 @@ CONTROL_MODES = ("controlnet_important", "balance")
 
 
 @dataclass(frozen=True)
-class Half:
-    """What the networks hear and see in one half of guidance, at one step.
+class GuidanceBranch:
+    """What the networks hear and see in one of the two predictions that guidance contrasts, at one step.
 
-    context: text `[1, n, C]`. source: the reference; None for no Appearance Control. pose: the pose's strength.
+    context: text `[1, n, C]`. source: the reference; None for no Appearance Control. pose_strength: of the residuals.
     """
 
     context: Tensor
     source: ReferenceSource | None = None
-    pose: float = 0.0
+    pose_strength: float = 0.0
 
-    def equals(self, other: "Half") -> bool:
-        """Whether both halves must predict the same."""
-        return self.context is other.context and self.source is other.source and self.pose == other.pose
+    def equals(self, other: "GuidanceBranch") -> bool:
+        """Whether both must predict the same."""
+        same_inputs = self.context is other.context and self.source is other.source
+        return same_inputs and self.pose_strength == other.pose_strength
 
 
-def predict_half(networks: Networks, half: Half, latents: Tensor, timestep: Tensor, hints: Tensor | None) -> Tensor:
+def predict_branch(
+    networks: Networks, branch: GuidanceBranch, latents: Tensor, timestep: Tensor, hints: Tensor | None
+) -> Tensor:
     """The prediction `[n, 4, h, w]`, float32, for noisy latents and hints of the same number of frames."""
-    residuals = read_pose(networks, latents, timestep, half.context, hints, half.pose)
-    return predict(networks, latents, timestep, half.context, half.source, residuals).float()
+    residuals = read_pose(networks, latents, timestep, branch.context, hints, branch.pose_strength)
+    return predict(networks, latents, timestep, branch.context, branch.source, residuals).float()
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import Components, save_published
-from ..sampling import published_scheduler
+from ..schedule import published_scheduler
 from .config import TrainingConfig
 from .networks import TrainingNetworks
 

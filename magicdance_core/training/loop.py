@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from tqdm import tqdm
 
+from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
 from .losses import autoencoder_loss, diffusion_loss
 from .networks import TrainingNetworks, build_networks, start_from_unet
@@ -128,9 +128,7 @@ def make_objective(
 
     latents = prepare_latents(networks, data, out, device)
     grid = latents.shape[-1]
-    scheduler = DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=config.prediction_type
-    )
+    scheduler = published_scheduler(config.prediction_type)
     context = torch.zeros(1, *config.context, device=device)
 
     def diffusion_objective() -> Tensor:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from diffusers import AutoencoderKL
-from diffusers.schedulers import DDPMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
 from ..models import Networks, predict, read_pose, read_reference
@@ -25,7 +24,7 @@ def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, genera
 
 def diffusion_loss(
     networks: Networks,
-    scheduler: DDPMScheduler,
+    scheduler: DDIMScheduler,
     reference: Tensor,
     target: Tensor,
     pose: Tensor,

@@ -1,10 +1,10 @@
-"""Noise schedules: the one that the published model was trained and sampled with, and saved ones."""
+"""Noise schedules: the one that the published model was trained and sampled with, saved ones, and their formulas."""
 
 import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
 
-from ..errors import InputError
+from .errors import InputError
 
 
 def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
@@ -38,7 +38,7 @@ def scheduler_from_config(config: dict) -> SchedulerMixin:
     return kind.from_config(config)
 
 
-def foresee(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:
+def predict_x0(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:
     """The clean latents that a prediction implies; None where the scheduler has no alphas.
 
     inputs: noisy latents as the networks see them (after `scale_model_input`), prediction: of the same shape.
