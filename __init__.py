@@ -3,8 +3,8 @@
 # Without a package around it (pytest collecting a checkout) there is no ComfyUI to register nodes with.
 if __package__:
     from .nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-    from .nodes.runtime import register_model_folder
+    from .nodes.comfy.folders import register_model_folders
 
-    register_model_folder()
+    register_model_folders()
     WEB_DIRECTORY = "./web"
     __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]

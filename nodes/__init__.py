@@ -2,7 +2,7 @@
 
 from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
-from .pose import MagicDanceDrawPoses
+from .pose_draw import MagicDanceDrawPoses
 from .pose_extract import MagicDanceExtractPose
 from .pose_files import MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
 from .pose_motion import MagicDanceRetargetPose, MagicDanceSmoothPose

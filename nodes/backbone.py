@@ -6,8 +6,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from . import runtime
-from .keeping import Kept, Same, identity
+from .comfy import conversion, folders, memory
+from .last_result import LastResult, Same, identity
 from .model import TYPE, MagicDanceModel
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ class MagicDanceLoadBackbone:
     FUNCTION = "load"
 
     def __init__(self):
-        self._model, self._vae = Kept(), Kept()
+        self._model, self._vae = LastResult(), LastResult()
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
                 "backbone": (
-                    [EMBEDDED, *runtime.list_files("checkpoints"), *runtime.list_folders("diffusers")],
+                    [EMBEDDED, *folders.list_files("checkpoints"), *folders.list_folders("diffusers")],
                     {
                         "default": EMBEDDED,
                         "tooltip": "`embedded`, a file in models/checkpoints, or a folder in models/diffusers. "
@@ -56,7 +56,7 @@ class MagicDanceLoadBackbone:
 
     @classmethod
     def VALIDATE_INPUTS(cls, backbone):
-        if backbone == EMBEDDED or runtime.find_model(backbone, "checkpoints", "diffusers"):
+        if backbone == EMBEDDED or folders.find_model(backbone, "checkpoints", "diffusers"):
             return True
         return (
             f"{backbone} is in neither models/checkpoints nor models/diffusers: put a Stable Diffusion 1.5 checkpoint "
@@ -70,7 +70,7 @@ class MagicDanceLoadBackbone:
             if vae is not None:
                 raise InputError("The embedded model works with its own VAE only: disconnect vae.")
             return (self._model(EMBEDDED, _embedded),)
-        path = runtime.find_model(backbone, "checkpoints", "diffusers")
+        path = folders.find_model(backbone, "checkpoints", "diffusers")
         if path is None:
             raise InputError(f"{backbone} is not there any more: choose another backbone.")
         model = self._model(identity(path), lambda: _stock(path))
@@ -99,7 +99,7 @@ class MagicDanceLoadPublished:
         return {
             "required": {
                 "checkpoint": (
-                    runtime.list_magicdance(),
+                    folders.list_magicdance(),
                     {
                         "tooltip": "A file (.th, .safetensors, .ckpt, .pth) or a model folder in models/magicdance. "
                         f"Download: {PUBLISHED_URL}"
@@ -110,7 +110,7 @@ class MagicDanceLoadPublished:
 
     @classmethod
     def VALIDATE_INPUTS(cls, checkpoint):
-        if checkpoint and runtime.find_model(checkpoint, runtime.FOLDER):
+        if checkpoint and folders.find_model(checkpoint, folders.FOLDER):
             return True
         return (
             f"{checkpoint or 'A checkpoint'} is not in models/magicdance: download model_state-110000.th from "
@@ -121,11 +121,11 @@ class MagicDanceLoadPublished:
         from ..magicdance_core.checkpoints import load_folder, load_published
         from ..magicdance_core.errors import InputError
 
-        path = runtime.find_model(checkpoint, runtime.FOLDER)
+        path = folders.find_model(checkpoint, folders.FOLDER)
         if path is None:
             raise InputError(f"{checkpoint} is not in models/magicdance any more: choose another checkpoint.")
         load = load_folder if path.is_dir() else load_published
-        return (_held(load(path, runtime.storage_dtypes())),)  # no variable of this frame keeps the weights
+        return (_held(load(path, memory.storage_dtypes())),)  # no variable of this frame keeps the weights
 
 
 class MagicDanceFromModel:
@@ -143,7 +143,7 @@ class MagicDanceFromModel:
     FUNCTION = "take"
 
     def __init__(self):
-        self._unet, self._vae, self._context = Kept(), Kept(), Kept()
+        self._unet, self._vae, self._context = LastResult(), LastResult(), LastResult()
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -163,12 +163,12 @@ class MagicDanceFromModel:
     def take(self, model, vae, clip=None):
         from ..magicdance_core.schedule import published_scheduler
 
-        prediction_type = runtime.prediction_type(model)
+        prediction_type = conversion.prediction_type(model)
         unet = self._unet((Same(model.model), model.patches_uuid), lambda: _converted_unet(model))
         context = None
         if clip is not None:
             context = self._context(
-                (Same(clip.cond_stage_model), clip.patcher.patches_uuid), lambda: runtime.empty_prompt(clip)
+                (Same(clip.cond_stage_model), clip.patcher.patches_uuid), lambda: conversion.empty_prompt(clip)
             )
         return (
             MagicDanceModel(
@@ -197,13 +197,13 @@ def _embedded() -> MagicDanceModel:
 def _stock(path) -> MagicDanceModel:
     from ..magicdance_core.checkpoints import load
 
-    return _held(load(path, runtime.storage_dtypes(), controls=False))
+    return _held(load(path, memory.storage_dtypes(), controls=False))
 
 
 def _held(components: Components) -> MagicDanceModel:
     networks = {role: getattr(components, role) for role in ("unet", "vae", "appearance", "pose")}
     return MagicDanceModel(
-        **{role: network and runtime.hold(network, role) for role, network in networks.items()},
+        **{role: network and memory.hold(network, role) for role, network in networks.items()},
         scheduler=components.scheduler,
         context=components.context,
         knows_text=components.text_encoder is not None,
@@ -214,15 +214,15 @@ def _held(components: Components) -> MagicDanceModel:
 def _converted_unet(model):
     from ..magicdance_core.checkpoints import load_tensors
 
-    dtype = runtime.storage_dtypes()["unet"]
-    return runtime.hold(load_tensors(runtime.unet_tensors(model), "unet", "The connected MODEL", dtype), "unet")
+    dtype = memory.storage_dtypes()["unet"]
+    return memory.hold(load_tensors(conversion.unet_tensors(model), "unet", "The connected MODEL", dtype), "unet")
 
 
 def _converted_vae(vae):
     from ..magicdance_core.checkpoints import load_tensors
 
-    dtype = runtime.storage_dtypes()["vae"]
-    return runtime.hold(load_tensors(runtime.vae_tensors(vae), "vae", "The connected VAE", dtype), "vae")
+    dtype = memory.storage_dtypes()["vae"]
+    return memory.hold(load_tensors(conversion.vae_tensors(vae), "vae", "The connected VAE", dtype), "vae")
 
 
 def _published_defaults():

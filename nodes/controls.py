@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import runtime
-from .keeping import Kept, identity
+from .comfy import folders, memory
+from .last_result import LastResult, identity
 from .model import TYPE, MagicDanceModel
 
 OWN = "the model's own"
@@ -58,11 +58,11 @@ class MagicDanceApplyAppearance:
     FUNCTION = "apply"
 
     def __init__(self):
-        self._network = Kept()
+        self._network = LastResult()
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = [OWN, *runtime.list_magicdance()]
+        names = [OWN, *folders.list_magicdance()]
         tooltip = f"A MagicDance checkpoint in models/magicdance, or `{OWN}` to set the strength of one loaded with it."
         return {
             "required": {
@@ -74,14 +74,14 @@ class MagicDanceApplyAppearance:
 
     @classmethod
     def VALIDATE_INPUTS(cls, appearance):
-        return _is_there(appearance, runtime.FOLDER)
+        return _is_there(appearance, folders.FOLDER)
 
     def apply(self, model, appearance, strength, start, end):
         from ..magicdance_core.sampling import Control
 
         held = model.appearance
         if appearance != OWN:
-            held = self._network(*_loader(appearance, "appearance", runtime.FOLDER))
+            held = self._network(*_loader(appearance, "appearance", folders.FOLDER))
         _require(held, "Appearance Control Model", "appearance")
         _check_fit(held, model, "Appearance Control Model")
         return (replace(model, appearance=held, appearance_control=Control(strength, start, end)),)
@@ -102,11 +102,11 @@ class MagicDanceApplyPose:
     FUNCTION = "apply"
 
     def __init__(self):
-        self._network = Kept()
+        self._network = LastResult()
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(dict.fromkeys([OWN, *runtime.list_magicdance(), *runtime.list_files("controlnet")]))
+        names = list(dict.fromkeys([OWN, *folders.list_magicdance(), *folders.list_files("controlnet")]))
         tooltip = (
             "A MagicDance checkpoint in models/magicdance, a Stable Diffusion 1.5 ControlNet in models/controlnet, or "
             f"`{OWN}` to set the strength of one loaded with the model."
@@ -121,35 +121,35 @@ class MagicDanceApplyPose:
 
     @classmethod
     def VALIDATE_INPUTS(cls, pose):
-        return _is_there(pose, runtime.FOLDER, "controlnet")
+        return _is_there(pose, folders.FOLDER, "controlnet")
 
     def apply(self, model, pose, strength, start, end):
         from ..magicdance_core.sampling import Control
 
         held = model.pose
         if pose != OWN:
-            held = self._network(*_loader(pose, "pose", runtime.FOLDER, "controlnet"))
+            held = self._network(*_loader(pose, "pose", folders.FOLDER, "controlnet"))
         _require(held, "Pose ControlNet", "pose")
         _check_fit(held, model, "Pose ControlNet")
         return (replace(model, pose=held, pose_control=Control(strength, start, end)),)
 
 
 def _is_there(name: str, *keys: str) -> bool | str:
-    if name == OWN or runtime.find_model(name, *keys):
+    if name == OWN or folders.find_model(name, *keys):
         return True
-    folders = " or ".join(f"models/{key}" for key in keys)
-    return f"{name} is not in {folders}: put the file there and refresh the list (R), or choose another one."
+    places = " or ".join(f"models/{key}" for key in keys)
+    return f"{name} is not in {places}: put the file there and refresh the list (R), or choose another one."
 
 
 def _loader(name: str, role: str, *keys: str):
-    """Key and maker for `Kept`."""
+    """Key and maker for `LastResult`."""
     from ..magicdance_core.checkpoints import load_control
     from ..magicdance_core.errors import InputError
 
-    path = runtime.find_model(name, *keys)
+    path = folders.find_model(name, *keys)
     if path is None:
         raise InputError(f"{name} is not there any more: choose another file.")
-    return identity(path), lambda: runtime.hold(load_control(path, role, runtime.storage_dtypes()[role]), role)
+    return identity(path), lambda: memory.hold(load_control(path, role, memory.storage_dtypes()[role]), role)
 
 
 def _require(held, title: str, widget: str) -> None:
@@ -162,7 +162,7 @@ def _require(held, title: str, widget: str) -> None:
 def _check_fit(held, model: MagicDanceModel, title: str) -> None:
     from ..magicdance_core.errors import InputError
 
-    control, unet, vae = (runtime.network(part) for part in (held, model.unet, model.vae))
+    control, unet, vae = (memory.network(part) for part in (held, model.unet, model.vae))
     fits = all(
         _as_tuple(control.config[key]) == _as_tuple(unet.config[key])
         for key in ("block_out_channels", "cross_attention_dim", "layers_per_block")

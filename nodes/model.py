@@ -19,7 +19,7 @@ TYPE = "MAGICDANCE_MODEL"
 
 @dataclass(frozen=True, eq=False)
 class MagicDanceModel:
-    """Networks in ComfyUI's keeping (`runtime.hold`) and settings; nodes return changed copies.
+    """Networks in ComfyUI's keeping (`memory.hold`) and settings; nodes return changed copies.
 
     context: the empty prompt `[1, n, C]`; None where no CLIP was connected. knows_text: whether prompts can replace
     it. scheduler: never stepped, only copied. defaults: `num_inference_steps`, `guidance_scale`, `sample_size`.

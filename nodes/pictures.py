@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from . import runtime
+from .comfy import files, memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def video_pictures(video, fps: float) -> Iterator[Pictures]:
     """The pictures of a VIDEO at an even rate, read from its file one by one."""
     from ..magicdance_core.pose.video import Pictures
 
-    with runtime.video_file(video) as file:
+    with files.video_file(video) as file:
         yield Pictures(file, fps)
 
 
@@ -91,4 +91,4 @@ def to_image(pictures: list) -> Tensor:
     import torch
 
     stacked = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-    return runtime.output(stacked.float().div_(255))
+    return memory.output(stacked.float().div_(255))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from . import runtime
-from .keeping import Kept, Same
+from .comfy import files, folders, memory, progress
+from .last_result import LastResult, Same
 from .pictures import FPS, to_arrays, video_pictures
 
 PEOPLE = ["continuity", "size", "number"]
@@ -31,7 +31,8 @@ class MagicDanceExtractPose:
     FUNCTION = "extract"
 
     def __init__(self):
-        self._found = Kept()  # so that whom to follow, and how, can be tried without looking at all pictures again
+        # so that whom to follow, and how, can be tried without looking at all pictures again
+        self._found = LastResult()
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -104,23 +105,23 @@ def _found(images, video, fps: float, name: str) -> tuple[list, int]:
     from ..magicdance_core.pose.extraction import detect
 
     detector, network = _detector(name)
-    with runtime.interruptible(network):
+    with progress.interruptible(network):
         if video is None:
-            return detect(to_arrays(runtime.counted(images), "images"), detector), 0
+            return detect(to_arrays(progress.counted(images), "images"), detector), 0
         with video_pictures(video, fps) as pictures:
-            about = max(1, round(runtime.seconds(video) * fps))
-            return detect(runtime.counted(pictures, about), detector), pictures.damaged
+            about = max(1, round(files.seconds(video) * fps))
+            return detect(progress.counted(pictures, about), detector), pictures.damaged
 
 
 def _detector(name: str):
     """The detector, and its torch network if it has one, in ComfyUI's keeping."""
     from ..magicdance_core.pose.detectors import file_of, make_detector
 
-    detector = make_detector(name, runtime.detector_folder(file_of(name)))
+    detector = make_detector(name, folders.detector_folder(file_of(name)))
     if name != "openpose":
         return detector, None
-    held = runtime.hold(detector.networks, "detector")
-    runtime.load([held], runtime.DETECTOR_MEMORY)
-    detector.device = runtime.place(held)[0]
+    held = memory.hold(detector.networks, "detector")
+    memory.load([held], memory.DETECTOR_MEMORY)
+    detector.device = memory.place(held)[0]
     detector.keeper = held  # ComfyUI only keeps what somebody holds
     return detector, detector.networks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import runtime
+from .comfy import files
 
 SUFFIXES = (".json", ".npz")
 EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
@@ -40,7 +40,7 @@ class MagicDanceLoadKeypoints:
         return {
             "required": {
                 "file": (
-                    runtime.input_files(SUFFIXES, EXAMPLES),
+                    files.input_files(SUFFIXES, EXAMPLES),
                     {"tooltip": "A .json or .npz file in the input folder, or an [example] that comes with the pack."},
                 ),
                 "width": side("Width"),
@@ -50,11 +50,11 @@ class MagicDanceLoadKeypoints:
 
     @classmethod
     def IS_CHANGED(cls, file, **sizes):
-        return runtime.stamp(runtime.input_path(file, EXAMPLES))
+        return files.stamp(files.input_path(file, EXAMPLES))
 
     @classmethod
     def VALIDATE_INPUTS(cls, file):
-        if file and runtime.stamp(runtime.input_path(file, EXAMPLES)):
+        if file and files.stamp(files.input_path(file, EXAMPLES)):
             return True
         return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 
@@ -62,7 +62,7 @@ class MagicDanceLoadKeypoints:
         from ..magicdance_core.pose import frames_to_pose_keypoint
         from ..magicdance_core.pose.files import load_keypoints
 
-        frames = load_keypoints(runtime.input_path(file, EXAMPLES), width or None, height or None)
+        frames = load_keypoints(files.input_path(file, EXAMPLES), width or None, height or None)
         return frames_to_pose_keypoint(frames), len(frames)
 
 
@@ -101,6 +101,6 @@ class MagicDanceSaveKeypoints:
         from ..magicdance_core.pose import frames_from_pose_keypoint
         from ..magicdance_core.pose.files import save_keypoints
 
-        path = runtime.output_path(filename_prefix, f".{format}")
+        path = files.output_path(filename_prefix, f".{format}")
         save_keypoints(path, frames_from_pose_keypoint(keypoints))
         return {"ui": {"text": [str(path)]}, "result": (keypoints,)}

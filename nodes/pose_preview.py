@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, repeat
 
-from . import runtime
+from .comfy import progress
 from .pictures import FPS, to_arrays, to_image, video_pictures
 
 
@@ -62,7 +62,7 @@ class MagicDancePreviewPose:
         def over(pictures) -> list:
             """Each frame over its picture; over the one before where a video's cannot be read or is missing."""
             made, last = [], np.zeros((frames[0].height, frames[0].width, 3), np.uint8)
-            for frame, picture in zip(runtime.counted(frames), chain(pictures, repeat(None))):
+            for frame, picture in zip(progress.counted(frames), chain(pictures, repeat(None))):
                 last = last if picture is None else picture
                 made.append(overlay(last, frame, opacity, body=body, hands=hands, face=face))
             return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import runtime
+from .comfy import progress
 from .pictures import to_image
 
 CHOREOGRAPHY_FPS = 30
@@ -61,7 +61,7 @@ class MagicDancePuppets:
         begin, moment = (int(dice.between(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))
         bodies = [dance.pose(begin + 2 * frame) for frame in range(frames)]
         keypoints = [puppet_keypoints(person, body, width, height) for body in bodies]
-        truth = [draw_puppet(person, body, width, height) for body in runtime.counted(bodies)]
+        truth = [draw_puppet(person, body, width, height) for body in progress.counted(bodies)]
         return (
             to_image([draw_puppet(person, other_dance.pose(moment), width, height)]),
             to_image([draw_pose(frame) for frame in keypoints]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import runtime
+from .comfy import memory, progress
 from .model import TYPE, MagicDanceModel
 from .pictures import crop, stretch, to_pictures
 
@@ -140,23 +140,23 @@ class MagicDanceSample:
         context, uncond_context = _contexts(model, positive, negative, control_mode)
         steps = steps or model.defaults["num_inference_steps"]
         guidance = guidance or model.defaults["guidance_scale"]
-        vae, unet = runtime.network(model.vae), runtime.network(model.unet)
+        vae, unet = memory.network(model.vae), memory.network(model.unet)
         reference, poses = _fitted(reference, poses, 2 ** (len(vae.config.block_out_channels) - 1))
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
         noise = get_noise((1, unet.config.in_channels, *_latent_size(vae, height, width)), generator)
-        controls = [runtime.network(held) for held in (model.appearance, model.pose)]
-        watch = runtime.Watch(model, count * (steps + 1))
+        controls = [memory.network(held) for held in (model.appearance, model.pose)]
+        run_progress = progress.RunProgress(model, count * (steps + 1))
 
-        vae_place, place = runtime.place(model.vae), runtime.place(model.unet)
-        with runtime.interruptible(vae, unet, *controls):
-            runtime.load([model.vae], runtime.vae_memory(len(reference), height * width, vae_place[1]))
+        vae_place, place = memory.place(model.vae), memory.place(model.unet)
+        with progress.interruptible(vae, unet, *controls):
+            memory.load([model.vae], memory.vae_memory(len(reference), height * width, vae_place[1]))
             clean = encode_images(vae, reference, *vae_place)
 
             batch = min(frames_per_batch, count)
-            runtime.load(
+            memory.load(
                 [model.unet, model.appearance, model.pose],
-                runtime.denoising_memory(batch + len(reference), noise[0, 0].numel(), place[1]),
+                memory.denoising_memory(batch + len(reference), noise[0, 0].numel(), place[1]),
             )
             latents = denoise(
                 Networks(unet, *controls),
@@ -174,18 +174,18 @@ class MagicDanceSample:
                 pose=model.pose_control or Control(),
                 frames_per_batch=batch,
                 generator=generator,
-                callback=lambda p: watch.denoised(p.step * count + p.frame, p.denoised),
+                callback=lambda p: run_progress.denoised(p.step * count + p.frame, p.denoised),
             )
 
             batch = min(decode_batch, count)
-            runtime.load([model.vae], runtime.vae_memory(batch, height * width, vae_place[1]))
+            memory.load([model.vae], memory.vae_memory(batch, height * width, vae_place[1]))
             frames, done = torch.empty(count, height, width, 3), 0
             for part in decode_frames(vae, latents, batch, *vae_place):
                 frames[done : done + len(part)] = part.movedim(1, -1)
                 done += len(part)
-                watch.decoded(count * steps + done, part[-1])
-        samples = runtime.output(latents.cpu() / vae.config.scaling_factor)
-        return runtime.output(frames), {"samples": samples}
+                run_progress.decoded(count * steps + done, part[-1])
+        samples = memory.output(latents.cpu() / vae.config.scaling_factor)
+        return memory.output(frames), {"samples": samples}
 
 
 def _require_controls(model: MagicDanceModel) -> None:
@@ -219,7 +219,7 @@ def _prompt(model: MagicDanceModel, conditioning, what: str) -> Tensor:
         raise InputError(f"This model knows no text: disconnect `{what}`.")
     if len(conditioning) != 1:
         raise InputError(f"`{what}` holds {len(conditioning)} prompts: join them with Conditioning (Concat).")
-    context, width = conditioning[0][0], runtime.network(model.unet).config.cross_attention_dim
+    context, width = conditioning[0][0], memory.network(model.unet).config.cross_attention_dim
     if context.dim() != 3 or context.shape[-1] != width:
         raise InputError(f"`{what}` was written with another model's CLIP: use the CLIP of Stable Diffusion 1.5.")
     return context[:1].float()

@@ -141,7 +141,7 @@ PACK = "/custom_nodes/ComfyUI-MagicDance-Video"  # a module name with slashes, a
 def pack(comfy):
     """The pack's root module, registered with the present `comfy`."""
     if PACK in sys.modules:
-        importlib.import_module(f"{PACK}.nodes.runtime").register_model_folder()
+        importlib.import_module(f"{PACK}.nodes.comfy.folders").register_model_folders()
         return sys.modules[PACK]
     spec = importlib.util.spec_from_file_location(PACK, ROOT / "__init__.py")
     module = importlib.util.module_from_spec(spec)

@@ -113,16 +113,16 @@ def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, m
 
 
 def test_detectors_that_another_pack_has_downloaded_are_found(pack, comfy, node):
-    runtime = sys.modules[f"{pack.__name__}.nodes.runtime"]
+    folders = sys.modules[f"{pack.__name__}.nodes.comfy.folders"]
     downloads = comfy.models.parent / "custom_nodes" / "comfyui_controlnet_aux" / "ckpts"
     folder = downloads / "yzd-v" / "DWPose"
     folder.mkdir(parents=True)
     (folder / "yolox_l.onnx").touch()
-    runtime.register_model_folder()
-    assert runtime.detector_folder("yolox_l.onnx") == folder
+    folders.register_model_folders()
+    assert folders.detector_folder("yolox_l.onnx") == folder
     with pytest.raises(ValueError, match="dw-ll_ucoco_384.onnx is not in .*DWPose; get it from"):
         extract(node, detector="dwpose", images=torch.zeros(1, 8, 8, 3))
-    assert runtime.detector_folder("body_pose_model.pth") == comfy.models / "magicdance_pose"
+    assert folders.detector_folder("body_pose_model.pth") == comfy.models / "magicdance_pose"
 
 
 class Video:

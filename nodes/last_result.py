@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Kept:
+class LastResult:
     """The last thing made, for as long as the node is in the graph and what it was made from stays the same."""
 
     def __init__(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import runtime
+from .comfy import progress
 from .pictures import to_image
 
 
@@ -59,5 +59,5 @@ class MagicDanceDrawPoses:
         if len(sizes) > 1:
             (w0, h0), (w1, h1) = sizes[:2]
             raise InputError(f"The frames have canvases of {w0} x {h0} and {w1} x {h1} pixels: set width and height.")
-        maps = [draw_pose(frame, *sizes[0], body=body, hands=hands, face=face) for frame in runtime.counted(frames)]
+        maps = [draw_pose(frame, *sizes[0], body=body, hands=hands, face=face) for frame in progress.counted(frames)]
         return (to_image(maps),)

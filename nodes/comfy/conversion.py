@@ -1,0 +1,52 @@
+"""ComfyUI's own MODEL, VAE and CLIP as tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from torch import Tensor
+
+
+def prediction_type(model: ModelPatcher) -> str:
+    """Of a MODEL: "epsilon" or "v_prediction"."""
+    import comfy.model_sampling
+
+    sampling = model.get_model_object("model_sampling")
+    return "v_prediction" if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else "epsilon"
+
+
+def unet_tensors(model: ModelPatcher) -> dict[str, Tensor]:
+    """The UNet of a MODEL with its LoRAs and merges applied, under the published layout's names without prefix.
+
+    Raises InputError where the latents are not Stable Diffusion 1.5's.
+    """
+    import comfy.latent_formats
+    import comfy.model_management as mm
+
+    from ...magicdance_core.errors import InputError
+
+    if not isinstance(model.model.latent_format, comfy.latent_formats.SD15):
+        raise InputError(
+            f"The connected MODEL is of the family {type(model.model.model_config).__name__}: "
+            "connect one made from Stable Diffusion 1.5."
+        )
+    mm.load_models_gpu([model], force_patch_weights=True)  # what ComfyUI does before it saves a checkpoint
+    return model.model.diffusion_model.state_dict()
+
+
+def vae_tensors(vae) -> dict[str, Tensor]:
+    """The tensors of a VAE under the published layout's names. Raises InputError for another family's."""
+    from ...magicdance_core.errors import InputError
+
+    tensors = {name: tensor for name, tensor in vae.get_sd().items() if not name.startswith(("loss.", "model_ema."))}
+    known = "encoder.down.0.block.0.conv1.weight" in tensors and "post_quant_conv.weight" in tensors
+    if not known or tensors["post_quant_conv.weight"].shape[0] != 4:
+        raise InputError("The connected VAE is not one of Stable Diffusion 1.5: connect the checkpoint's own VAE.")
+    return tensors
+
+
+def empty_prompt(clip) -> Tensor:
+    """The empty prompt `[1, 77, C]` through a CLIP."""
+    return clip.encode_from_tokens(clip.tokenize("")).float().cpu()

@@ -1,0 +1,76 @@
+"""Model folders: ComfyUI's and the pack's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER = "magicdance"
+EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
+DETECTOR_FOLDER = "magicdance_pose"
+DETECTOR_EXTENSIONS = {".pth", ".onnx"}
+
+
+def register_model_folders() -> None:
+    """Make `models/magicdance` and `models/magicdance_pose` known, beside what `extra_model_paths.yaml` has put.
+
+    Pose detectors are also looked for where comfyui_controlnet_aux, if it is there, keeps what it has downloaded.
+    """
+    import folder_paths
+
+    for folder, extensions in ((FOLDER, EXTENSIONS), (DETECTOR_FOLDER, DETECTOR_EXTENSIONS)):
+        folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
+        folder_paths.folder_names_and_paths[folder][1].update(extensions)
+    for packs in folder_paths.get_folder_paths("custom_nodes"):
+        downloads = os.path.join(packs, "comfyui_controlnet_aux", "ckpts")
+        if os.path.isdir(downloads):
+            folder_paths.add_model_folder_path(DETECTOR_FOLDER, downloads)
+
+
+def list_files(*keys: str) -> list[str]:
+    """The model files of ComfyUI's folders, each name once."""
+    import folder_paths
+
+    return list(dict.fromkeys(name for key in keys for name in folder_paths.get_filename_list(key)))
+
+
+def list_folders(*keys: str) -> list[str]:
+    """The diffusers folders (those with a model_index.json) below ComfyUI's folders."""
+    import folder_paths
+
+    found = {}
+    for base in (base for key in keys for base in folder_paths.get_folder_paths(key)):
+        for root, _, files in os.walk(base, followlinks=True):
+            if "model_index.json" in files:
+                found[os.path.relpath(root, base)] = None
+    return sorted(found)
+
+
+def list_magicdance() -> list[str]:
+    """Files and model folders in `models/magicdance`, without the files that a model folder consists of."""
+    folders = list_folders(FOLDER)
+    parts = tuple(folder + os.sep for folder in folders)
+    return [name for name in list_files(FOLDER) if not name.startswith(parts)] + folders
+
+
+def find_model(name: str, *keys: str) -> Path | None:
+    """Where a name of `list_files` or `list_folders` is on the disk; the first of `keys` that has it."""
+    import folder_paths
+
+    for key in keys:
+        if path := folder_paths.get_full_path(key, name):
+            return Path(path)
+        for base in folder_paths.get_folder_paths(key):
+            if (Path(base) / name / "model_index.json").is_file():
+                return Path(base) / name
+    return None
+
+
+def detector_folder(file: str | None) -> Path:
+    """Where a detector's file is, at any depth; where it should be if there is none."""
+    import folder_paths
+
+    names = folder_paths.get_filename_list(DETECTOR_FOLDER)
+    if found := next((name for name in names if os.path.basename(name) == file), None):
+        return Path(folder_paths.get_full_path_or_raise(DETECTOR_FOLDER, found)).parent
+    return Path(folder_paths.get_folder_paths(DETECTOR_FOLDER)[0])

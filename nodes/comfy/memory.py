@@ -1,0 +1,110 @@
+"""Networks in the keeping of ComfyUI's memory management, and its choice of dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from comfy.model_patcher import ModelPatcher
+    from torch import Tensor, nn
+
+DETECTOR_MEMORY = 2.0**29  # bytes of activations that a pose detector needs for a picture
+UNETS, VAE = ("unet", "appearance", "pose"), "vae"
+PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
+
+
+def storage_dtypes() -> dict[str, torch.dtype]:
+    """In which dtypes ComfyUI wants networks stored, by role; the text tower stays exact."""
+    import comfy.model_management as mm
+    import torch
+
+    unet = mm.unet_dtype(mm.get_torch_device(), model_params=PUBLISHED_PARAMETERS)
+    vae = mm.vae_dtype(mm.vae_device(), [torch.bfloat16])
+    return dict.fromkeys(UNETS, unet) | {VAE: vae, "text_encoder": torch.float32}
+
+
+def hold(network: nn.Module, role: str) -> ModelPatcher:
+    """A network in ComfyUI's keeping: moved, offloaded and loaded in part as its memory management decides.
+
+    The layers become ComfyUI's, which fetch weights that lie elsewhere. `held.model.inner` is the network,
+    `held.load_device` and `held.model.compute_dtype` are where and in which dtype it computes.
+    """
+    import comfy.model_management as mm
+    import comfy.ops
+    from comfy.model_patcher import ModelPatcher
+
+    _adopt_layers(network, comfy.ops.manual_cast)
+    if role == VAE:
+        device, offload = mm.vae_device(), mm.vae_offload_device()
+        compute = None
+    else:
+        device, offload = mm.get_torch_device(), mm.unet_offload_device()
+        compute = mm.unet_manual_cast(_dtype(network), device)
+    holder = _holder()(network, compute or _dtype(network))
+    return ModelPatcher(holder, load_device=device, offload_device=offload)
+
+
+def network(held: ModelPatcher) -> nn.Module:
+    return held.model.inner
+
+
+def place(held: ModelPatcher) -> tuple[torch.device, torch.dtype]:
+    """Where and in which dtype a network computes, wherever its weights happen to be."""
+    return held.load_device, held.model.compute_dtype
+
+
+def load(held: Sequence[ModelPatcher], activations: float) -> None:
+    """Have all networks of a phase at hand at once, with room for `activations` bytes."""
+    import comfy.model_management as mm
+
+    mm.load_models_gpu(list(held), memory_required=activations)
+
+
+def denoising_memory(frames: int, latent_pixels: int, dtype: torch.dtype) -> float:
+    """Bytes that a UNet, with the ControlNet's residuals and the reference's tokens, needs for a batch.
+
+    ComfyUI's estimate for Stable Diffusion 1.5 is 0.01 MiB a byte of a latent pixel; attention here has twice the keys.
+    """
+    return 1.5 * 0.01 * 2**20 * frames * latent_pixels * dtype.itemsize
+
+
+def vae_memory(pictures: int, pixels: int, dtype: torch.dtype) -> float:
+    """Bytes that the VAE needs for a batch; ComfyUI's estimate for its decoder."""
+    return 2178.0 * pictures * pixels * dtype.itemsize
+
+
+def output(tensor: Tensor) -> Tensor:
+    """A result where ComfyUI wants results to be."""
+    import comfy.model_management as mm
+
+    return tensor.to(mm.intermediate_device())
+
+
+@cache
+def _holder() -> type[nn.Module]:
+    from torch import nn
+
+    class MagicDanceNetwork(nn.Module):
+        """diffusers' own modules have a read-only `device`, which ComfyUI assigns."""
+
+        def __init__(self, inner: nn.Module, compute_dtype: torch.dtype):
+            super().__init__()
+            self.inner, self.device, self.compute_dtype = inner, None, compute_dtype
+
+    return MagicDanceNetwork
+
+
+def _adopt_layers(network: nn.Module, ops) -> None:
+    from torch import nn
+
+    kinds = {nn.Linear: ops.Linear, nn.Conv2d: ops.Conv2d, nn.GroupNorm: ops.GroupNorm, nn.LayerNorm: ops.LayerNorm}
+    for module in network.modules():
+        if type(module) in kinds:
+            module.__class__ = kinds[type(module)]
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype

@@ -1,0 +1,99 @@
+"""The progress bar, previews, and ComfyUI's interrupt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from . import memory
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..model import MagicDanceModel
+
+PREVIEW_SIDE = 256
+
+
+class RunProgress:
+    """The progress bar of a run with previews of frames; every report may raise ComfyUI's interrupt.
+
+    total: of the whole run, in frames computed.
+    """
+
+    def __init__(self, model: MagicDanceModel, total: int):
+        import comfy.utils
+
+        self._bar = comfy.utils.ProgressBar(total)
+        self._preview = _previewer(model)
+
+    def denoised(self, frames_done: int, latents: Tensor | None) -> None:
+        """frames_done: of the total. latents: clean scaled latents `[n, 4, h, w]` to show, if there are any."""
+        self._bar.update_absolute(frames_done, preview=None if latents is None else self._preview(latents[:1]))
+
+    def decoded(self, frames_done: int, frame: Tensor) -> None:
+        """frame: `[3, H, W]` in [0, 1]."""
+        self._bar.update_absolute(frames_done, preview=_as_preview(frame))
+
+
+def counted(items: Iterable, total: int | None = None) -> Iterator:
+    """The items one by one, each moving the progress bar. total: about how many, where they have no length."""
+    import comfy.utils
+
+    bar = comfy.utils.ProgressBar(total or len(items))
+    for item in items:
+        yield item
+        bar.update(1)
+
+
+@contextmanager
+def interruptible(*networks: nn.Module | None) -> Iterator[None]:
+    """Within this, ComfyUI's interrupt takes effect before the next layer, not only after a batch."""
+    import comfy.model_management as mm
+
+    def check(module: nn.Module, args: tuple) -> None:
+        mm.throw_exception_if_processing_interrupted()
+
+    hooks = [
+        module.register_forward_pre_hook(check)
+        for network in networks
+        if network is not None
+        for module in network.modules()
+        if next(module.children(), None) is None and next(module.parameters(), None) is not None
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _previewer(model: MagicDanceModel):
+    """A function from latents `[1, 4, h, w]` to what the progress bar takes.
+
+    Latents of Stable Diffusion go through ComfyUI's previewer, as its settings say; those of a small model are its
+    own affair, and its VAE is quick.
+    """
+    vae = memory.network(model.vae)
+    device, dtype = memory.place(model.vae)
+    if vae.config.block_out_channels[-1] >= 512:
+        import comfy.latent_formats
+        import latent_preview
+
+        previewer = latent_preview.get_previewer(device, comfy.latent_formats.SD15())
+        return lambda latents: previewer and previewer.decode_latent_to_preview_image("JPEG", latents)
+
+    from ...magicdance_core.sampling import decode_frames
+
+    return lambda latents: _as_preview(next(decode_frames(vae, latents, 1, device, dtype))[0])
+
+
+def _as_preview(frame: Tensor) -> tuple:
+    from PIL import Image
+
+    picture = Image.fromarray((frame.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
+    if max(picture.size) < PREVIEW_SIDE:
+        factor = PREVIEW_SIDE // max(picture.size)
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
+    return "JPEG", picture, max(PREVIEW_SIDE, 512)
