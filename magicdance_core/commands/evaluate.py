@@ -27,19 +27,20 @@ def run(options: argparse.Namespace) -> None:
     if options.embedded:
         if options.generated:
             raise InputError("GENERATED and TRUTH do not go with --embedded; give one or the other.")
-        report = _score_puppets(options)
+        _score_puppets(options)
     elif not options.truth:
         raise InputError("Nothing to compare; give GENERATED and TRUTH, or --embedded.")
     else:
         from ..evaluation.comparison import compare
 
         report = compare(options.generated, options.truth)
-    print_table(report)
-    write_report(report, options.json)
+        print_table(report)
+        write_report(report, options.json)
 
 
-def _score_puppets(options: argparse.Namespace) -> dict:
+def _score_puppets(options: argparse.Namespace) -> None:
     from ..evaluation.puppets import evaluate_puppets
+    from ..evaluation.table import as_text
     from ..media import contact_sheet, write_picture
 
     pipe = load_model(options.model, options.device, options.dtype)
@@ -48,4 +49,7 @@ def _score_puppets(options: argparse.Namespace) -> dict:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))
         print(f"pictures in {options.sheet}")
-    return {"model": options.model, **result.scores}
+    settings = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
+    print_table({"model": options.model} | {name: result.scores[name] for name in settings})
+    print(f"\n{as_text(result.table())}")
+    write_report({"model": options.model, **result.scores}, options.json)

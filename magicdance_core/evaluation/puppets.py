@@ -14,8 +14,12 @@ from tqdm import tqdm
 
 from ..pose.draw import draw_pose
 from ..pose.keypoints import PoseFrame
-from ..puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
+from .baselines import warp_to_pose
+from .bootstrap import summarize
+from .likeness import hand_mask, nearer, rivals
 from .metrics import psnr, ssim, to_float
+from .table import Cell, Column, Table
 
 if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
@@ -25,12 +29,25 @@ CHOREOGRAPHY_FRAMES = 300
 MOVING_THRESHOLD = 0.1
 SEEDS_APART = 1_000_000
 
+COLUMNS = (
+    Column("psnr", "PSNR, dB", 1, +1),
+    Column("ssim", "SSIM", 3, +1),
+    Column("psnr_moving", "moving, dB", 1, +1),
+    Column("psnr_hands", "hands, dB", 1, +1),
+    Column("expression", "expression", 2, +1),
+    Column("identity", "identity", 2, +1),
+)
+METHODS = {"_copy": "reference copied", "_warp": "reference warped", "": "generated", "_vae": "VAE of the truth"}
+
 
 @dataclass(frozen=True)
 class Scene:
     """A puppet in a reference pose and in a sequence of driving poses; square RGB pictures of one size."""
 
+    identity: Identity
+    bodies: tuple[BodyPose, ...]
     reference: Image.Image
+    reference_keypoints: PoseFrame
     keypoints: tuple[PoseFrame, ...]
     poses: tuple[Image.Image, ...]
     truth: tuple[Image.Image, ...]
@@ -44,6 +61,14 @@ class PuppetReport:
     scenes: list[Scene]
     generated: list[list[Image.Image]]
 
+    def table(self) -> Table:
+        """The scores with the baselines above and the VAE below."""
+        intervals = self.scores["intervals"]
+        return Table(COLUMNS, {
+            method: {c.key: Cell(self.scores[c.key + end], intervals[c.key + end]) for c in COLUMNS}
+            for end, method in METHODS.items()
+        })  # fmt: skip
+
     def rows(self) -> list[list[Image.Image]]:
         """Reference, pose, generated, truth: the first frame of each scene."""
         return [[s.reference, s.poses[0], made[0], s.truth[0]] for s, made in zip(self.scenes, self.generated)]
@@ -56,13 +81,17 @@ def make_scene(seed: int, moments: Iterable[float], size: int) -> Scene:
     """
     identity = Identity.from_seed(seed, "test")
     dance, other_dance = (Choreography.from_seed(2 * seed + k, "test") for k in range(2))
-    poses = [dance.pose(moment) for moment in moments]
-    keypoints = [puppet_keypoints(identity, pose, size) for pose in poses]
+    start = other_dance.pose(_spread(seed))
+    bodies = [dance.pose(moment) for moment in moments]
+    keypoints = [puppet_keypoints(identity, body, size) for body in bodies]
     return Scene(
-        draw_puppet(identity, other_dance.pose(_spread(seed)), size),
+        identity,
+        tuple(bodies),
+        draw_puppet(identity, start, size),
+        puppet_keypoints(identity, start, size),
         tuple(keypoints),
         tuple(Image.fromarray(draw_pose(frame)) for frame in keypoints),
-        tuple(draw_puppet(identity, pose, size) for pose in poses),
+        tuple(draw_puppet(identity, body, size) for body in bodies),
     )
 
 
@@ -84,10 +113,16 @@ def evaluate_puppets(
     seed: draws identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
     guidance_scale: the model's own by default.
 
-    Scores are means over all frames, of each frame's own value: psnr, dB; ssim of RGB pictures (see metrics.ssim);
-    psnr_moving, dB over the pixels where truth and reference differ by more than MOVING_THRESHOLD in some channel. The
-    same with _copy for the reference taken as the result, with _vae for the VAE's reconstruction of the truth. Beside
-    them seed, identities, frames (of all), steps, guidance, size (pixels), seconds (of generating).
+    Scores are means over all frames, of each frame's own value:
+    psnr, dB; ssim of RGB pictures (see metrics.ssim);
+    psnr_moving, dB over the pixels where truth and reference differ by more than MOVING_THRESHOLD in some channel;
+    psnr_hands, dB within the boxes of the hands;
+    expression, the share of frames nearer to the truth than to the same face with other mouth and eyes;
+    identity, the share nearer to the true person than to another in the same pose and scene (see likeness).
+    The same with _copy for the reference taken as the result, with _warp for the reference warped to the pose (see
+    baselines), with _vae for the VAE's reconstruction of the truth. intervals: for each of them the 95 % interval
+    (low, high), by drawing people anew; None for a single person, and where nothing varies. Beside them seed,
+    identities, frames (of all), steps, guidance, size (pixels), seconds (of generating).
     """
     steps = pipe.defaults["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     guidance = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
@@ -101,26 +136,46 @@ def evaluate_puppets(
         noise = torch.Generator().manual_seed(seed)
         generated.append(pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise).frames)
     seconds = time.perf_counter() - start
-    scores = score(pipe, scenes, generated)
+    means, intervals = summarize(frame_scores(pipe, scenes, generated))
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}
     settings = {"steps": steps, "guidance": guidance, "size": size, "seconds": seconds}
-    return PuppetReport(scores | counts | settings, scenes, generated)
+    return PuppetReport(means | {"intervals": intervals} | counts | settings, scenes, generated)
 
 
 def score(pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> dict:
-    """The scores of `evaluate_puppets` for the generated frames of each scene."""
-    rows = []
+    """The mean scores of `evaluate_puppets` for the generated frames of each scene."""
+    return summarize(frame_scores(pipe, scenes, generated))[0]
+
+
+def frame_scores(
+    pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]
+) -> list[dict[str, np.ndarray]]:
+    """The scores of each frame: for each scene a mapping from their names to float64 [frames]."""
+    scores = []
     for scene, made in zip(scenes, generated):
-        reference = to_float(scene.reference)
-        for image, truth, seen in zip(made, map(to_float, scene.truth), reconstruct(pipe, scene.truth)):
-            moving = np.abs(truth - reference).max(axis=-1) > MOVING_THRESHOLD
-            row = {}
-            for ending, picture in (("", to_float(image)), ("_copy", reference), ("_vae", seen)):
-                row["psnr" + ending] = psnr(picture, truth)
-                row["ssim" + ending] = ssim(picture, truth)
-                row["psnr_moving" + ending] = psnr(picture, truth, where=moving)
-            rows.append(row)
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+        reference, rows = to_float(scene.reference), []
+        for i, (image, seen) in enumerate(zip(made, reconstruct(pipe, scene.truth))):
+            warped = warp_to_pose(scene.reference, scene.reference_keypoints, scene.keypoints[i])
+            pictures = {"": to_float(image), "_copy": reference, "_warp": to_float(warped), "_vae": seen}
+            rows.append(_frame_scores(scene, i, pictures))
+        scores.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
+    return scores
+
+
+def _frame_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray]) -> dict[str, float]:
+    truth = to_float(scene.truth[i])
+    moving = np.abs(truth - to_float(scene.reference)).max(axis=-1) > MOVING_THRESHOLD
+    hands = hand_mask(scene.keypoints[i])
+    others = rivals(scene.identity, scene.bodies[i], scene.identity.seed + i, scene.reference.width)
+    row = {}
+    for ending, picture in pictures.items():
+        row["psnr" + ending] = psnr(picture, truth)
+        row["ssim" + ending] = ssim(picture, truth)
+        row["psnr_moving" + ending] = psnr(picture, truth, where=moving)
+        row["psnr_hands" + ending] = psnr(picture, truth, where=hands)
+        for name, other in others.items():
+            row[name + ending] = nearer(picture, truth, other)
+    return row
 
 
 @torch.no_grad()

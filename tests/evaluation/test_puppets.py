@@ -23,10 +23,13 @@ def test_a_scene_is_one_person_in_other_poses():
 def test_scores_of_the_truth_and_of_the_copied_reference(pipe):
     scenes = [make_scene(i, [0, 25], 32) for i in range(2)]
     best = score(pipe, scenes, [scene.truth for scene in scenes])
-    assert best["psnr"] == best["psnr_moving"] == pytest.approx(100) and best["ssim"] == pytest.approx(1)
+    assert best["psnr"] == best["psnr_moving"] == best["psnr_hands"] == pytest.approx(100)
+    assert best["ssim"] == pytest.approx(1) and best["expression"] == best["identity"] == 1
     copied = score(pipe, scenes, [[scene.reference] * 2 for scene in scenes])
-    for name in ("psnr", "ssim", "psnr_moving"):
+    for name in ("psnr", "ssim", "psnr_moving", "psnr_hands"):
         assert copied[name] == best[name + "_copy"] and best[name + "_vae"] < best[name]
+        assert best[name + "_warp"] < best[name]
+    assert copied["expression"] == best["expression_copy"] and copied["identity"] == best["identity_copy"] == 1
     assert copied["psnr_moving"] < copied["psnr"] and copied["psnr_moving"] < -20 * np.log10(MOVING_THRESHOLD) + 5
 
 
@@ -36,6 +39,11 @@ def test_the_evaluation_is_reproducible_and_reports_its_settings(pipe):
     assert one == two
     assert (one["identities"], one["frames"], one["steps"], one["guidance"], one["size"]) == (2, 6, 4, 2.0, 32)
     assert [len(row) for row in reports[0].rows()] == [4, 4]
+    low, high = one["intervals"]["psnr"]
+    assert low <= one["psnr"] <= high
+    table = reports[0].table()
+    assert list(table.rows) == ["reference copied", "reference warped", "generated", "VAE of the truth"]
+    assert table.rows["generated"]["psnr"].value == one["psnr"]
     assert [len(made) for made in reports[0].generated] == [3, 3]
     other = evaluate_puppets(pipe, 4, identities=2, frames_per_identity=3, num_inference_steps=1, guidance_scale=1.0)
     assert other.scores["psnr_copy"] != one["psnr_copy"] and other.scores["steps"] == 1

@@ -1,0 +1,63 @@
+"""How sure a mean is: 95 % intervals by drawing videos anew, with replacement.
+
+Frames of one video resemble each other, so videos are drawn and not frames. Source: Efron and Tibshirani, "An
+Introduction to the Bootstrap" (1993), percentile intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+def draws(videos: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each video is drawn in each resample: int [resamples, videos], rows sum to `videos`.
+
+    Methods are compared under the same draws: their differences are then paired.
+    """
+    return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), resamples)
+
+
+def resampled_means(values: Sequence[np.ndarray], drawn: np.ndarray) -> np.ndarray:
+    """Means over all frames in each resample: float64 [resamples].
+
+    values: one array a video, of a value a frame; NaN counts as no frame. NaN where a resample holds none.
+    """
+    sums = np.array([np.nansum(video) for video in values])
+    counts = np.array([np.isfinite(video).sum() for video in values])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return drawn @ sums / (drawn @ counts)
+
+
+def interval(statistics: np.ndarray) -> tuple[float, float] | None:
+    """The middle 95 % of a statistic's resamples; None where they are not two different numbers' worth."""
+    known = statistics[np.isfinite(statistics)]
+    if known.size == 0 or np.ptp(known) == 0:
+        return None
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def mean_of_all(values: Sequence[np.ndarray]) -> float:
+    """The mean over the frames of all videos; NaN counts as no frame, and is the mean of none."""
+    known = np.concatenate([video[np.isfinite(video)] for video in values])
+    return float(known.mean()) if known.size else float("nan")
+
+
+def summarize(videos: Sequence[Mapping[str, np.ndarray]], resamples: int = RESAMPLES) -> tuple[dict, dict]:
+    """Means and intervals by the metrics' names, of one mapping a video from names to a value a frame.
+
+    The mean is over all frames. Intervals are (low, high), or None: one video says nothing about the next.
+    """
+    drawn = draws(len(videos), resamples)
+    means, intervals = {}, {}
+    for name in videos[0]:
+        values = [np.asarray(video[name], dtype=float) for video in videos]
+        means[name] = mean_of_all(values)
+        intervals[name] = interval(resampled_means(values, drawn)) if len(videos) > 1 else None
+    return means, intervals

@@ -1,0 +1,126 @@
+"""Methods in rows, metrics in columns: for the terminal, a spreadsheet and a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """key: in files; title: for people; digits: after the point; better: +1 where more is, -1 where less is, else 0."""
+
+    key: str
+    title: str
+    digits: int = 2
+    better: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """value: None where there is none, note then says why; interval: 95 %, None where unknown."""
+
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.value is not None and math.isfinite(self.value)
+
+    def text(self, digits: int) -> str:
+        if not self.known:
+            return self.note or "-"
+        text = f"{self.value:.{digits}f}"
+        return f"{text} [{self.interval[0]:.{digits}f}, {self.interval[1]:.{digits}f}]" if self.interval else text
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: for each method its cells by the columns' keys; a column that a method lacks is empty there."""
+
+    columns: Sequence[Column]
+    rows: Mapping[str, Mapping[str, Cell]]
+
+    def cell(self, method: str, column: Column) -> Cell:
+        return self.rows[method].get(column.key, Cell())
+
+    def best(self, column: Column) -> float | None:
+        """The best known value of a column; None where there is no better and worse or only one method."""
+        values = [cell.value for cell in (self.cell(method, column) for method in self.rows) if cell.known]
+        if not column.better or len(values) < 2:
+            return None
+        return max(values, key=lambda value: column.better * value)
+
+
+def as_text(table: Table) -> str:
+    """Aligned columns; where the terminal would be too narrow for all of them, in several blocks."""
+    names = max(map(len, ("method", *table.rows)))
+    blocks, block, used = [], [], names
+    for column in table.columns:
+        cells = [column.title, *(table.cell(method, column).text(column.digits) for method in table.rows)]
+        width = max(map(len, cells))
+        if block and used + 2 + width > 118:
+            blocks.append(block)
+            block, used = [], names
+        block.append([f"{cell:>{width}}" for cell in cells])
+        used += 2 + width
+    blocks.append(block)
+    labels = [f"{name:<{names}}" for name in ("method", *table.rows)]
+    return "\n\n".join("\n".join("  ".join(line).rstrip() for line in zip(labels, *block)) for block in blocks)
+
+
+def as_csv(table: Table) -> str:
+    """One line a method; each metric with the ends of its interval; empty where unknown."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    endings = ("", "_low", "_high")
+    writer.writerow(["method", *(column.key + ending for column in table.columns for ending in endings)])
+    for method in table.rows:
+        cells = [table.cell(method, column) for column in table.columns]
+        values = [v for c in cells for v in ((c.value if c.known else None), *(c.interval or (None, None)))]
+        writer.writerow([method, *("" if value is None else repr(value) for value in values)])
+    return out.getvalue()
+
+
+def as_latex(table: Table) -> str:
+    """A tabular in the style of the published table: arrows, the best values bold, intervals in small print."""
+    arrows = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
+    head = " & ".join(["Method", *(_escape(c.title) + arrows[c.better] for c in table.columns)])
+    lines = [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\hline", head + r" \\", r"\hline"]
+    for method in table.rows:
+        cells = [_latex_cell(table.cell(method, column), column, table.best(column)) for column in table.columns]
+        lines.append(" & ".join([_escape(method), *cells]) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def as_data(table: Table) -> dict:
+    """For JSON: for each method its values, and beside them intervals and notes by the same keys."""
+    return {method: _row_data(cells) for method, cells in table.rows.items()}
+
+
+def _row_data(cells: Mapping[str, Cell]) -> dict:
+    values = {key: cell.value if cell.known else None for key, cell in cells.items()}
+    intervals = {key: list(cell.interval) for key, cell in cells.items() if cell.interval}
+    notes = {key: cell.note for key, cell in cells.items() if cell.note}
+    return values | {"intervals": intervals, "notes": notes}
+
+
+def _latex_cell(cell: Cell, column: Column, best: float | None) -> str:
+    if not cell.known:
+        return "--"
+    value = f"{cell.value:.{column.digits}f}"
+    if cell.value == best:
+        value = rf"\textbf{{{value}}}"
+    if cell.interval:
+        low, high = (f"{end:.{column.digits}f}" for end in cell.interval)
+        value += rf" {{\scriptsize [{low}, {high}]}}"
+    return value
+
+
+def _escape(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(sign, "\\" + sign if sign in "&%$#_{}" else sign) for sign in text)
