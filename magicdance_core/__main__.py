@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import logging
 import sys
 
-from .errors import InputError
+from .commands.entry import Parser, execute
 
 COMMANDS = {
     "demo": "the embedded model dances",
@@ -20,28 +18,9 @@ COMMANDS = {
 PROGRAM = "python -m magicdance_core"
 
 
-class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line like any other bad input."""
-
-    def error(self, message: str):
-        raise InputError(f"{message}; see {self.prog} --help.")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns 0 on success, 2 after one line on stderr for bad input, 130 when interrupted."""
-    logging.basicConfig(format="%(message)s")
-    try:
-        options = _parser().parse_args(arguments)
-        options.run(options)
-    except InputError as error:
-        return _fail(str(error), 2)
-    except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "Interrupted.", 130)
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":
-            raise
-        return _fail("The device is out of memory; lower --frames-per-batch or --size.", 2)
-    return 0
+    """Run a command; see `commands.entry.execute` for what it returns."""
+    return execute(_parser(), arguments)
 
 
 def _parser() -> Parser:
@@ -53,11 +32,6 @@ def _parser() -> Parser:
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
     return parser
-
-
-def _fail(message: str, status: int) -> int:
-    print("magicdance:", " ".join(message.split()), file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

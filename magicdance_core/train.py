@@ -4,24 +4,24 @@ import argparse
 import sys
 from pathlib import Path
 
-from .errors import InputError
+from .commands.entry import Parser, execute
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m magicdance_core.train", description=__doc__)
+    """Run the script; see `commands.entry.execute` for what it returns."""
+    parser = Parser(prog="python -m magicdance_core.train", description=__doc__)
     parser.add_argument("config", help="a YAML file; examples are in magicdance_core/training/configs")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
-    options = parser.parse_args(arguments)
+    parser.set_defaults(run=_run)
+    return execute(parser, arguments, name="train")
+
+
+def _run(options: argparse.Namespace) -> None:
     try:
         run(options.config, options.out or Path("runs") / Path(options.config).stem, options.device)
-    except InputError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("train: interrupted; the same command resumes from the last saved step.", file=sys.stderr)
-        return 130
-    return 0
+        raise KeyboardInterrupt("Interrupted; the same command resumes from the last saved step.") from None
 
 
 def run(config_path: str, out: Path, device: str | None = None) -> None:

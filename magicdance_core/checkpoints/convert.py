@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..files import check_target
 from ..models import AppearanceControlModel, PoseControlNet
 from .assembly import DTypes
 from .components import Components
-from .folder import load_folder, load_network, save_folder
+from .folder import INDEX, load_folder, load_network, save_folder
 from .published import load_file, load_part, save_published
 from .tensors import SAFETENSORS
-from .writing import check_target
 
 
 def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
@@ -38,7 +38,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     target = Path(target)
     if target.suffix not in ("", *SAFETENSORS):
         raise InputError(f"{target} is neither a folder nor .safetensors: end the name so, or give it no suffix.")
-    check_target(target)
+    check_target(target, None if target.suffix else INDEX)
     components = load(source, dtype)
     if target.suffix:
         save_published(target, components, dtype)

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..files import whole_folder
 from ..schedule import published_scheduler, scheduler_from_config
 from . import names
 from .assembly import TITLES, DTypes, Part, build, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components
-from .tensors import TensorFile
+from .tensors import TensorFile, write_tensors
 from .text import encode_empty_prompt
-from .writing import atomic, write_tensors
 
 FOLDERS = {
     "unet": "unet",
@@ -49,7 +49,7 @@ def save_folder(path: str | Path, components: Components, dtype: torch.dtype | N
         for network in networks.values()
         for weight in network.state_dict().values()
     )
-    with atomic(path, size) as temporary:
+    with whole_folder(path, size, replaces=INDEX) as temporary:
         for role, network in networks.items():
             _save_network(temporary / FOLDERS[role], role, network, dtype)
         components.scheduler.save_pretrained(temporary / "scheduler")

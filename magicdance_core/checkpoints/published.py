@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..files import whole_file
 from ..schedule import published_scheduler, scheduler_from_config
 from . import architecture, names
 from .assembly import TITLES, DTypes, Part, build, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components
-from .tensors import TensorFile, TensorsInMemory
+from .tensors import TensorFile, TensorsInMemory, write_tensors
 from .text import encode_empty_prompt
-from .writing import atomic, write_tensors
 
 PREFIXES = {
     "unet": "model.diffusion_model.",
@@ -94,7 +94,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
             attention = role == "vae" and ".attn_1." in name and weight.dim() == 2
             tensors[prefix + name] = weight[:, :, None, None] if attention else weight
     size = sum(tensor.nbytes for tensor in tensors.values())
-    with atomic(path, size) as temporary:
+    with whole_file(path, size) as temporary:
         write_tensors(temporary, tensors, {METADATA: json.dumps(saved)})
 
 

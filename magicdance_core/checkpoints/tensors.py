@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import InputError
@@ -88,6 +89,16 @@ class TensorsInMemory:
         """Pairs (name, tensor) on the CPU. Copy what is to live on."""
         for name in names:
             yield name, self._tensors[name].detach().cpu()
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that others may read; safetensors itself makes it private to the user."""
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(tensors, path, {"format": "pt"} | (metadata or {}))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    path.chmod(0o644)
 
 
 def _unpickle(path: Path) -> dict[str, Tensor]:

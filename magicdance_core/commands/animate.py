@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..files import check_target
 from .common import add_model_arguments, count, finite, load_model, noise, sampling_settings, seed, size_unit
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f"Nothing can be written into {place}; give --out another name.")
+    check_target(folder / SETTINGS)
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not resume:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import InputError
 from .common import count, finite
 
 
@@ -48,13 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..files import whole_folder
     from ..media import write_json
     from ..pose.extraction import follow
     from ..pose.files import save_keypoints
     from ..pose.retarget import first_with_people, retarget
     from ..pose.smooth import smooth
 
-    with _whole_folder(options.out) as folder:
+    with whole_folder(options.out) as folder:
         person = first_with_people(_found(options.retarget, options)[0]) if options.retarget else None
         found, pictures = _found(options.source, options)
         extraction = follow(found, options.person, options.max_gap)
@@ -76,7 +72,7 @@ def _found(source: Path, options: argparse.Namespace):
     """Everybody in each frame, and the pictures to draw over, if there are any."""
     from tqdm import tqdm
 
-    from ..media.frames import existing
+    from ..files import existing
     from ..pose.detectors import make_detector
     from ..pose.extraction import detect
     from ..pose.files import holds_keypoints, load_keypoints
@@ -109,26 +105,6 @@ def _draw(folder: Path, frames: list, fitted: list, pictures, fps: float) -> Non
             last = last if picture is None else picture
             write_picture(folder / "poses" / f"{number:05d}.png", Image.fromarray(draw_pose(fitted[number])))
             add(Image.fromarray(overlay(last, frame)))
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name when the block succeeds and vanishes when it fails."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there already and not an empty folder; give --out another name.")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
-    except OSError as error:
-        raise InputError(
-            f"Cannot write {out}: {error.strerror or error}; choose another place or make room."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _person(text: str) -> str | int:

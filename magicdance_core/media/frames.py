@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InputError
+from ..files import existing, files_with_suffix
 
 PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -63,28 +63,6 @@ def read_frames(path: str | Path) -> Frames:
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return _animation(path)
     return _video(path)
-
-
-def existing(path: str | Path) -> Path:
-    """The path, if there is something at it; InputError else."""
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path.")
-    return path
-
-
-def files_with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The folder's visible files with one of the suffixes, sorted by name, numbers by value."""
-    try:
-        files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{folder} cannot be listed ({_reason(error)}); give a readable folder.") from error
-    return sorted(files, key=lambda file: _natural(file.name))
-
-
-def _natural(name: str) -> tuple:
-    """Sorts 2 before 10; the same as sorting by name where numbers are padded."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
 def _reason(error: Exception) -> str:

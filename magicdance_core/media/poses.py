@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .frames import Frames, existing, read_frames
+from ..files import existing
+from .frames import Frames, read_frames
 
 
 def read_poses(path: str | Path) -> Frames:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..files import whole_file
 
 VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PICTURE_FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
@@ -26,37 +25,15 @@ BT709, LIMITED_RANGE = 1, 1
 AddFrame = Callable[[Image.Image], None]
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which replaces it when the block succeeds and vanishes when it fails.
-
-    Raises InputError where the system refuses to write, whatever the reason.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder of this name is in the way")
-        part.touch()  # a refusal now is better than one after hours of work
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"Cannot write {path}: {reason}; choose another place or make room.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture as PNG. Raises InputError where that is impossible."""
-    with replacing(Path(path)) as part:
+    with whole_file(path) as part:
         picture.save(part, format="PNG")
 
 
 def write_json(path: str | Path, data) -> None:
     """Write data as JSON. Raises InputError where that is impossible."""
-    with replacing(Path(path)) as part:
+    with whole_file(path) as part:
         part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
@@ -80,7 +57,7 @@ def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
     if not fps > 0:
         raise InputError(f"{fps} frames a second cannot be written; give a positive rate.")
     suffix = path.suffix.lower()
-    with replacing(path) as part:
+    with whole_file(path) as part:
         if suffix in VIDEO_FORMATS:
             writer = _video(part, VIDEO_FORMATS[suffix], fps)
         else:

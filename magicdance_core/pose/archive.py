@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files import whole_file
 from .keypoints import PoseFrame
 from .sequence import POINTS, people_points, points_person
 
@@ -23,8 +24,6 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
     pixels and confidence; identities: int64 [P], -1 for none; people: int32 [F], how many a frame has; sizes:
     int32 [F, 2], width and height of each frame's canvas.
     """
-    from ..media.write import replacing
-
     people = [person for frame in frames for person in frame.people]
     arrays = {
         "points": people_points(people),
@@ -32,7 +31,7 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
         "people": np.array([len(frame.people) for frame in frames], np.int32),
         "sizes": np.array([(frame.width, frame.height) for frame in frames], np.int32).reshape(-1, 2),
     }
-    with replacing(Path(path)) as part, part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..media.frames import PICTURE_SUFFIXES, existing, files_with_suffix
+from ..files import existing, files_with_suffix, whole_file
+from ..media.frames import PICTURE_SUFFIXES
 from .archive import load_archive, save_archive
 from .keypoints import PoseFrame
 from .openpose_json import frame_from_openpose_json, is_openpose_json
@@ -44,9 +45,7 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
     if suffix == ".npz":
         save_archive(path, frames)
     elif suffix == ".json":
-        from ..media.write import replacing
-
-        with replacing(Path(path)) as part, part.open("w", encoding="utf-8") as file:
+        with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
             for number, frame in enumerate(frames):  # one by one: the text of a long clip takes much memory
                 file.write(",\n" if number else "[\n")
                 json.dump(frames_to_pose_keypoint([frame])[0], file)

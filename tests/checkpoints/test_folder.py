@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from magicdance_core import files as files_module
 from magicdance_core.checkpoints import convert, load, load_control, load_folder, load_published, save_folder
-from magicdance_core.checkpoints import writing as writing_module
 from magicdance_core.errors import InputError
 
 ROLES = ("unet", "vae", "appearance", "pose")
@@ -163,15 +163,15 @@ def test_one_file_holds_what_shapes_cannot_tell(make_tiny, tmp_path):
 def test_failures_leave_nothing(folder, tmp_path, monkeypatch, target):
     before = sorted(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(writing_module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+        patch.setattr(files_module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
         with pytest.raises(InputError, match="GB are free"):
             convert(folder, tmp_path / target)
     with monkeypatch.context() as patch:
-        patch.setattr(writing_module.os, "replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left")))
-        with pytest.raises(InputError, match="cannot be written .*No space left"):
+        patch.setattr(files_module.os, "replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left")))
+        with pytest.raises(InputError, match="Cannot write .*No space left"):
             convert(folder, tmp_path / target)
     with monkeypatch.context() as patch:
-        patch.setattr(writing_module.os, "replace", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(files_module.os, "replace", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             convert(folder, tmp_path / target)
     assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,125 @@
+"""From a command line to an exit status: the one way into every command."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+from ..errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 128 + signal.SIGINT
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line like any other bad input."""
+
+    def error(self, message: str):
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+
+def execute(parser: argparse.ArgumentParser, arguments: list[str] | None = None, name: str = "magicdance") -> int:
+    """Parse a command line and run what it asks for: `run(options)`, a default that the parser sets.
+
+    arguments: those of the process by default. name: what stands before messages.
+    Returns 0 on success, 2 after one line on stderr for bad input, 128 + the signal (130 interrupted, 143 terminated)
+    after the command has tidied up; it may raise KeyboardInterrupt with a message of its own.
+    """
+    logging.basicConfig(format="%(message)s")
+    with _signals() as received, _patient_output():
+        try:
+            options = parser.parse_args(arguments)
+            options.run(options)
+        except InputError as error:
+            return _fail(name, str(error), BAD_INPUT)
+        except KeyboardInterrupt as interrupt:
+            return _fail(name, str(interrupt) or "Interrupted.", 128 + received[0] if received else INTERRUPTED)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            return _fail(name, f"{place}{error.strerror or error}; check the path.", BAD_INPUT)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            return _fail(name, "The memory is not enough; lower --frames-per-batch or --size.", BAD_INPUT)
+    return 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)  # torch on a CPU
+    )
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Termination ends a run as an interrupt does, so that it leaves nothing half written; the signals received."""
+    received: list[int] = []
+
+    def stop(number: int, frame) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no hang-up
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):  # only the main thread may
+                before[number] = signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Patient:
+    """A stream whose reader may leave, as that of `| head` does: the rest is thrown away."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._patiently(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._patiently(self._stream.flush)
+
+    def _patiently(self, do: Callable, *arguments) -> None:
+        try:
+            do(*arguments)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # the second is Windows' name for it
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)  # also for what is flushed when Python ends
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _patient_output() -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w"))  # for streams that were closed from the beginning
+        out, err = (_Patient(stream or nowhere) for stream in (sys.stdout, sys.stderr))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        try:
+            yield
+        finally:
+            out.flush()
+            err.flush()
+
+
+def _fail(name: str, message: str, status: int) -> int:
+    print(f"{name}:", " ".join(message.split()), file=sys.stderr)
+    return status

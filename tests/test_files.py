@@ -1,0 +1,136 @@
+"""Files are written whole or not at all, and what killed writers leave goes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from magicdance_core.errors import InputError
+from magicdance_core.files import (
+    as_path,
+    check_target,
+    existing,
+    existing_file,
+    remove_leftovers,
+    whole_file,
+    whole_folder,
+)
+
+REPOSITORY = Path(__file__).parent.parent
+KILLED = """
+import os, signal, sys
+from magicdance_core.files import whole_file, whole_folder
+with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "/file.txt") as file:
+    (folder / "inside").touch()
+    print(os.listdir(sys.argv[1]), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def write(path, text="new"):
+    with whole_file(path) as part:
+        part.write_text(text)
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    write(path, "old")
+    with whole_file(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("failure", [InputError("no"), OSError(28, "No space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_a_failure_leaves_what_was_there(tmp_path, whole, failure):
+    with whole(tmp_path / "a") as part:
+        (part / "inside" if part.is_dir() else part).write_text("old")
+    before = sorted(tmp_path.rglob("*"))
+    kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else InputError
+    more = {"replaces": "inside"} if whole is whole_folder else {}
+    with pytest.raises(kind), whole(tmp_path / "a", **more) as part:
+        (part / "other" if part.is_dir() else part).write_text("new")
+        raise failure
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folders_that_may_be_replaced(tmp_path):
+    for text in ("one", "two"):
+        with whole_folder(tmp_path / "a", replaces="mark") as part:
+            (part / "mark").write_text(text)
+    assert (tmp_path / "a" / "mark").read_text() == "two"
+    (tmp_path / "empty").mkdir()
+    with whole_folder(tmp_path / "empty") as part:
+        (part / "x").touch()
+    assert os.listdir(tmp_path / "empty") == ["x"]
+    for name, more in (("a", {}), ("empty", {"replaces": "mark"})):
+        with pytest.raises(InputError, match="give another name"), whole_folder(tmp_path / name, **more):
+            pytest.fail("the block was entered")
+    assert sorted(os.listdir(tmp_path)) == ["a", "empty"]
+
+
+def test_the_old_folder_stays_where_the_new_one_cannot_come(tmp_path, monkeypatch):
+    with whole_folder(tmp_path / "a", replaces="mark") as part:
+        (part / "mark").write_text("old")
+    replace = os.replace
+
+    def refused(source, target):
+        if str(source).endswith(".part"):
+            raise OSError(13, "Permission denied")
+        replace(source, target)
+
+    with pytest.raises(InputError, match="Permission denied"), whole_folder(tmp_path / "a", replaces="mark") as part:
+        monkeypatch.setattr(os, "replace", refused)
+    assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a" / "mark").read_text() == "old"
+
+
+def test_a_long_name_is_no_obstacle(tmp_path):
+    write(tmp_path / ("ä" * 120 + ".txt"))
+    assert len(os.listdir(tmp_path)) == 1
+    with pytest.raises(InputError, match="Cannot write"):
+        write(tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a\0b", b"a", 7, None])
+def test_what_names_nothing_is_refused(name):
+    with pytest.raises(InputError):
+        check_target(name)
+
+
+def test_only_files_are_replaced_by_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to(os.devnull)
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "device", tmp_path / "pipe" / "under"):
+        with pytest.raises(InputError, match="Cannot write"):
+            check_target(path)
+
+
+def test_only_files_are_read_as_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("pipe", "device", "loop", "absent", "x" * 300, "."):
+        with pytest.raises(InputError):
+            existing_file(tmp_path / name)
+    assert existing(tmp_path) == tmp_path
+    with pytest.raises(InputError, match="text"):
+        as_path(3.5)
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=REPOSITORY, capture_output=True, text=True)
+    assert killed.returncode < 0 and killed.stdout.count(".part") == 2
+    assert len(os.listdir(tmp_path)) == 2
+    (tmp_path / ".file.txt.part").touch()  # somebody else's
+    write(tmp_path / "file.txt")
+    assert sorted(os.listdir(tmp_path)) == [".file.txt.part", "file.txt"]
+
+
+def test_what_is_being_written_stays(tmp_path):
+    with whole_file(tmp_path / "a") as part:
+        remove_leftovers.cache_clear()
+        write(tmp_path / "b")
+        assert part.exists()
