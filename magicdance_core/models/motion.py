@@ -1,0 +1,235 @@
+"""Temporal layers (AnimateDiff, Guo et al., arXiv 2307.04725): frames of a clip look at each other.
+
+The layers of a motion module follow the UNet's transformers (its residual blocks where it has none) and are put there
+by forward hooks, so the UNet stays what it is: bit for bit, without a module, with scale 0 and with a silent module.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from diffusers import MotionAdapter, UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..errors import InputError
+
+MOST_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
+NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
+
+NoiseKind = Literal["shared", "independent", "mixed", "free"]
+
+
+class MotionModule(MotionAdapter):
+    """The weights of a motion module, in diffusers' container.
+
+    Beside the container's own configuration: norm_over_frames: the UNet's residual blocks normalise over a whole clip
+    while the module is at work, as AnimateDiff v1 was trained. noise, beta_schedule: what it was trained with and so
+    works best with; AnimateDiff's modules with "independent" noise on a "linear" schedule.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        motion_layers_per_block: int | tuple[int, ...] = 2,
+        motion_transformer_layers_per_block: int | tuple[int, ...] = 1,
+        motion_mid_block_layers_per_block: int = 1,
+        motion_transformer_layers_per_mid_block: int | tuple[int, ...] = 1,
+        motion_num_attention_heads: int | tuple[int, ...] = 8,
+        motion_norm_num_groups: int = 32,
+        motion_max_seq_length: int = 32,
+        use_motion_mid_block: bool = True,
+        norm_over_frames: bool = False,
+        noise: NoiseKind = "independent",
+        beta_schedule: str = "linear",
+    ):
+        super().__init__(
+            block_out_channels=block_out_channels,
+            motion_layers_per_block=motion_layers_per_block,
+            motion_transformer_layers_per_block=motion_transformer_layers_per_block,
+            motion_mid_block_layers_per_block=motion_mid_block_layers_per_block,
+            motion_transformer_layers_per_mid_block=motion_transformer_layers_per_mid_block,
+            motion_num_attention_heads=motion_num_attention_heads,
+            motion_norm_num_groups=motion_norm_num_groups,
+            motion_max_seq_length=motion_max_seq_length,
+            use_motion_mid_block=use_motion_mid_block,
+        )
+        self.gradient_checkpointing = False
+
+    @property
+    def max_frames(self) -> int:
+        """The longest clip that the position encoding knows."""
+        return self.config.motion_max_seq_length
+
+    def silence(self) -> "MotionModule":
+        """Zero the output projections, as training starts: the module then changes nothing. Returns the module."""
+        for name, layer in self.named_modules():
+            if name.endswith("proj_out"):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        return self
+
+    def layer(self, block: str, level: int, index: int) -> nn.Module | None:
+        """The temporal layer at a place of the UNet: block "down_blocks", "mid_block" (level 0) or "up_blocks"."""
+        layers = getattr(self, block)
+        if layers is None:
+            return None
+        return (layers if block == "mid_block" else layers[level]).motion_modules[index]
+
+    def mix(self, layer: nn.Module, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
+        """One layer at work: `[B * frames, C, h, w]` to the same shape, the layer's share times `scale`.
+
+        The group norm takes its statistics of each frame, as published; diffusers takes them of the clip.
+        """
+        batch, _, height, width = hidden.shape
+        tokens = rearrange(layer.norm(hidden), "(b f) c h w -> (b h w) f c", f=frames)
+        rows = max(1, MOST_ATTENTIONS // layer.num_attention_heads)
+        tokens = torch.cat([self._attend(layer, part) for part in tokens.split(rows)])
+        change = rearrange(tokens, "(b h w) f c -> (b f) c h w", b=batch // frames, h=height, w=width)
+        return hidden + (change if scale == 1 else scale * change)
+
+    def _attend(self, layer: nn.Module, tokens: Tensor) -> Tensor:
+        tokens = layer.proj_in(tokens)
+        for block in layer.transformer_blocks:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                tokens = self._gradient_checkpointing_func(block, tokens)
+            else:
+                tokens = block(tokens)
+        return layer.proj_out(tokens)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the hooks of a UNet are told for one call: each `frames` consecutive rows of its batch are one clip."""
+
+    motion: MotionModule
+    frames: int
+    scale: float
+
+
+class Slots:
+    """The places in a UNet where temporal layers act. Nothing acts unless `clip` is set, which only `in_motion` does.
+
+    Like all that hooks hold, it knows nothing of the network: that would keep it in memory.
+    """
+
+    def __init__(self):
+        self.clip: Clip | None = None
+
+    @contextmanager
+    def set(self, clip: Clip | None) -> Iterator[None]:
+        before, self.clip = self.clip, clip
+        try:
+            yield
+        finally:
+            self.clip = before
+
+    def mix(self, place: tuple[str, int, int], module: nn.Module, args: tuple, output: Tensor | tuple):
+        """Forward hook behind a transformer or a residual block."""
+        clip = self.clip
+        if clip is None or (layer := clip.motion.layer(*place)) is None:
+            return None
+        if isinstance(output, tuple):
+            return (clip.motion.mix(layer, output[0], clip.frames, clip.scale), *output[1:])
+        return clip.motion.mix(layer, output, clip.frames, clip.scale)
+
+    def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
+        """Hook before a group norm: the frames of a clip become one tall picture, so that they share statistics."""
+        if self.clip is None or not self.clip.motion.config.norm_over_frames:
+            return None
+        return (rearrange(args[0], "(b f) c h w -> b c (f h) w", f=self.clip.frames),)
+
+    def part_frames(self, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+        """Hook behind a group norm that `join_frames` prepared."""
+        if self.clip is None or not self.clip.motion.config.norm_over_frames:
+            return None
+        return rearrange(output, "b c (f h) w -> (b f) c h w", f=self.clip.frames)
+
+    def checkpoint(self, module: nn.Module, *args):
+        """Gradient checkpointing that recomputes a block with the clip it was computed with."""
+        clip = self.clip
+        return checkpoint(
+            module.__call__, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), self.set(clip))
+        )
+
+
+def add_motion_slots(unet: UNet2DConditionModel) -> Slots:
+    """Make the places where a motion module can act, once; the UNet computes what it did before.
+
+    Done when a UNet is built: torch.compile does not see hooks that come after it.
+    """
+    if (slots := getattr(unet, "motion_slots", None)) is not None:
+        return slots
+    unet.motion_slots = slots = Slots()
+    for place, module in _places(unet).items():
+        module.register_forward_hook(functools.partial(slots.mix, place))
+    for name, module in unet.named_modules():
+        if NORMS_BESIDE_TIME.fullmatch(name):
+            module.register_forward_pre_hook(slots.join_frames)
+            module.register_forward_hook(slots.part_frames)
+    return slots
+
+
+def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]:
+    """What temporal layers follow: (block, level, index) -> a transformer, or a residual block where there is none."""
+    blocks = [("down_blocks", level, block) for level, block in enumerate(unet.down_blocks)]
+    blocks += [("mid_block", 0, unet.mid_block)] if unet.mid_block is not None else []
+    blocks += [("up_blocks", level, block) for level, block in enumerate(unet.up_blocks)]
+    return {
+        (name, level, index): module
+        for name, level, block in blocks
+        for index, module in enumerate(getattr(block, "attentions", None) or block.resnets)
+    }
+
+
+def check_motion_fits(unet: UNet2DConditionModel, motion: MotionModule) -> None:
+    """Raise InputError where a motion module was made for a UNet of other widths or another number of blocks."""
+    widths, wanted = list(motion.config.block_out_channels), list(unet.config.block_out_channels)
+    if widths != wanted:
+        raise InputError(
+            f"The motion module has the widths {widths} and the UNet {wanted}: give one made for the model."
+        )
+    layers = {
+        (block, level): len(getattr(getattr(unet, block)[level], "resnets", ()))
+        for block in ("down_blocks", "up_blocks")
+        for level in range(len(wanted))
+    }
+    for (block, level), count in layers.items():
+        if (own := len(getattr(motion, block)[level].motion_modules)) != count:
+            raise InputError(
+                f"The motion module has {own} layers in {block}.{level} and the UNet {count}: "
+                "give one made for the model."
+            )
+
+
+@contextmanager
+def in_motion(
+    unet: UNet2DConditionModel, motion: MotionModule | None, frames: int, scale: float = 1.0
+) -> Iterator[None]:
+    """Within this, a call of the UNet treats each `frames` consecutive rows of its batch as a clip.
+
+    motion: None, like scale 0, leaves the UNet alone, exactly. Raises InputError for more frames than the module's
+    position encoding knows.
+    """
+    if motion is None or scale == 0:
+        yield
+        return
+    if frames > motion.max_frames:
+        raise InputError(
+            f"The motion module knows {motion.max_frames} frames at once and the clip has {frames}: "
+            f"use a context length of at most {motion.max_frames}."
+        )
+    slots = add_motion_slots(unet)
+    if torch.is_grad_enabled() and unet.is_gradient_checkpointing:
+        unet.enable_gradient_checkpointing(slots.checkpoint)
+    with slots.set(Clip(motion, frames, scale)):
+        yield
