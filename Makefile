@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 OUT ?= demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint locales clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m magicdance_core demo --out $(OUT)
@@ -15,6 +15,9 @@ test: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+locales: $(VENV)/.ready
+	$(RUN) locales/make.py
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)

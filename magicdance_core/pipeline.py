@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from .checkpoints import Components, load_folder, load_published, save_folder
+from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import Networks
 from .sampling import (
-    CONTROL_MODES,
     Control,
     Progress,
     decode_frames,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..magicdance_core.choices import OWN
 from .comfy import folders, memory
 from .last_result import LastResult, identity
 from .model import TYPE, MagicDanceModel
 
-OWN = "the model's own"
 OUTPUT_TOOLTIP = "The model with the control attached; the model that came in stays as it is."
 
 

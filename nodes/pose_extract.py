@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
+from ..magicdance_core.choices import DETECTORS, PEOPLE
 from .comfy import files, folders, memory, progress
 from .last_result import LastResult, Same
 from .pictures import FPS, to_arrays, video_pictures
 
-PEOPLE = ["continuity", "size", "number"]
-DETECTORS = ["openpose", "dwpose", "drawn"]
+NUMBER = "number"  # the person of a number, beside the ways that choose by themselves
 
 
 class MagicDanceExtractPose:
@@ -39,7 +39,7 @@ class MagicDanceExtractPose:
         return {
             "required": {
                 "detector": (
-                    DETECTORS,
+                    list(DETECTORS),
                     {
                         "default": DETECTORS[0],
                         "tooltip": "openpose: body_pose_model.pth, hand_pose_model.pth, facenet.pth. dwpose: "
@@ -48,7 +48,7 @@ class MagicDanceExtractPose:
                     },
                 ),
                 "person": (
-                    PEOPLE,
+                    [*PEOPLE, NUMBER],
                     {
                         "default": PEOPLE[0],
                         "tooltip": "continuity: the one who is there most, all the way. size: the largest in each "
@@ -95,7 +95,7 @@ class MagicDanceExtractPose:
         else:
             source = (Same(images), 0) if video is None else (Same(video), fps)
             found, damaged = self._found((detector, *source), lambda: _found(images, video, fps, detector))
-        extraction = follow(found, number if person == "number" else person, max_gap)
+        extraction = follow(found, number if person == NUMBER else person, max_gap)
         report = json.dumps(extraction.report | {"damaged": damaged}, indent=2)
         return frames_to_pose_keypoint(extraction.frames), report
 

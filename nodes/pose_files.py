@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..magicdance_core.choices import KEYPOINT_SUFFIXES
 from .comfy import files
 
-SUFFIXES = (".json", ".npz")
 EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
 
 
@@ -40,7 +40,7 @@ class MagicDanceLoadKeypoints:
         return {
             "required": {
                 "file": (
-                    files.input_files(SUFFIXES, EXAMPLES),
+                    files.input_files(KEYPOINT_SUFFIXES, EXAMPLES),
                     {"tooltip": "A .json or .npz file in the input folder, or an [example] that comes with the pack."},
                 ),
                 "width": side("Width"),
@@ -91,8 +91,8 @@ class MagicDanceSaveKeypoints:
                     {"default": "keypoints/MagicDance", "tooltip": "Folder and beginning of the file's name."},
                 ),
                 "format": (
-                    [suffix[1:] for suffix in SUFFIXES],
-                    {"default": SUFFIXES[0][1:], "tooltip": "json for other programs, npz for a small file."},
+                    [suffix[1:] for suffix in KEYPOINT_SUFFIXES],
+                    {"default": KEYPOINT_SUFFIXES[0][1:], "tooltip": "json for other programs, npz for a small file."},
                 ),
             }
         }

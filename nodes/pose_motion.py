@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-PLACES = ["auto", "reference", "driving"]
-METHODS = ["savitzky-golay", "one-euro"]
+from ..magicdance_core.choices import PLACES, SMOOTHING_METHODS
 
 
 class MagicDanceRetargetPose:
@@ -30,7 +29,7 @@ class MagicDanceRetargetPose:
                     {"tooltip": "The pose of the person to fit to; of several frames the first that shows somebody."},
                 ),
                 "place": (
-                    PLACES,
+                    list(PLACES),
                     {
                         "default": PLACES[0],
                         "tooltip": "reference: the motion goes to where the reference stands. driving: it stays where "
@@ -85,7 +84,10 @@ class MagicDanceSmoothPose:
         return {
             "required": {
                 "keypoints": ("POSE_KEYPOINT", {"tooltip": "People of each frame."}),
-                "method": (METHODS, {"default": METHODS[0], "tooltip": "savitzky-golay: no lag. one-euro: causal."}),
+                "method": (
+                    list(SMOOTHING_METHODS),
+                    {"default": SMOOTHING_METHODS[0], "tooltip": "savitzky-golay: no lag. one-euro: causal."},
+                ),
                 "window": (
                     "INT",
                     {

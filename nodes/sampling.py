@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..magicdance_core.choices import CONTROL_MODES, OWN, SCHEDULERS
 from .comfy import memory, progress
 from .model import TYPE, MagicDanceModel
 from .pictures import crop, stretch, to_pictures
@@ -12,17 +13,7 @@ if TYPE_CHECKING:
     from diffusers import SchedulerMixin
     from torch import Tensor
 
-SCHEDULERS = {
-    "the model's own": None,
-    "ddim": ("DDIMScheduler", {}),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
-    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-}
 MOST_REFERENCES = 32  # every one is read at every step, and each frame looks at all of them
-CONTROL_MODES = ["controlnet_important", "balance"]
 
 
 class MagicDanceSample:
@@ -75,10 +66,10 @@ class MagicDanceSample:
                 ),
                 "scheduler": (
                     list(SCHEDULERS),
-                    {"default": "the model's own", "tooltip": "How noise becomes frames; the published one is DDIM."},
+                    {"default": OWN, "tooltip": "How noise becomes frames; the published one is DDIM."},
                 ),
                 "control_mode": (
-                    CONTROL_MODES,
+                    list(CONTROL_MODES),
                     {
                         "default": CONTROL_MODES[0],
                         "tooltip": "controlnet_important (published): guidance leads away from the model without "

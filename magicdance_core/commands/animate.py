@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
 from ..files import check_target
 from .common import add_model_arguments, count, finite, load_model, noise, sampling_settings, seed, size_unit
@@ -40,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="of the noise that all frames share (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the frames that the folder has, make the others")
-    parser.add_argument("--control-mode", choices=("controlnet_important", "balance"), default="controlnet_important")
+    parser.add_argument("--control-mode", choices=CONTROL_MODES, default=CONTROL_MODES[0])
     parser.add_argument("--size", type=count, help="short side in pixels (default: the model's own)")
     parser.add_argument(
-        "--fit", choices=("square", "keep"), default="square",
+        "--fit", choices=FITS, default=FITS[0],
         help="square: crop the centre, as published (default); keep: the aspect ratios",
     )  # fmt: skip
     parser.add_argument("--frames-per-batch", type=count, help="frames in a network at once; fewer need less memory")

@@ -7,14 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..choices import DTYPES
 from ..errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from ..pipeline import MagicDancePipeline
-
-DTYPES = ("float32", "float16", "bfloat16")
 
 
 def count(text: str) -> int:

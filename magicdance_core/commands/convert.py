@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..choices import DTYPES
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", type=Path, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
     parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, or without suffix a folder")
-    parser.add_argument("--dtype", choices=("float16", "float32", "bfloat16"), help="default: as it is")
+    parser.add_argument("--dtype", choices=DTYPES, help="default: as it is")
 
 
 def run(options: argparse.Namespace) -> None:

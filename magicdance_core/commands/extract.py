@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS
 from .common import count, finite
 
 
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for everything")
     parser.add_argument(
-        "--detector", choices=("openpose", "dwpose", "drawn"), default="openpose",
+        "--detector", choices=DETECTORS, default=DETECTORS[0],
         help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
     )  # fmt: skip
     parser.add_argument(
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
     parser.add_argument(
-        "--person", type=_person, default="continuity", metavar="size|continuity|N",
+        "--person", type=_person, default=PEOPLE[0], metavar="|".join([*PEOPLE, "N"]),
         help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",
     )  # fmt: skip
     parser.add_argument("--fps", type=finite, default=30.0, help="of the poses, by a video's times (default: 30)")
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-gap", type=int, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
     )
     parser.add_argument(
-        "--smooth", choices=("none", "savitzky-golay", "one-euro"), default="none", help="less jitter (default: none)"
+        "--smooth", choices=("none", *SMOOTHING_METHODS), default="none", help="less jitter (default: none)"
     )
     parser.add_argument(
         "--retarget", type=Path, metavar="PERSON",
@@ -108,10 +109,10 @@ def _draw(folder: Path, frames: list, fitted: list, pictures, fps: float) -> Non
 
 
 def _person(text: str) -> str | int:
-    if text in ("size", "continuity"):
+    if text in PEOPLE:
         return text
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is neither size, continuity nor a number from 0")
+        raise argparse.ArgumentTypeError(f"{text} is neither {', '.join(PEOPLE)} nor a number from 0")
     return int(text)
 
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..choices import SMOOTHING_METHODS
 from ..puppets import Choreography, Identity, puppet_keypoints
 from .draw import draw_pose
 from .filling import repair
 from .keypoints import PoseFrame
 from .retarget import retarget
 from .sequence import SLICES, frames_to_points, points_to_frames
-from .smooth import METHODS, smooth
+from .smooth import smooth
 
 SIDE = 512
 _SHOWN = slice(0, SLICES["feet"].start)  # puppets have no foot points
@@ -136,7 +137,7 @@ def main() -> None:
 
     show("retargeting, 64 pairs, % of the canvas", retargeting_errors())
     show("retargeting from children, 64 pairs, % of the canvas", retargeting_errors(child=True))
-    for method in METHODS:
+    for method in SMOOTHING_METHODS:
         show(f"smoothing, {method}, pixels of 512 and frames", smoothing_errors(method))
     for gap in (3, 5, 10):
         show(f"filling gaps of {gap} frames, pixels of 512", filling_errors(gap))

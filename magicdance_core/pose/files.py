@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..choices import KEYPOINT_SUFFIXES
 from ..errors import InputError
 from ..files import existing, files_with_suffix, whole_file
 from ..media.frames import PICTURE_SUFFIXES
@@ -14,14 +15,12 @@ from .keypoints import PoseFrame
 from .openpose_json import frame_from_openpose_json, is_openpose_json
 from .pose_keypoint import frames_from_pose_keypoint, frames_to_pose_keypoint
 
-SUFFIXES = (".json", ".npz")
-
 
 def holds_keypoints(path: Path) -> bool:
     """Whether a path is a keypoint file by its name, or a folder with JSON files and no pictures."""
     if path.is_dir():
         return bool(files_with_suffix(path, (".json",))) and not files_with_suffix(path, PICTURE_SUFFIXES)
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in KEYPOINT_SUFFIXES
 
 
 def load_keypoints(path: str | Path, width: int | None = None, height: int | None = None) -> list[PoseFrame]:
@@ -51,7 +50,7 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
                 json.dump(frames_to_pose_keypoint([frame])[0], file)
             file.write("\n]\n" if frames else "[]\n")
     else:
-        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(SUFFIXES)}.")
+        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(KEYPOINT_SUFFIXES)}.")
 
 
 def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:

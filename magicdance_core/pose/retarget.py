@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..choices import PLACES
 from ..errors import InputError
 from .filling import typical_size
 from .keypoints import PoseFrame
@@ -32,7 +33,6 @@ from .tracking import person_size
 
 # How far the lengths of a single reference picture are believed against the person's overall scale.
 TRUST, NECK_TRUST = 0.8, 0.4
-PLACES = ("auto", "reference", "driving")
 # A reference this far, in person sizes, outside the stretch that a clip covers still counts as within: one picture of a
 # dance shows a sway or a step.
 MARGIN = 0.1

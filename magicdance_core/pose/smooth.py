@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..choices import SMOOTHING_METHODS
 from ..errors import InputError
 from .filling import typical_size
 from .keypoints import PoseFrame
 from .sequence import SLICES, per_person
 
-METHODS = ("savitzky-golay", "one-euro")
 JOINTS_AT_ONCE = 8  # the filter takes many times the memory of what it filters
 # One-Euro's cut-off frequency of the speed, as its authors set it.
 SPEED_CUTOFF = 1.0
@@ -50,7 +50,7 @@ def smooth(
         def change(points: np.ndarray) -> np.ndarray:
             return one_euro(points, fps, min_cutoff, beta / (typical_size(points) or 1.0))
     else:
-        raise InputError(f"{method!r} is no way to smooth; choose one of {', '.join(METHODS)}.")
+        raise InputError(f"{method!r} is no way to smooth; choose one of {', '.join(SMOOTHING_METHODS)}.")
     return per_person(frames, change)
 
 

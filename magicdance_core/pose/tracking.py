@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..choices import PEOPLE
 from ..errors import InputError
 from .keypoints import Person, PoseFrame
 
@@ -82,7 +83,7 @@ def choose(frames: Sequence[PoseFrame], who: str | int = "continuity") -> list[P
         main = min(chosen, default=None)
         return [replace(f, people=tuple(replace(p, identity=main) for p in f.people)) for f in kept]
     if not isinstance(who, int):
-        raise InputError(f"{who!r} is no way to choose a person; give size, continuity or a number.")
+        raise InputError(f"{who!r} is no way to choose a person; give {', '.join(PEOPLE)} or a number.")
     known = {p.identity for f in frames for p in f.people}
     if who not in known:
         found = f"people 0 to {max(known)} were found" if known else "nobody was found"

@@ -2,13 +2,12 @@
 
 from ..schedule import published_scheduler
 from .denoise import denoise
-from .guidance import CONTROL_MODES, guide
+from .guidance import guide
 from .images import to_images, to_pil
 from .latents import decode_frames, encode_images, encode_poses, get_noise
 from .settings import Control, Progress
 
 __all__ = [
-    "CONTROL_MODES",
     "Control",
     "Progress",
     "decode_frames",

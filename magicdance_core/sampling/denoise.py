@@ -7,10 +7,11 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from ..choices import CONTROL_MODES
 from ..errors import InputError
 from ..models import Networks, read_reference
 from ..schedule import predict_x0
-from .guidance import CONTROL_MODES, GuidanceBranch, guide, predict_branch
+from .guidance import GuidanceBranch, guide, predict_branch
 from .settings import FULL, Control, Progress
 
 

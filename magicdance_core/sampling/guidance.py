@@ -6,8 +6,6 @@ from torch import Tensor
 
 from ..models import Networks, ReferenceSource, predict, read_pose
 
-CONTROL_MODES = ("controlnet_important", "balance")
-
 
 @dataclass(frozen=True)
 class GuidanceBranch:

@@ -267,7 +267,7 @@ def test_extract_where_nobody_is(work):
         (["black.mp4"], "body_pose_model.pth is not in models/magicdance_pose; get it from"),
         (["black.mp4", "--detector", "dwpose", "--models", "m"], "yolox_l.onnx is not in m; get it from"),
         (["black.mp4", "--detector", "drawn", "--person", "1"], "no person 1, nobody was found"),
-        (["black.mp4", "--detector", "drawn", "--person", "me"], "size, continuity"),
+        (["black.mp4", "--detector", "drawn", "--person", "me"], "continuity, size"),
         (["black.mp4", "--detector", "drawn", "--fps", "0"], "positive rate"),
         (["black.mp4", "--detector", "drawn", "--max-gap", "-1"], "0 or more"),
         (["other.json"], "lacks 'people'"),

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.errors import InputError
 from magicdance_core.pose import PoseFrame
 from magicdance_core.pose.accuracy import puppet_clip, smoothing_errors
 from magicdance_core.pose.sequence import frames_to_points, points_person, points_to_frames
-from magicdance_core.pose.smooth import METHODS, one_euro, savitzky_golay, smooth
+from magicdance_core.pose.smooth import one_euro, savitzky_golay, smooth
 from magicdance_core.puppets import Choreography, Identity
 
 
@@ -35,7 +36,7 @@ def row(xs, confidence=1.0):
     return points
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SMOOTHING_METHODS)
 def test_confidence_weighs(method):
     xs = np.full(21, 100.0)
     xs[10] = 130
@@ -71,7 +72,7 @@ def test_one_euro_is_the_published_filter():
     assert one_euro(row(xs), fps, cutoff, beta)[:, 0, 0] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SMOOTHING_METHODS)
 def test_missing_points_stay_missing_and_part_the_curve(method):
     points = row(np.r_[np.full(10, 10.0), np.zeros(5), np.full(10, 90.0)])
     points[10:15, 0] = 0
@@ -80,7 +81,7 @@ def test_missing_points_stay_missing_and_part_the_curve(method):
     assert made[:10, 0, 0] == pytest.approx(10) and made[15:, 0, 0] == pytest.approx(90)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SMOOTHING_METHODS)
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
 def test_short_clips(method, length):
     xs = np.linspace(10, 20, length)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...choices import DETECTORS
 from ...errors import InputError
 from .base import Detector
-
-DETECTORS = ("openpose", "dwpose", "drawn")
 
 
 def file_of(name: str) -> str | None:

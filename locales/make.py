@@ -1,0 +1,104 @@
+"""Writes what is said twice from the node classes: locales/en/nodeDefs.json, and the values in the help pages' tables.
+
+For contributors, after a change of a node's texts or widgets (`make locales`):
+
+    python locales/make.py
+
+A help page's table of inputs has the columns input, values and meaning; `values` is filled in here.
+"""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+ROOT = Path(__file__).parents[1]
+ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
+HEAD = "| input | values | meaning |\n| --- | --- | --- |\n"
+LARGEST = 2**64 - 1
+
+
+def load_nodes() -> ModuleType:
+    """The pack's `nodes`, as in a ComfyUI without any file."""
+    no_files = {"get_filename_list": lambda key: [], "get_folder_paths": lambda key: []}
+    sys.modules["folder_paths"] = SimpleNamespace(**no_files, get_input_directory=lambda: ROOT / "no_input")
+    pack = sys.modules.setdefault("pack", ModuleType("pack"))
+    pack.__path__ = [str(ROOT)]
+    return importlib.import_module("pack.nodes")
+
+
+def texts() -> dict[Path, str]:
+    """The files and what belongs into them."""
+    nodes = load_nodes()
+    english = {
+        name: translatable(cls, nodes.NODE_DISPLAY_NAME_MAPPINGS[name])
+        for name, cls in nodes.NODE_CLASS_MAPPINGS.items()
+    }
+    made = {ENGLISH: json.dumps(english, indent=2, ensure_ascii=False) + "\n"}
+    for name, cls in nodes.NODE_CLASS_MAPPINGS.items():
+        page = ROOT / "web" / "docs" / f"{name}.md"
+        made[page] = with_values(page.read_text(encoding="utf-8"), cls, page.name)
+    return made
+
+
+def inputs(cls: type) -> dict[str, tuple]:
+    types = cls.INPUT_TYPES()
+    return types["required"] | types.get("optional", {})
+
+
+def translatable(cls: type, title: str) -> dict:
+    """A node's entry in nodeDefs.json."""
+    outputs = zip(cls.RETURN_NAMES, cls.OUTPUT_TOOLTIPS)
+    return {
+        "display_name": title,
+        "description": cls.DESCRIPTION,
+        "inputs": {name: {"name": name, "tooltip": options["tooltip"]} for name, (_, options) in inputs(cls).items()},
+        "outputs": {str(k): {"name": name, "tooltip": tooltip} for k, (name, tooltip) in enumerate(outputs)},
+    }
+
+
+def with_values(page: str, cls: type, title: str) -> str:
+    """A help page with the values of its inputs filled in; every input has to be in its table once."""
+    known = {name: values(kind, options) for name, (kind, options) in inputs(cls).items()}
+    optional = cls.INPUT_TYPES().get("optional", {})
+    before, found, after = page.partition(HEAD)
+    rows, _, rest = after.partition("\n\n")
+    made, listed = [], []
+    for row in rows.splitlines():
+        _, names, _, *meaning = row.split("|")
+        names = re.findall(r"`(\w+)`", names)
+        listed += names
+        unknown = set(names) - set(known)
+        if unknown or len({known[name] + str(name in optional) for name in names}) != 1:
+            sys.exit(f"{title}: {row}\nno such inputs, or inputs with different values in one row")
+        told = known[names[0]] + (", optional" if names[0] in optional else "")
+        made.append(f"| {', '.join(f'`{name}`' for name in names)} | {told} |{'|'.join(meaning)}")
+    if not found or sorted(listed) != sorted(known):
+        sys.exit(f"{title}: the table of inputs has {listed}, the node {list(known)}")
+    return before + HEAD + "\n".join(made) + "\n\n" + rest
+
+
+def values(kind: str | list, options: dict) -> str:
+    """What an input takes, and what it has at first."""
+    default = options.get("default")
+    if isinstance(kind, list):
+        names = [f"`{name}`" + (" (default)" if name == default else "") for name in kind]
+        return ", ".join(names if len(kind) > 1 else [*names, "files"])  # without any file, a list of files is short
+    if kind in ("INT", "FLOAT"):
+        return f"{number(options['min'])} to {number(options['max'])}, default {number(default)}"
+    if kind == "BOOLEAN":
+        return f"on or off, default {'on' if default else 'off'}"
+    if kind == "STRING":
+        return f"text, default `{default}`"
+    return kind
+
+
+def number(value: float) -> str:
+    return "2^64 - 1" if value == LARGEST else str(value) if isinstance(value, int) else f"{value:g}"
+
+
+if __name__ == "__main__":
+    for path, text in texts().items():
+        path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,22 @@
+"""What users may choose from, the default first; commands, nodes and checks take it from here. Imports nothing."""
+
+OWN = "the model's own"
+
+CONTROL_MODES = ("controlnet_important", "balance")
+SCHEDULERS = {  # diffusers' class, and what its configuration has beside the model's own
+    OWN: None,
+    "ddim": ("DDIMScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+}
+DTYPES = ("float32", "float16", "bfloat16")
+FITS = ("square", "keep")
+
+DETECTORS = ("openpose", "dwpose", "drawn")
+PEOPLE = ("continuity", "size")  # or a number
+SMOOTHING_METHODS = ("savitzky-golay", "one-euro")
+PLACES = ("auto", "reference", "driving")
+KEYPOINT_SUFFIXES = (".json", ".npz")
