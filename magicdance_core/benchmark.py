@@ -5,7 +5,7 @@ from collections import Counter
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoints.assembly import build
+from .checkpoints import ROLES
 from .models import Networks, predict, project_bank, read_pose
 from .sampling import Progress, denoise, encode_poses
 from .schedule import published_scheduler
@@ -42,7 +42,9 @@ def benchmark() -> dict:
     Keys: `gflop_per_frame_step`, `ratio_to_published` (to 3124), `published_gflop_per_frame_step` (our networks
     called in the published order), `breakdown` (network -> its part of the first, same unit), and the settings.
     """
-    networks = Networks(*(build(role, ENCODER if role == "pose" else UNET) for role in ("unet", "appearance", "pose")))
+    networks = Networks(
+        *(ROLES[role].build(ENCODER if role == "pose" else UNET) for role in ("unet", "appearance", "pose"))
+    )
     breakdown = {name: flop / (FRAMES * STEPS * 1e9) for name, flop in _count_run(networks).items()}
     total = sum(breakdown.values())
     return {

@@ -11,7 +11,7 @@ from diffusers import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints import Components, load_folder, load_published, save_folder
+from .checkpoints import ROLES, Components, load_folder, load_published, save_folder
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import Networks
@@ -80,8 +80,8 @@ class MagicDancePipeline:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MagicDancePipeline":
         """Move and cast the networks that sampling runs; returns the pipeline."""
-        for network in (self.unet, self.vae, self.appearance, self.pose):
-            if network is not None:
+        for role, network in self.components.networks().items():
+            if ROLES[role].samples:
                 torch.nn.Module.to(network, device=device, dtype=dtype)  # diffusers' own warns of nothing
         return self
 

@@ -4,10 +4,13 @@ from .components import PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .folder import load_folder, save_folder
 from .published import load_file, load_published, load_tensors, save_published
+from .roles import ROLES, Role
 
 __all__ = [
     "PUBLISHED_DEFAULTS",
+    "ROLES",
     "Components",
+    "Role",
     "convert",
     "load",
     "load_control",

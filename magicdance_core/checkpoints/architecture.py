@@ -21,13 +21,19 @@ def unet_config(shapes: Shapes) -> dict:
 
 
 def pose_config(shapes: Shapes) -> dict:
-    """Of a ControlNet in the published layout."""
+    """Of a ControlNet in the published layout or under diffusers' names."""
+    if has_diffusers_names(shapes):
+        return _diffusers_pose_config(shapes)
     hint = [shapes[name][0] for name in _numbered(shapes, "input_hint_block.{}.weight", step=2)]
     return _encoder_config(shapes) | {"conditioning_embedding_out_channels": hint[:-1:2]}
 
 
-def diffusers_pose_config(shapes: Shapes) -> dict:
-    """Of a ControlNet under diffusers' names."""
+def has_diffusers_names(shapes: Shapes) -> bool:
+    """Whether a ControlNet's file names its tensors as diffusers does, not as the published layout."""
+    return "controlnet_cond_embedding.conv_in.weight" in shapes
+
+
+def _diffusers_pose_config(shapes: Shapes) -> dict:
     names = list(_numbered(shapes, "down_blocks.{}.resnets.0.conv2.weight"))
     hint = [shapes["controlnet_cond_embedding.conv_in.weight"][0]]
     hint += [shapes[name][0] for name in _numbered(shapes, "controlnet_cond_embedding.blocks.{}.weight")]

@@ -1,4 +1,4 @@
-"""Empty networks, and their filling from a file: complete, or an error that names what is wrong."""
+"""Networks without weights are filled from a file: completely, or an error names what is wrong."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
-from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..errors import InputError
-from ..models import AppearanceControlModel, PoseControlNet, use_source_attention
+from .roles import Role
 from .tensors import TensorFile
 
-TITLES = {
-    "unet": "the UNet",
-    "vae": "the VAE",
-    "text_encoder": "the text tower",
-    "appearance": "the Appearance Control Model",
-    "pose": "the Pose ControlNet",
-}
 HARMLESS = re.compile(
     r"betas|(sqrt_|log_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|posterior_\w+|logvar|lvlb_weights|"
     r"(first_stage_model\.)?model_ema\..*|first_stage_model\.loss\..*|"
@@ -31,28 +21,16 @@ HARMLESS = re.compile(
 
 
 DTypes = torch.dtype | Mapping[str, torch.dtype] | None
-"""Of all networks, or of each by its role (a key of `TITLES`; the file's own for a role that is absent)."""
+"""Of all networks, or of each by its role (the file's own for one that is absent)."""
 
 
 @dataclass(frozen=True)
 class Part:
     """A network without weights, and where they are: `names` is parameter -> tensor of the file."""
 
-    title: str
+    role: Role
     network: nn.Module
     names: dict[str, str]
-
-
-def build(role: str, config: dict) -> nn.Module:
-    """A network whose parameters take no memory, from its configuration; role: a key of `TITLES`."""
-    with init_empty_weights():
-        if role == "text_encoder":
-            return CLIPTextModel(CLIPTextConfig.from_dict(config))
-        kinds = {"appearance": AppearanceControlModel, "pose": PoseControlNet, "vae": AutoencoderKL}
-        network = kinds.get(role, UNet2DConditionModel).from_config(config)
-    if role == "unet":
-        use_source_attention(network)
-    return network
 
 
 def check(file: TensorFile, parts: Iterable[Part], unused: Callable[[str], bool] = lambda name: False) -> None:
@@ -77,7 +55,7 @@ def check(file: TensorFile, parts: Iterable[Part], unused: Callable[[str], bool]
         if names
     ]
     if faults:
-        titles = ", ".join(part.title for part in parts)
+        titles = ", ".join(f"the {part.role.title}" for part in parts)
         raise InputError(
             f"{file.path} does not fit {titles}; tensors {' and '.join(faults)}: "
             "give a complete model made from Stable Diffusion 1.5."

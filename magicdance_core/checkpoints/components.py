@@ -3,17 +3,18 @@
 from dataclasses import dataclass, field
 
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ..models import AppearanceControlModel, PoseControlNet
+from .roles import ROLES
 
 PUBLISHED_DEFAULTS = {"num_inference_steps": 50, "guidance_scale": 7.0, "sample_size": 512}
 
 
 @dataclass
 class Components:
-    """A whole model.
+    """A whole model; its networks are fields named as in `ROLES`.
 
     unet: holds `SourceAttention` processors. appearance, pose: None where the source had no such network.
     text_encoder: None where the model knows no text. context: the empty prompt `[1, n, C]`, float32, on the
@@ -22,9 +23,13 @@ class Components:
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    appearance: AppearanceControlModel | None
-    pose: PoseControlNet | None
     scheduler: SchedulerMixin
-    text_encoder: CLIPTextModel | None
     context: Tensor
+    appearance: AppearanceControlModel | None = None
+    pose: PoseControlNet | None = None
+    text_encoder: CLIPTextModel | None = None
     defaults: dict = field(default_factory=PUBLISHED_DEFAULTS.copy)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Those that are there, by role."""
+        return {name: network for name in ROLES if (network := getattr(self, name)) is not None}
