@@ -183,15 +183,9 @@ class MagicDanceFromModel:
 
 
 def _embedded() -> MagicDanceModel:
-    import torch
+    from ..magicdance_core.pipeline import MagicDancePipeline
 
-    from ..magicdance_core import pipeline
-    from ..magicdance_core.checkpoints import load_folder
-    from ..magicdance_core.errors import InputError
-
-    if not pipeline.EMBEDDED.is_dir():
-        raise InputError(f"The embedded model is not in {pipeline.EMBEDDED}: install the pack again.")
-    return _held(load_folder(pipeline.EMBEDDED, torch.float32))
+    return _held(MagicDancePipeline.from_embedded().components)
 
 
 def _stock(path) -> MagicDanceModel:
@@ -201,9 +195,11 @@ def _stock(path) -> MagicDanceModel:
 
 
 def _held(components: Components) -> MagicDanceModel:
-    networks = {role: getattr(components, role) for role in ("unet", "vae", "appearance", "pose")}
+    from ..magicdance_core.checkpoints import ROLES
+
+    networks = components.networks().items()
     return MagicDanceModel(
-        **{role: network and memory.hold(network, role) for role, network in networks.items()},
+        **{role: memory.hold(network, role) for role, network in networks if ROLES[role].samples},
         scheduler=components.scheduler,
         context=components.context,
         knows_text=components.text_encoder is not None,

@@ -62,15 +62,11 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"{path} is not a folder: give one written by save_pretrained.")
-    networks = {
-        name: load_network(path / role.folder, name, dtype_of(dtype, name))
-        for name, role in ROLES.items()
-        if (path / role.folder).is_dir()
-        and (controls or not role.control)
-        or role.required
-        and role.samples
-        and not role.control
-    }
+    networks = {}
+    for name, role in ROLES.items():
+        needed = role.required and role.samples and not role.control  # the empty prompt may stand for a text tower
+        if needed or (path / role.folder).is_dir() and (controls or not role.control):
+            networks[name] = load_network(path / role.folder, name, dtype_of(dtype, name))
     index = _read_json(path / INDEX)
     schedule = _read_json(path / "scheduler" / "scheduler_config.json")
     own = index.get("_class_name") == OWN

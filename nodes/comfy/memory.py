@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DETECTOR_MEMORY = 2.0**29  # bytes of activations that a pose detector needs for a picture
-UNETS, VAE = ("unet", "appearance", "pose"), "vae"
 PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
 
 
@@ -21,9 +20,11 @@ def storage_dtypes() -> dict[str, torch.dtype]:
     import comfy.model_management as mm
     import torch
 
+    from ...magicdance_core.checkpoints import ROLES
+
     unet = mm.unet_dtype(mm.get_torch_device(), model_params=PUBLISHED_PARAMETERS)
     vae = mm.vae_dtype(mm.vae_device(), [torch.bfloat16])
-    return dict.fromkeys(UNETS, unet) | {VAE: vae, "text_encoder": torch.float32}
+    return dict.fromkeys(ROLES, unet) | {"vae": vae, "text_encoder": torch.float32}
 
 
 def hold(network: nn.Module, role: str) -> ModelPatcher:
@@ -37,7 +38,7 @@ def hold(network: nn.Module, role: str) -> ModelPatcher:
     from comfy.model_patcher import ModelPatcher
 
     _adopt_layers(network, comfy.ops.manual_cast)
-    if role == VAE:
+    if role == "vae":
         device, offload = mm.vae_device(), mm.vae_offload_device()
         compute = None
     else:
