@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from .commands.entry import Parser, execute
+from .entry import Parser, execute
 
 COMMANDS = {
     "demo": "the embedded model dances",
@@ -19,7 +19,7 @@ PROGRAM = "python -m magicdance_core"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; see `commands.entry.execute` for what it returns."""
+    """Run a command; see `entry.execute` for what it returns."""
     return execute(_parser(), arguments)
 
 

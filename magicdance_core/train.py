@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from .commands.entry import Parser, execute
+from .entry import Parser, execute
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the script; see `commands.entry.execute` for what it returns."""
+    """Run the script; see `entry.execute` for what it returns."""
     parser = Parser(prog="python -m magicdance_core.train", description=__doc__)
     parser.add_argument("config", help="a YAML file; examples are in magicdance_core/training/configs")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)")

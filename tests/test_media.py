@@ -17,13 +17,13 @@ from magicdance_core.media import (
     fitted_size,
     read_frames,
     read_picture,
-    read_poses,
     write_animation,
     write_json,
     write_picture,
 )
 from magicdance_core.pose import frames_from_pose_keypoint
 from magicdance_core.pose.files import save_keypoints
+from magicdance_core.pose.maps import read_poses
 
 RED, GREEN, BLUE = (220, 30, 40), (30, 200, 60), (20, 50, 210)
 

@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..media import check_animation_path, fit, fitted_size, read_picture, read_poses
+    from ..media import check_animation_path, fit, fitted_size, read_picture
+    from ..pose.maps import read_poses
 
     out = options.out
     to_folder = out.is_dir() or not out.suffix

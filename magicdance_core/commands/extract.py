@@ -74,10 +74,10 @@ def _found(source: Path, options: argparse.Namespace):
     from tqdm import tqdm
 
     from ..files import existing
+    from ..media.pictures import Pictures
     from ..pose.detectors import make_detector
     from ..pose.extraction import detect
     from ..pose.files import holds_keypoints, load_keypoints
-    from ..pose.video import Pictures
 
     source = existing(source)
     if holds_keypoints(source):

@@ -1,9 +1,8 @@
-"""Pictures, videos and keypoint files in; pictures, animations and videos out."""
+"""Pictures and videos in; pictures, animations and videos out."""
 
 from .fit import fit, fitted_size
 from .frames import Frames, read_frames, read_picture
 from .panels import contact_sheet
-from .poses import read_poses
 from .write import FILE_SUFFIXES, check_animation_path, write_animation, write_json, write_picture
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "fitted_size",
     "read_frames",
     "read_picture",
-    "read_poses",
     "write_animation",
     "write_json",
     "write_picture",

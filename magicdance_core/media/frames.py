@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InputError
 from ..files import existing, files_with_suffix
+from .video import average_rate, decode, unreadable
 
 PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -95,40 +96,10 @@ def _animation(path: Path) -> Frames:
 
 
 def _video(path: Path) -> Frames:
-    import av
+    if next(decode(path, lambda error, done: None), None) is None:
+        raise InputError(f"{path} holds no frames; give a video with a picture track.")
 
-    with _opened(path) as container:
-        fps = container.streams.video[0].average_rate
-        if next(container.decode(video=0), None) is None:
-            raise InputError(f"{path} holds no frames; give a video with a picture track.")
+    def break_off(error: Exception, done: int) -> None:
+        raise unreadable(path, error, done) from error
 
-    def read() -> Iterator[Image.Image]:
-        with _opened(path) as container:
-            container.streams.video[0].thread_type = "AUTO"
-            frames, number = container.decode(video=0), 0
-            while True:
-                try:
-                    frame = next(frames, None)
-                except av.FFmpegError as error:
-                    reason = f"it breaks off after {number} frames, {_reason(error)}"
-                    raise InputError(f"{path} cannot be read as a video ({reason}); give an undamaged file.") from error
-                if frame is None:
-                    return
-                number += 1
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
-                yield Image.fromarray(np.ascontiguousarray(upright))
-
-    return Frames(read, fps=float(fps) if fps else None)
-
-
-def _opened(path: Path):
-    import av
-
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a video ({_reason(error)}); give an undamaged file.") from error
-    if not container.streams.video:
-        container.close()
-        raise InputError(f"{path} has no picture track; give a video.")
-    return container
+    return Frames(lambda: (Image.fromarray(picture) for _, picture in decode(path, break_off)), fps=average_rate(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from PIL import Image
 
@@ -10,11 +12,14 @@ from ..pose.keypoints import Person, PoseFrame
 from .background import background, shadow_colour
 from .body_pose import BodyPose
 from .canvas import Canvas
+from .choreography import Choreography
 from .clothes import draw_arms, draw_legs, draw_torso
 from .face import build_face, draw_glasses, draw_head_and_face, ear_centres
 from .hair import draw_back_hair, draw_front_hair, draw_hat
 from .identity import Identity
 from .skeleton import GROUND, build_skeleton
+
+CLIP_SIDE = 512  # pixels, as the published model works in
 
 
 def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> Image.Image:
@@ -68,6 +73,13 @@ def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int
 
     person = Person(pixels(body), pixels(s.hands[1]), pixels(s.hands[0]), pixels(face.landmarks()))
     return PoseFrame((person,), width, height)
+
+
+def puppet_clip(
+    identity: Identity, dance: Choreography, moments: Iterable[float], side: int = CLIP_SIDE
+) -> list[PoseFrame]:
+    """True keypoints of a puppet at moments (frames at 30 a second) of a dance, side x side pixels."""
+    return [puppet_keypoints(identity, dance.pose(moment), side) for moment in moments]
 
 
 def _layout(width: int, height: int | None) -> tuple[int, int, int, complex]:

@@ -24,7 +24,7 @@ def dance(core):
     def make(identity, frames=12, child=False):
         person, moves = puppets.Identity.from_seed(identity, "test"), puppets.Choreography.from_seed(1, "test")
         if child:
-            person = core("pose.accuracy").other_proportions(person)
+            person = core("evaluation.pose_accuracy").other_proportions(person)
         return pose.frames_to_pose_keypoint(
             [puppets.puppet_keypoints(person, moves.pose(k), SIDE) for k in range(frames)]
         )

@@ -12,7 +12,6 @@ import torch
 
 from magicdance_core.errors import InputError
 from magicdance_core.pose import draw_pose
-from magicdance_core.pose.accuracy import puppet_clip
 from magicdance_core.pose.detectors import make_detector
 from magicdance_core.pose.detectors.association import FIELDS, LIMBS, people_of_maps
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
@@ -23,7 +22,7 @@ from magicdance_core.pose.detectors.openpose_aux import OpenPoseDetector, face_b
 from magicdance_core.pose.detectors.openpose_networks import FILES, new_network
 from magicdance_core.pose.sequence import SLICES, frames_to_points
 from magicdance_core.pose.wholebody import person_to_wholebody
-from magicdance_core.puppets import Choreography, Identity
+from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 REPOSITORY = Path(__file__).parents[2]
 needs_aux = pytest.mark.skipif(importlib.util.find_spec("controlnet_aux") is None, reason="controlnet-aux is missing")

@@ -14,17 +14,17 @@ from PIL import Image
 
 from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
+from magicdance_core.evaluation.pose_accuracy import other_proportions
 from magicdance_core.media import write_animation
+from magicdance_core.media.pictures import Pictures, resample
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint
-from magicdance_core.pose.accuracy import other_proportions, puppet_clip
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
 from magicdance_core.pose.extraction import detect
 from magicdance_core.pose.files import load_keypoints, save_keypoints
 from magicdance_core.pose.overlay import overlay
 from magicdance_core.pose.retarget import retarget
 from magicdance_core.pose.sequence import frames_to_points
-from magicdance_core.pose.video import Pictures, resample
-from magicdance_core.puppets import Choreography, Identity
+from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 SIDE = 128
 

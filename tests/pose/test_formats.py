@@ -7,14 +7,13 @@ import pytest
 
 from magicdance_core.errors import InputError
 from magicdance_core.pose import Person, PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
-from magicdance_core.pose.accuracy import puppet_clip
 from magicdance_core.pose.archive import load_archive, save_archive
 from magicdance_core.pose.files import load_keypoints, save_keypoints
 from magicdance_core.pose.keypoints import PARTS
 from magicdance_core.pose.openpose_json import frame_from_openpose_json, frame_to_openpose_json
 from magicdance_core.pose.sequence import frames_to_points, person_points, points_person, points_to_frames
 from magicdance_core.pose.wholebody import person_from_wholebody, person_to_wholebody
-from magicdance_core.puppets import Choreography, Identity
+from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 SEEDS = range(25)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from magicdance_core.errors import InputError
+from magicdance_core.evaluation.pose_accuracy import other_proportions, retargeting_errors
 from magicdance_core.pose import PoseFrame
-from magicdance_core.pose.accuracy import other_proportions, puppet_clip, retargeting_errors
 from magicdance_core.pose.retarget import retarget
 from magicdance_core.pose.sequence import SLICES, frames_to_points, points_to_frames
-from magicdance_core.puppets import Choreography, Identity, puppet_keypoints
+from magicdance_core.puppets import Choreography, Identity, puppet_clip, puppet_keypoints
 
 MOMENTS = range(0, 150, 10)
 LEGS = [9, 10, 12, 13]

@@ -5,11 +5,11 @@ import pytest
 
 from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.errors import InputError
+from magicdance_core.evaluation.pose_accuracy import smoothing_errors
 from magicdance_core.pose import PoseFrame
-from magicdance_core.pose.accuracy import puppet_clip, smoothing_errors
 from magicdance_core.pose.sequence import frames_to_points, points_person, points_to_frames
 from magicdance_core.pose.smooth import one_euro, savitzky_golay, smooth
-from magicdance_core.puppets import Choreography, Identity
+from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,31 @@
 """How good filling, smoothing and retargeting are, measured on puppets, whose keypoints are known.
 
-`python -m magicdance_core.pose.accuracy` prints the figures that the documentation quotes.
+`python -m magicdance_core.evaluation.pose_accuracy` prints the figures that the documentation quotes.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..choices import SMOOTHING_METHODS
-from ..puppets import Choreography, Identity, puppet_keypoints
-from .draw import draw_pose
-from .filling import repair
-from .keypoints import PoseFrame
-from .retarget import retarget
-from .sequence import SLICES, frames_to_points, points_to_frames
-from .smooth import smooth
+from ..entry import Parser, execute
+from ..pose.draw import draw_pose
+from ..pose.filling import repair
+from ..pose.retarget import retarget
+from ..pose.sequence import SLICES, frames_to_points, points_to_frames
+from ..pose.smooth import smooth
+from ..puppets import CLIP_SIDE, Choreography, Identity, puppet_clip
 
-SIDE = 512
 _SHOWN = slice(0, SLICES["feet"].start)  # puppets have no foot points
 _LAGS = np.arange(-1, 4.01, 0.1)
 _FIRST = 100  # seed of the first person; the defaults were chosen on those below
 _STRANGERS = 1000  # added for the drivers, who are other people than those they drive
-
-
-def puppet_clip(identity: Identity, dance: Choreography, moments: Iterable[float]) -> list[PoseFrame]:
-    """True keypoints of a puppet at moments (frames at 30 a second) of a dance, 512 x 512 pixels."""
-    return [puppet_keypoints(identity, dance.pose(moment), SIDE) for moment in moments]
 
 
 def other_proportions(identity: Identity) -> Identity:
@@ -54,7 +50,7 @@ def retargeting_errors(pairs: int = 64, moments: Sequence[float] = range(0, 300,
         reference = puppet_clip(person, other, [int(seed * 0.618 % 1 * 300)])[0]
         before.append(_distance(frames_to_points(clip), truth))
         after.append(_distance(frames_to_points(retarget(clip, reference)), truth))
-    percent = 100 / SIDE
+    percent = 100 / CLIP_SIDE
     return {"before": np.mean(before) * percent, "after": np.mean(after) * percent, "worst": np.max(after) * percent}
 
 
@@ -72,7 +68,7 @@ def smoothing_errors(
         truth = frames_to_points(clip)
         noisy = truth.copy()
         noisy[:, _SHOWN, :2] += random.normal(0, noise, noisy[:, _SHOWN, :2].shape)
-        made = frames_to_points(smooth(points_to_frames(noisy, SIDE, SIDE, 0), method, **settings))
+        made = frames_to_points(smooth(points_to_frames(noisy, CLIP_SIDE, CLIP_SIDE, 0), method, **settings))
         rows.append({
             "jitter_before": _jitter(noisy), "jitter_after": _jitter(made), "jitter_true": _jitter(truth),
             "error_before": _distance(noisy, truth), "error_after": _distance(made, truth), "lag": _lag(made, truth),
@@ -101,7 +97,7 @@ def filling_errors(gap: int = 5, clips: int = 8, frames: int = 120) -> dict[str,
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def drawing_speed(side: int = SIDE, maps: int = 200) -> float:
+def drawing_speed(side: int = CLIP_SIDE, maps: int = 200) -> float:
     """Maps a second, one whole puppet in each, side x side pixels."""
     clip = puppet_clip(Identity.from_seed(0, "test"), Choreography.from_seed(0, "test"), range(20))
     start = time.perf_counter()
@@ -131,7 +127,14 @@ def _lag(made: np.ndarray, truth: np.ndarray) -> float:
     return float(_LAGS[int(np.argmin(errors))])
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the study; see `entry.execute` for what it returns."""
+    parser = Parser(prog="python -m magicdance_core.evaluation.pose_accuracy", description=__doc__)
+    parser.set_defaults(run=_print_all)
+    return execute(parser, arguments)
+
+
+def _print_all(options: argparse.Namespace) -> None:
     def show(title: str, figures: dict[str, float]) -> None:
         print(f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
 
@@ -141,8 +144,8 @@ def main() -> None:
         show(f"smoothing, {method}, pixels of 512 and frames", smoothing_errors(method))
     for gap in (3, 5, 10):
         show(f"filling gaps of {gap} frames, pixels of 512", filling_errors(gap))
-    print(f"drawing: {drawing_speed():.0f} maps a second of {SIDE} x {SIDE} pixels")
+    print(f"drawing: {drawing_speed():.0f} maps a second of {CLIP_SIDE} x {CLIP_SIDE} pixels")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

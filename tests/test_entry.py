@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from magicdance_core.commands.entry import Parser, execute
+from magicdance_core.entry import Parser, execute
 from magicdance_core.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parent.parent
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from magicdance_core.commands.entry import Parser, execute
+from magicdance_core.entry import Parser, execute
 from magicdance_core.files import whole_file
 
 def run(options):

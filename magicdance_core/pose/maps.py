@@ -7,7 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from ..files import existing
-from .frames import Frames, read_frames
+from ..media import Frames, read_frames
+from .draw import draw_pose
+from .files import holds_keypoints, load_keypoints
 
 
 def read_poses(path: str | Path) -> Frames:
@@ -17,9 +19,6 @@ def read_poses(path: str | Path) -> Frames:
     holds pictures and JSON files, the pictures count.
     Raises InputError where there is no pose; while iterating, where a frame cannot be read.
     """
-    from ..pose.draw import draw_pose
-    from ..pose.files import holds_keypoints, load_keypoints
-
     path = existing(path)
     if not holds_keypoints(path):
         return read_frames(path)

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from ..errors import InputError
+from .errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 128 + signal.SIGINT
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..media import read_frames
+from .frames import read_frames
+from .video import Timed, decode
 
 DATA_SET_FPS = 30.0
 # Where no picture was readable within this many seconds, there is none: the pose is interpolated, not frozen.
 LONGEST_HOLD = 0.12
-
-Timed = tuple[float, np.ndarray]  # seconds, uint8 [H, W, 3] RGB
 
 
 @dataclass
@@ -50,37 +49,14 @@ class Pictures:
     def __iter__(self) -> Iterator[np.ndarray | None]:
         self.damaged = 0
         if self._is_video:
-            return resample(self._video(), self.fps)
+            return resample(decode(self.path, self._count), self.fps)
         pictures = map(np.asarray, self._frames)
         if not self.timed:
             return pictures
         return resample(((k / self._frames.fps, picture) for k, picture in enumerate(pictures)), self.fps)
 
-    def _video(self) -> Iterator[Timed]:
-        """Decoded frames with their times; what cannot be decoded is left out and counted."""
-        import av
-
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            interval = float(1 / stream.average_rate) if stream.average_rate else 1 / self.fps
-            packets, time, start = container.demux(stream), -interval, None
-            while True:
-                try:
-                    packet = next(packets, None)
-                    if packet is None:
-                        return
-                    decoded = packet.decode()
-                except av.FFmpegError as error:
-                    self.damaged += 1
-                    if isinstance(error, av.EOFError):
-                        return
-                    continue
-                for frame in decoded:
-                    time = time + interval if frame.time is None else frame.time
-                    start = time if start is None else start
-                    upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
-                    yield time - start, np.ascontiguousarray(upright)
+    def _count(self, error: Exception, done: int) -> None:
+        self.damaged += 1
 
 
 def resample(timed: Iterable[Timed], fps: float) -> Iterator[np.ndarray | None]:

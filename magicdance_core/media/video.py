@@ -1,0 +1,75 @@
+"""Decoding videos, in one way for everybody: frame by frame, upright, with times; damage is the caller's affair."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+Timed = tuple[float, np.ndarray]  # seconds, uint8 [H, W, 3] RGB
+FALLBACK_FPS = 30.0  # where a video does not tell its times
+
+
+@contextlib.contextmanager
+def open_video(path: Path) -> Iterator:
+    """The container of a file with a picture track; InputError else."""
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    with container:
+        if not container.streams.video:
+            raise InputError(f"{path} has no picture track; give a video.")
+        yield container
+
+
+def average_rate(path: Path) -> float | None:
+    """Frames a second of a video, where it tells."""
+    with open_video(path) as container:
+        rate = container.streams.video[0].average_rate
+    return float(rate) if rate else None
+
+
+def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Timed]:
+    """A video's frames with their times in seconds from the first one on, rotation applied, alpha dropped.
+
+    damaged: called with the error and the number of frames so far where something cannot be decoded; if it raises
+    nothing, that is left out. Raises InputError where the file cannot be opened.
+    """
+    import av
+
+    with open_video(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        interval = 1 / float(stream.average_rate or FALLBACK_FPS)
+        packets, time, start, done = container.demux(stream), -interval, None, 0
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+                decoded = packet.decode()
+            except av.FFmpegError as error:
+                damaged(error, done)
+                if isinstance(error, av.EOFError):
+                    return
+                continue
+            for frame in decoded:
+                time = time + interval if frame.time is None else frame.time
+                start = time if start is None else start
+                done += 1
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
+                yield time - start, np.ascontiguousarray(upright)
+
+
+def unreadable(path: Path, error: Exception, done: int = 0) -> InputError:
+    """What to say of a video that cannot be decoded, or no further than `done` frames."""
+    reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+    reason = f"it breaks off after {done} frames, {reason}" if done else reason
+    return InputError(f"{path} cannot be read as a video ({reason}); give an undamaged file.")
