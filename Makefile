@@ -1,7 +1,7 @@
 # On a fresh machine: `make demo` and `make test` do all the set-up there is.
 PYTHON ?= python3
 VENV ?= .venv
-RUN = $(VENV)/bin/python
+RUN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 OUT ?= demo
 
 .PHONY: demo test lint locales clean
