@@ -1,0 +1,104 @@
+from itertools import product
+
+import pytest
+import torch
+
+from magicdance_core.errors import InputError
+from magicdance_core.sampling.order import Walk, in_turn, preview
+from magicdance_core.sampling.windows import Windows
+
+SHAPE = (1, 2, 2, 2)
+
+
+class Toy:
+    """A stand-in network that mixes the frames of a window, each with its place, and a step that needs the frame's own
+    latent: whatever reached the wrong place would show."""
+
+    def __init__(self):
+        self.calls = []
+        self.most = 0
+
+    def start(self, frame):
+        return torch.randn(SHAPE, generator=torch.Generator().manual_seed(frame))
+
+    def predict(self, step, window, latents):
+        self.calls.append((step, window.frames))
+        place = torch.arange(1.0, len(latents) + 1).reshape(-1, 1, 1, 1)
+        return torch.sin(latents * place) + 0.3 * latents.mean(0, keepdim=True) + 0.01 * step
+
+    def advance(self, step, frame, prediction, latent):
+        return 0.8 * latent - 0.1 * prediction
+
+    def run(self, walk):
+        return torch.cat(list(in_turn(walk.run(self.start, self.predict, self.advance))))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("strides", [(1,), (1, 2)])
+def test_both_orders_give_the_same(closed, strides):
+    for frames, (length, overlap), steps in product((1, 5, 23, 61), ((4, 1), (8, 0), (8, 6)), (1, 4)):
+        windows = Windows(length, overlap, strides, closed=closed)
+        toys = Toy(), Toy()
+        outs = [toy.run(Walk(windows, frames, steps, order)) for toy, order in zip(toys, ("steps", "diagonal"))]
+        assert len(outs[0]) == frames and torch.equal(*outs)
+        assert sorted(toys[0].calls) == sorted(toys[1].calls)
+        assert len(toys[0].calls) == Walk(windows, frames, steps).total
+
+
+def test_by_hand():
+    """Two windows, two steps, written out."""
+    toy, windows = Toy(), Windows(3, 1, shift=False, weights="ramps")
+    latents = torch.cat([toy.start(frame) for frame in range(5)])
+    for step in range(2):
+        first, second = (toy.predict(step, w, latents[list(w.frames)]) for w in windows.at(step, 5))
+        middle = (first[2:] * 0.5 + second[:1] * 0.5) / (0.5 + 0.5)
+        latents = 0.8 * latents - 0.1 * torch.cat([first[:2], middle, second[1:]])
+    assert torch.allclose(Toy().run(Walk(windows, 5, 2)), latents)
+
+
+def alive_and_first(frames, steps, **options):
+    walk, toy, most, first = Walk(Windows(**options), frames, steps), Toy(), 0, None
+    toy.start = lambda frame: torch.zeros(SHAPE)
+    toy.predict = lambda step, window, latents: (toy.calls.append(step), latents)[1]
+    for _ in walk.run(toy.start, toy.predict, toy.advance):
+        most, first = max(most, len(walk.alive)), first or len(toy.calls)
+    return most, first
+
+
+def test_memory_is_flat():
+    """Latents alive and windows before the first frame, whatever the length."""
+    assert alive_and_first(250, 20) == alive_and_first(400, 20) == (111, 109)
+    assert alive_and_first(400, 20, shift=False)[0] > 200
+
+
+@pytest.mark.parametrize("order", ["steps", "diagonal"])
+def test_resumes_from_any_stored_state(order):
+    windows = Windows(8, 3)
+    whole = Toy().run(Walk(windows, 40, 6, order))
+    walk, toy, states, made = Walk(windows, 40, 6, order), Toy(), [], {}
+    for bunch in walk.run(toy.start, toy.predict, toy.advance):
+        made.update(bunch)
+        states.append((walk.state(), dict(made), len(toy.calls)))
+    for state, before, calls in states:
+        again, toy = Walk(windows, 40, 6, order), Toy()
+        again.restore({name: tensor.clone() for name, tensor in state.items()})
+        for bunch in again.run(toy.start, toy.predict, toy.advance):
+            before.update(bunch)
+        assert torch.equal(torch.cat([before[frame] for frame in range(40)]), whole)
+        assert calls + len(toy.calls) == walk.total  # nothing is computed again
+
+
+def test_preview_begins_at_once_and_agrees_within_its_first_window():
+    toy, windows = Toy(), Windows(8, 3)
+    bunches = preview(windows, 30, 5, toy.start, toy.predict, toy.advance)
+    first = next(bunches)
+    assert [frame for frame, _ in first] == list(range(8)) and len(toy.calls) == 5
+    alone = Toy().run(Walk(windows, 8, 5))
+    assert torch.allclose(torch.cat([latent for _, latent in first]), alone, atol=1e-6)
+    later = [frame for bunch in bunches for frame, _ in bunch]
+    assert later == list(range(8, 30))
+
+
+def test_unknown_order():
+    with pytest.raises(InputError, match="steps or diagonal"):
+        Walk(Windows(), 10, 2, "spiral")
