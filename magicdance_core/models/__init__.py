@@ -5,6 +5,7 @@ from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use
 from .composition import Networks, predict, read_pose, read_reference
 from .motion import MotionModule, add_motion_slots, check_motion_fits, in_motion
 from .pose import PoseControlNet, PoseResiduals
+from .reference import ReferenceReader
 
 __all__ = [
     "AppearanceControlModel",
@@ -13,6 +14,7 @@ __all__ = [
     "Networks",
     "PoseControlNet",
     "PoseResiduals",
+    "ReferenceReader",
     "ReferenceSource",
     "SourceAttention",
     "add_motion_slots",

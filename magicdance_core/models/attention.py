@@ -88,16 +88,14 @@ def use_source_attention(network: nn.Module) -> None:
                 attention.set_processor(SourceAttention(name))
 
 
-def project_bank(unet: nn.Module, bank: Bank, strength: float = 1.0, references_per_sample: int = 1) -> ReferenceSource:
+def project_bank(unet: nn.Module, bank: Bank, strength: float = 1.0) -> ReferenceSource:
     """Project a bank to keys and values with the denoising UNet's own weights, once a timestep.
 
-    bank: tensors `[R, T, C]`. With `references_per_sample` = n, each n consecutive rows are pictures of one
-    person and become one row of n * T tokens, so R / n is the batch of the source.
+    bank: tensors `[B, T, C]`; B is the batch of the source.
     Raises KeyError when the UNet lacks a recorded block.
     """
     blocks = self_attention_blocks(unet)
     keys, values = {}, {}
     for name, tokens in bank.items():
-        tokens = tokens.reshape(-1, references_per_sample * tokens.shape[1], tokens.shape[2])
         keys[name], values[name] = blocks[name].attn1.to_k(tokens), blocks[name].attn1.to_v(tokens)
     return ReferenceSource(keys, values, strength)

@@ -6,8 +6,9 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from .appearance import AppearanceControlModel
-from .attention import ReferenceSource, project_bank
+from .attention import ReferenceSource
 from .pose import PoseControlNet, PoseResiduals
+from .reference import ReferenceReader
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,14 @@ def read_reference(
     timestep: Tensor | int,
     context: Tensor,
     strength: float = 1.0,
-    references_per_sample: int = 1,
 ) -> ReferenceSource | None:
-    """Run the appearance network on clean reference latents `[R, 4, h, w]`; None where it has no say.
+    """Run the appearance network on clean latents `[R, 4, h, w]` of R people; None where it has no say.
 
     timestep: a number or `[R]`. context: `[1 or R, 77, C]`.
     """
-    if networks.appearance is None or strength == 0.0:
+    if networks.appearance is None:
         return None
-    bank = networks.appearance(reference, timestep, context)
-    return project_bank(networks.unet, bank, strength, references_per_sample)
+    return ReferenceReader(networks.appearance, reference).source(networks.unet, timestep, context, strength)
 
 
 def read_pose(
@@ -45,13 +44,13 @@ def read_pose(
     latents: Tensor,
     timestep: Tensor | int,
     context: Tensor,
-    pose: Tensor | None,
+    hints: Tensor | None,
     strength: float = 1.0,
 ) -> PoseResiduals | None:
     """Run the Pose ControlNet on noisy latents `[F, 4, h, w]` and hints (or pose maps); None where it has no say."""
-    if networks.pose is None or pose is None or strength == 0.0:
+    if networks.pose is None or hints is None or strength == 0.0:
         return None
-    return networks.pose(latents, timestep, context, pose, strength)
+    return networks.pose(latents, timestep, context, hints, strength)
 
 
 def predict(

@@ -25,10 +25,10 @@ class PoseEncoder(nn.Module):
         super().__init__()
         self.conv_in, self.blocks, self.conv_out = encoder.conv_in, encoder.blocks, encoder.conv_out
 
-    def forward(self, pose: Tensor) -> Tensor:
-        if pose.shape[1] == self.conv_out.out_channels:
-            return pose
-        x = F.silu(self.conv_in(pose))
+    def forward(self, maps: Tensor) -> Tensor:
+        if maps.shape[1] == self.conv_out.out_channels:
+            return maps
+        x = F.silu(self.conv_in(maps))
         for block in self.blocks:
             x = F.silu(block(x))
         return self.conv_out(x)
@@ -48,15 +48,20 @@ class PoseControlNet(ControlNetModel):
         """Side of a pose map divided by the side of its latent."""
         return 2 ** (len(self.config.conditioning_embedding_out_channels) - 1)
 
-    def encode_pose(self, pose: Tensor) -> Tensor:
+    def encode_pose(self, maps: Tensor) -> Tensor:
         """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, H / 8, W / 8]`, valid for every step."""
-        return self.controlnet_cond_embedding(pose)
+        return self.controlnet_cond_embedding(maps)
 
     def forward(
-        self, sample: Tensor, timestep: Tensor | int, encoder_hidden_states: Tensor, pose: Tensor, strength: float = 1.0
+        self,
+        sample: Tensor,
+        timestep: Tensor | int,
+        encoder_hidden_states: Tensor,
+        hints: Tensor,
+        strength: float = 1.0,
     ) -> PoseResiduals:
-        """Residuals of noisy latents `[F, 4, h, w]` under pose maps or hints of the same number of frames."""
+        """Residuals of noisy latents `[F, 4, h, w]` under hints (or pose maps) of the same number of frames."""
         down, mid = super().forward(
-            sample, timestep, encoder_hidden_states, pose, conditioning_scale=strength, return_dict=False
+            sample, timestep, encoder_hidden_states, hints, conditioning_scale=strength, return_dict=False
         )
         return PoseResiduals(tuple(down), mid)

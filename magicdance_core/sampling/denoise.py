@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..choices import CONTROL_MODES
 from ..errors import InputError
-from ..models import Networks, read_reference
+from ..models import Networks, ReferenceReader
 from ..schedule import predict_x0
 from .guidance import GuidanceBranch, guide, predict_branch
 from .settings import FULL, Control, Progress
@@ -66,8 +66,10 @@ def denoise(
     uncond_context = context if uncond_context is None else uncond_context.to(context)
     if uncond_context is not context and torch.equal(uncond_context, context):
         uncond_context = context  # the same object tells that nothing is contrasted
-    if reference is not None:
-        reference = reference.to(device, dtype)
+    reader = None
+    if networks.appearance is not None and reference is not None:
+        reader = ReferenceReader(networks.appearance, reference.to(device, dtype), len(reference))
+    pose_control = pose if networks.pose is not None and hints is not None else Control(0.0)
 
     scheduler.set_timesteps(num_inference_steps)  # on the CPU, where looking up a table waits for no device
     options = _options_of_step(scheduler, eta=eta, generator=generator)
@@ -75,11 +77,8 @@ def denoise(
     latents = (noise * scheduler.init_noise_sigma).expand(frames, -1, -1, -1)
 
     def controlled(text: Tensor, t: Tensor, step: int) -> GuidanceBranch:
-        source = None
-        if reference is not None:
-            source = read_reference(networks, reference, t, text, appearance.at(step, steps), len(reference))
-        posed = networks.pose is not None and hints is not None
-        return GuidanceBranch(text, source, pose.at(step, steps) if posed else 0.0)
+        source = reader and reader.source(networks.unet, t, text, appearance.at(step, steps))
+        return GuidanceBranch(text, source, pose_control.at(step, steps))
 
     for step, timestep in enumerate(scheduler.timesteps):
         t = timestep.to(device)

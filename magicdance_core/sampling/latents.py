@@ -34,19 +34,19 @@ def encode_images(
 
 @torch.no_grad()
 def encode_poses(
-    pose: PoseControlNet,
-    poses: Tensor,
+    pose_net: PoseControlNet,
+    maps: Tensor,
     batch: int = 8,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, h, w]`, in `dtype`, on the device of `poses`.
+    """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, h, w]`, in `dtype`, on the device of `maps`.
 
     device, dtype: where the network computes; by default where its weights are. Hints hold for every step;
     those of a long video outgrow a GPU, so they go back to where the maps waited: keep these on the CPU.
     """
-    device, dtype = device or pose.device, dtype or pose.dtype
-    return torch.cat([pose.encode_pose(part.to(device, dtype)).to(poses.device) for part in poses.split(batch)])
+    device, dtype = device or pose_net.device, dtype or pose_net.dtype
+    return torch.cat([pose_net.encode_pose(part.to(device, dtype)).to(maps.device) for part in maps.split(batch)])
 
 
 @torch.no_grad()
