@@ -1,7 +1,5 @@
 """The commands: `python -m magicdance_core COMMAND ...`."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 

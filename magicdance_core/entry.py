@@ -1,7 +1,5 @@
 """From a command line to an exit status: the one way into every command."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """Files and folders at paths that a user names: there before they are read, written whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Count the arithmetic of a frame and step at full size, beside the published code's."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Make a safetensors file or a folder of a checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

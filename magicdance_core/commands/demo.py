@@ -1,7 +1,5 @@
 """The embedded model dances: a person it has never seen, in a motion it has never seen, beside the truth."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from pathlib import Path

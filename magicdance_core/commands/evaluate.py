@@ -1,7 +1,5 @@
 """Compare frames with the truth, or score a model on drawn people whose truth is known."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Keypoints and pose maps of a person in a video, for `animate` and for training."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `python -m magicdance_core.evaluation.pose_accuracy` prints the figures that the documentation quotes.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
@@ -121,7 +119,7 @@ def _lag(made: np.ndarray, truth: np.ndarray) -> float:
     result = made[:, body, :2].reshape(len(made), -1).T
     inner = slice(8, -8)
     errors = [
-        sum(((np.interp(frames - lag, frames, t) - r)[inner] ** 2).sum() for t, r in zip(tracks, result, strict=True))
+        sum(((np.interp(frames - lag, frames, t) - r)[inner] ** 2).sum() for t, r in zip(tracks, result))
         for lag in _LAGS
     ]  # fmt: skip
     return float(_LAGS[int(np.argmin(errors))])

@@ -1,7 +1,5 @@
 """From a picture of any size to the size that a model works in."""
 
-from __future__ import annotations
-
 from PIL import Image
 
 from ..errors import InputError

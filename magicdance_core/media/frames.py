@@ -1,7 +1,5 @@
 """Reading pictures, folders of pictures, animations and videos; nothing is held longer than it is looked at."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pictures side by side with captions: what a demo, an evaluation or a training run is judged by."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont

@@ -1,7 +1,5 @@
 """Pictures of a video, a folder or an animation at an even rate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

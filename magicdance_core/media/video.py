@@ -1,7 +1,5 @@
 """Decoding videos, in one way for everybody: frame by frame, upright, with times; damage is the caller's affair."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writing pictures, animations and videos so that a file is either whole or not there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable, Iterator

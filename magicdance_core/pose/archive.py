@@ -1,7 +1,5 @@
 """Pose frames in a compact file: NumPy's .npz without pickle."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,8 +51,8 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
     if not consistent:
         raise InputError(f"{path} holds arrays that do not fit together; extract the keypoints again.")
     frames, start = [], 0
-    for count, (width, height) in zip(people.tolist(), sizes.tolist(), strict=True):
-        own = zip(points[start : start + count], identities[start : start + count].tolist(), strict=True)
+    for count, (width, height) in zip(people.tolist(), sizes.tolist()):
+        own = zip(points[start : start + count], identities[start : start + count].tolist())
         made = tuple(points_person(row, None if number == _NOBODY else number) for row, number in own)
         frames.append(PoseFrame(made, width, height))
         start += count

@@ -1,7 +1,5 @@
 """Pose maps, pixel for pixel as the published Pose ControlNet was trained on."""
 
-from __future__ import annotations
-
 import colorsys
 import math
 
@@ -48,7 +46,7 @@ def draw_pose(
 
     The strokes have the published sizes on a canvas whose short side is 604 pixels, which is then shrunk by area
     averaging. A map with a larger short side is drawn at its own size with wider strokes.
-    Raises ValueError where a size is not positive.
+    Raises InputError where a size is not positive.
     """
     width = frame.width if width is None else width
     height = frame.height if height is None else height
@@ -74,7 +72,7 @@ def draw_pose_strokes(frame: PoseFrame, stroke: float = 1.0, *, body=True, hands
             _draw_limbs(canvas, points, round(LIMB_HALF_WIDTH * stroke))
         radius = round(JOINT_RADIUS * stroke)
         for points in people:
-            for (x, y, confidence), colour in zip(points, PALETTE, strict=True):
+            for (x, y, confidence), colour in zip(points, PALETTE):
                 if confidence > 0:
                     cv2.circle(canvas, (int(x), int(y)), radius, colour, -1)
     if hands:
@@ -90,7 +88,7 @@ def draw_pose_strokes(frame: PoseFrame, stroke: float = 1.0, *, body=True, hands
 
 
 def _draw_limbs(canvas: np.ndarray, points: list, half_width: int) -> None:
-    for (start, end), colour in zip(LIMBS, LIMB_COLOURS, strict=True):
+    for (start, end), colour in zip(LIMBS, LIMB_COLOURS):
         (x0, y0, c0), (x1, y1, c1) = points[start], points[end]
         if c0 <= 0 or c1 <= 0:
             continue
@@ -103,7 +101,7 @@ def _draw_limbs(canvas: np.ndarray, points: list, half_width: int) -> None:
 
 def _draw_hand(canvas: np.ndarray, points: list, stroke: float) -> None:
     width, radius = round(HAND_LINE_WIDTH * stroke), round(HAND_POINT_RADIUS * stroke)
-    for (start, end), colour in zip(HAND_EDGES, HAND_COLOURS, strict=True):
+    for (start, end), colour in zip(HAND_EDGES, HAND_COLOURS):
         if points[start] and points[end]:
             cv2.line(canvas, points[start], points[end], colour, width)
     for point in filter(None, points):

@@ -1,7 +1,5 @@
 """From pictures to one person's keypoints through time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

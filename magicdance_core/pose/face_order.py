@@ -1,7 +1,5 @@
 """Faces whose missing landmarks were left out of the list, so that the numbers of the others are lost."""
 
-from __future__ import annotations
-
 import numpy as np
 
 LANDMARKS = 70

@@ -1,7 +1,5 @@
 """Keypoint files of every kind in; keypoint files out."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

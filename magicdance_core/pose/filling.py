@@ -1,7 +1,5 @@
 """Detector hiccups out, short gaps filled; what was filled is marked and counted."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

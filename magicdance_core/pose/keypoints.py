@@ -29,7 +29,7 @@ class Person:
     feet: [6, 3], big toe, small toe and heel of the left foot, then of the right one; not part of a pose map.
     identity: the person's number where somebody tracks people through frames, else None.
 
-    Raises ValueError where a part has another shape or a value is not finite.
+    Raises InputError where a part has another shape or a value is not finite.
     """
 
     body: np.ndarray = _missing("body")
@@ -54,7 +54,7 @@ class Person:
 class PoseFrame:
     """The people of one frame and the size in pixels of the canvas that their coordinates belong to.
 
-    Raises ValueError where width or height is not positive.
+    Raises InputError where width or height is not positive.
     """
 
     people: tuple[Person, ...]

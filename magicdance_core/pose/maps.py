@@ -1,7 +1,5 @@
 """Pose maps from wherever a user has them: pictures, a video, or keypoints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from PIL import Image

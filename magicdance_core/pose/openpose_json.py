@@ -1,7 +1,5 @@
 """OpenPose's own JSON: a file a frame, people without a canvas, BODY_18 (COCO) or BODY_25."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..errors import InputError

@@ -1,7 +1,5 @@
 """A skeleton over the picture it was found in."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .draw import draw_pose

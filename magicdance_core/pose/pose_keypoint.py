@@ -1,7 +1,5 @@
 """ComfyUI's POSE_KEYPOINT, as its many authors write it, to people and back."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..errors import InputError
@@ -34,7 +32,7 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
     `person_id` is the identity where it is not negative.
     Habits of others are understood: comfyui_controlnet_aux's OpenPose puts missing hand points to (-1, -1) pixels and
     leaves missing landmarks out of a face or adds a 71st, of the background; ComfyUI's SDPose exchanges the hands.
-    Raises ValueError where the data has another form.
+    Raises InputError where the data has another form.
     """
     if isinstance(data, dict):
         data = [data]

@@ -1,7 +1,5 @@
 """How long a person's bones are, as far as pictures show it, and how two people's compare."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +19,10 @@ LENGTHS: dict[str, tuple[tuple[int, int], ...]] = {
     "torso": ((NECK, MIDDLE_HIP),),
     "shoulders": tuple((NECK, s) for s in SHOULDERS),
     "hips": tuple((MIDDLE_HIP, h) for h in HIPS),
-    "upper arm": tuple(zip(SHOULDERS, ELBOWS, strict=True)),
-    "lower arm": tuple(zip(ELBOWS, WRISTS, strict=True)),
-    "thigh": tuple(zip(HIPS, KNEES, strict=True)),
-    "shin": tuple(zip(KNEES, ANKLES, strict=True)),
+    "upper arm": tuple(zip(SHOULDERS, ELBOWS)),
+    "lower arm": tuple(zip(ELBOWS, WRISTS)),
+    "thigh": tuple(zip(HIPS, KNEES)),
+    "shin": tuple(zip(KNEES, ANKLES)),
     "neck": ((NECK, NOSE),),
     "head width": (EARS, EYES, (_FACE, _FACE + 16), (_FACE + 36, _FACE + 45)),
     "head height": ((_FACE + 8, _FACE + 27), (_FACE + 33, _FACE + 27), (NOSE, EYES[0]), (NOSE, EYES[1])),
@@ -95,7 +93,7 @@ def _length(a: np.ndarray, b: np.ndarray, quantile: float) -> float:
 
 def _ratio(driver: tuple[float, ...], target: tuple[float, ...]) -> float:
     """Pairs are compared only where both people show them, heads by the first such pair, limbs by the longer side."""
-    shared = [(d, t) for d, t in zip(driver, target, strict=True) if np.isfinite(d) and np.isfinite(t)]
+    shared = [(d, t) for d, t in zip(driver, target) if np.isfinite(d) and np.isfinite(t)]
     if not shared:
         return float("nan")
     return max(t for _, t in shared) / max(d for d, _ in shared)

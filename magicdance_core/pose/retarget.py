@@ -1,7 +1,5 @@
 """Fit the motion of one person to the body of another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """One person through time as one array: what filling, smoothing and retargeting compute with."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +9,7 @@ from ..errors import InputError
 from .keypoints import PARTS, Person, PoseFrame
 
 _ENDS = np.cumsum(list(PARTS.values())).tolist()
-SLICES = {part: slice(end - count, end) for (part, count), end in zip(PARTS.items(), _ENDS, strict=True)}
+SLICES = {part: slice(end - count, end) for (part, count), end in zip(PARTS.items(), _ENDS)}
 POINTS = _ENDS[-1]
 
 
@@ -25,7 +23,7 @@ def person_points(person: Person | None) -> np.ndarray:
 def people_points(people: Sequence[Person | None]) -> np.ndarray:
     """`person_points` of many: float32 [N, 136, 3]."""
     points = np.zeros((len(people), POINTS, 3), np.float32)
-    for row, person in zip(points, people, strict=True):
+    for row, person in zip(points, people):
         row[:] = person_points(person)
     return points
 
@@ -66,13 +64,13 @@ def per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
     people = list(dict.fromkeys(key for row in keys for key in row))
     made: list[list[Person]] = [[] for _ in frames]
     for key in people:
-        own = [_only(frame, row, key) for frame, row in zip(frames, keys, strict=True)]
+        own = [_only(frame, row, key) for frame, row in zip(frames, keys)]
         points = change(frames_to_points(own))
-        for people_here, row in zip(made, points, strict=True):
+        for people_here, row in zip(made, points):
             if row[:, 2].any():
                 people_here.append(points_person(row, key[0]))
-    return [replace(frame, people=tuple(row)) for frame, row in zip(frames, made, strict=True)]
+    return [replace(frame, people=tuple(row)) for frame, row in zip(frames, made)]
 
 
 def _only(frame: PoseFrame, keys: list, key) -> PoseFrame:
-    return replace(frame, people=tuple(p for p, k in zip(frame.people, keys, strict=True) if k == key))
+    return replace(frame, people=tuple(p for p, k in zip(frame.people, keys) if k == key))

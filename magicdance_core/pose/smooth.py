@@ -1,7 +1,5 @@
 """Less jitter in keypoints through time, with fast gestures kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 
@@ -66,7 +64,7 @@ def one_euro(points: np.ndarray, fps: float, min_cutoff: float, beta: float) -> 
     position = np.zeros((out.shape[1], 2))
     speed = np.zeros_like(position)
     was_here = np.zeros(out.shape[1], bool)
-    for row, weight in zip(out, weights, strict=True):
+    for row, weight in zip(out, weights):
         here = weight > 0
         new = here & ~was_here
         position[new], speed[new] = row[new, :2], 0

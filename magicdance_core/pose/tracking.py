@@ -1,7 +1,5 @@
 """Who is who from frame to frame, and whom to follow."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -122,7 +120,7 @@ def _assign(tracks: list[_Track], people: list[Person], frame: int) -> dict[int,
             if distance < gate:
                 cost[i, j] = distance
     rows, columns = linear_sum_assignment(cost)
-    return {i: tracks[j] for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if cost[i, j] < far}
+    return {i: tracks[j] for i, j in zip(rows.tolist(), columns.tolist()) if cost[i, j] < far}
 
 
 def _once(people: Sequence[Person]) -> list[Person]:

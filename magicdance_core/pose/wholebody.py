@@ -1,7 +1,5 @@
 """COCO-WholeBody's 133 points, as DWPose gives them."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..errors import InputError

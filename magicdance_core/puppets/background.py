@@ -1,7 +1,5 @@
 """The scene behind a puppet: a function of the identity alone, as the camera does not move."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from math import ceil, cos, floor, pi, sin
 

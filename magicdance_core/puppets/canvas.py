@@ -1,7 +1,5 @@
 """Drawing in scene units: complex points, flat colours, on a supersampled picture."""
 
-from __future__ import annotations
-
 from cmath import rect
 from math import pi
 

@@ -37,7 +37,7 @@ class Choreography:
     def from_seed(cls, seed: int, split: str = "train") -> Choreography:
         """The dance of a seed; "train" and "test" draw from different random streams.
 
-        Raises ValueError where the seed is not an integer or the split is neither of the two.
+        Raises InputError where the seed is not an integer or the split is neither of the two.
         """
         dice = Dice("choreography", split, seed)
         return cls(
@@ -48,7 +48,7 @@ class Choreography:
     def pose(self, frame: int | float) -> BodyPose:
         """The pose at a frame, counted from 0 at 30 frames a second; fractions of frames are fine.
 
-        Raises ValueError where the frame is negative or not finite.
+        Raises InputError where the frame is negative or not finite.
         """
         if not (isfinite(frame) and frame >= 0):
             raise InputError(f"The frame is {frame}; it has to be a finite number from 0 on.")

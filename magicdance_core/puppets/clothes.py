@@ -1,7 +1,5 @@
 """A puppet's body and clothes, limb by limb."""
 
-from __future__ import annotations
-
 from cmath import rect
 from dataclasses import dataclass
 from itertools import pairwise
@@ -72,7 +70,7 @@ def _draw_shoe(canvas: Canvas, identity: Identity, i: int, knee: complex, ankle:
 def _bent(canvas: Canvas, joints, radii, colour: Colour) -> None:
     """A limb over several joints with its dark edge."""
     for extra, tone in ((_EDGE, shade(colour, 0.76)), (0.0, colour)):
-        for (start, end), (first, second) in zip(pairwise(joints), pairwise(radii), strict=True):
+        for (start, end), (first, second) in zip(pairwise(joints), pairwise(radii)):
             canvas.capsule(start, end, first + extra, second + extra, tone)
 
 

@@ -1,7 +1,5 @@
 """A posed puppet as a picture, and the exact keypoints of that picture."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
@@ -27,7 +25,7 @@ def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | No
 
     The scene is a square in the middle of the picture; the background goes on beyond it. The same arguments give the
     same picture, and the background depends on the identity and the size only.
-    Raises ValueError where a size is under 16 pixels.
+    Raises InputError where a size is under 16 pixels.
     """
     width, height, side, origin = _layout(width, height)
     finer = 4 if side <= 96 else 3
@@ -54,7 +52,7 @@ def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | No
 def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> PoseFrame:
     """The keypoints of draw_puppet's picture: one person, every confidence 1, occluded points included.
 
-    Raises ValueError where a size is under 16 pixels.
+    Raises InputError where a size is under 16 pixels.
     """
     width, height, side, origin = _layout(width, height)
     s = build_skeleton(identity, pose)

@@ -1,7 +1,5 @@
 """A puppet's face: its 70 landmarks and, from the same curves, its picture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi, radians, sin
@@ -45,7 +43,7 @@ class Face:
     def landmarks(self) -> list[complex]:
         """OpenPose's 70 points: the 68 iBUG landmarks and both pupils."""
         points = self.jaw + self.brows[0] + self.brows[1] + self.nose_bridge + self.nostrils
-        for upper, lower in zip(self.upper_lids, self.lower_lids, strict=True):
+        for upper, lower in zip(self.upper_lids, self.lower_lids):
             points = points + [upper[0], upper[2], upper[4], upper[6], lower[4], lower[2]]
         return points + self.outer_lips + self.inner_lips + self.pupils
 
@@ -66,7 +64,7 @@ def build_face(identity: Identity, pose: BodyPose, head: Head) -> Face:
         jaw.append(head.flat(x + 0.16 * head.yaw * y, y + 0.06))
 
     eyes = [_eye(identity, pose, head, i) for i in range(2)]
-    centres, uppers, lowers, upper_rims, lower_rims, pupils = (list(part) for part in zip(*eyes, strict=True))
+    centres, uppers, lowers, upper_rims, lower_rims, pupils = (list(part) for part in zip(*eyes))
     tip = 0.035 * identity.nose_size
     nose_bridge = [head.at(0, _EYE_LEVEL + (_NOSE_LEVEL - _EYE_LEVEL) * i / 3, 1.0 + 0.08 * i) for i in range(4)]
     nostrils = [head.at(0.07 * identity.nose_size * (i - 2), _NOSE_LEVEL + 0.07 + tip * (2 - abs(i - 2)) / 2, 1.08)
@@ -254,7 +252,7 @@ def draw_glasses(canvas: Canvas, identity: Identity, head: Head, face: Face) -> 
     colour = identity.glasses_colour
     lenses = _lens("square" if style == "square" else "round")
     rims = []
-    for centre, sign in zip(face.eye_centres, SIGNS, strict=True):
+    for centre, sign in zip(face.eye_centres, SIGNS):
         turn = 1 - 0.35 * max(0.0, sign * head.yaw)  # the far glass is seen narrower
         half = 1.55 * identity.eye_width * turn
         rims.append([centre + head.right * (half * x) + head.down * (0.36 * y + 0.02) for x, y in lenses])

@@ -1,7 +1,5 @@
 """Hair and hats, in the head's local coordinates: what lies behind the figure and what lies on the head."""
 
-from __future__ import annotations
-
 from math import cos, pi, sin
 
 from .canvas import Canvas, smooth

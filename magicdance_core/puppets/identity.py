@@ -108,7 +108,7 @@ class Identity:
     def from_seed(cls, seed: int, split: str = "train") -> Identity:
         """The identity of a seed; "train" and "test" draw from different random streams.
 
-        Raises ValueError where the seed is not an integer or the split is neither of the two.
+        Raises InputError where the seed is not an integer or the split is neither of the two.
         """
         dice = Dice("identity", split, seed)
         skin = _vary(dice, dice.pick(SKINS), 0.03)
@@ -191,7 +191,7 @@ def _face(dice: Dice, skin: Colour, feminine: float) -> dict:
         "blush": dice.weighted({0.0: 5, 0.35: 3, 0.6: 2}),
         "freckles": dice.chance(0.12),
         "beard": dice.pick(BEARDS[1:]) if feminine < 0.45 and dice.chance(0.5) else "none",
-        "glasses": dice.weighted(dict(zip(GLASSES, (7, 1, 1, 0.7), strict=True))),
+        "glasses": dice.weighted(dict(zip(GLASSES, (7, 1, 1, 0.7)))),
         "glasses_colour": dice.pick(((46, 44, 52), (120, 62, 44), (196, 64, 70), (48, 92, 140), (230, 180, 70))),
         "earrings": dice.chance(0.6 * feminine * feminine),
     }
@@ -201,7 +201,7 @@ def _hair(dice: Dice, skin: Colour, feminine: float, accent: Colour) -> dict:
     # The order of HAIR_STYLES goes roughly from short to long.
     masculine = (1, 1, 3, 2.5, 2.5, 2.5, 1, 2, 1.5, 0.3, 0.8, 0.5, 0.5, 0.4, 0.1, 0, 0.2)
     other = (0.1, 0.3, 0.6, 0.5, 0.3, 0.3, 0.3, 1.5, 1.5, 2.5, 2.5, 2, 2, 2, 1.5, 2, 1.5)
-    style = dice.weighted({n: m + (o - m) * feminine for n, m, o in zip(HAIR_STYLES, masculine, other, strict=True)})
+    style = dice.weighted({n: m + (o - m) * feminine for n, m, o in zip(HAIR_STYLES, masculine, other)})
     hat = "none"
     if dice.chance(0.3):
         hat = dice.pick(HATS if style in HAT_HAIR_STYLES else OVER_ANY_HAIR)
@@ -224,8 +224,8 @@ def _hair(dice: Dice, skin: Colour, feminine: float, accent: Colour) -> dict:
 
 
 def _clothes(dice: Dice, feminine: float, top_colour: Colour, accent: Colour, bottom_colour: Colour) -> dict:
-    top = dice.weighted(dict(zip(TOPS, (3, 3, 2, 2, 2.5 * feminine, 2, 1.5), strict=True)))
-    bottom = dice.weighted(dict(zip(BOTTOMS, (4, 1.5, 2.5, 3 * feminine, 1.5), strict=True)))
+    top = dice.weighted(dict(zip(TOPS, (3, 3, 2, 2, 2.5 * feminine, 2, 1.5))))
+    bottom = dice.weighted(dict(zip(BOTTOMS, (4, 1.5, 2.5, 3 * feminine, 1.5))))
     if distance(bottom_colour, top_colour) < 30:
         bottom_colour = shade(bottom_colour, 0.7)
     return {

@@ -4,8 +4,6 @@ Arm moves, leg moves, carriages (torso and head) and expressions are independent
 A number that ends up beyond a joint limit is cut to it by the choreography.
 """
 
-from __future__ import annotations
-
 from .randomness import Dice
 
 Key = dict[str, float]
@@ -27,7 +25,7 @@ _HANDS = {
 def arm(side: str, raised: float, bent: float, hand: str = "relaxed", wrist: float = 0.0, reach=1.0, fore=1.0) -> Key:
     """One arm and its hand."""
     names = ("thumb", "index", "middle", "ring", "pinky", "spread")
-    key = {f"{side}_{name}": value for name, value in zip(names, _HANDS[hand], strict=True)}
+    key = {f"{side}_{name}": value for name, value in zip(names, _HANDS[hand])}
     values = {"arm": raised, "elbow": bent, "wrist": wrist, "reach": reach, "fore": fore}
     return key | {f"{side}_{name}": value for name, value in values.items()}
 
@@ -41,7 +39,7 @@ def legs(right: tuple, left: tuple, crouch: float = 0.1, root_x: float = 0.0, hi
     """Both legs as (foot x, foot y, knee), and the hips."""
     key = {"crouch": crouch, "root_x": root_x, "hip_tilt": hip_tilt, "hop": hop}
     for side, values in (("right", right), ("left", left)):
-        key |= {f"{side}_{name}": value for name, value in zip(("foot_x", "foot_y", "knee"), values, strict=True)}
+        key |= {f"{side}_{name}": value for name, value in zip(("foot_x", "foot_y", "knee"), values)}
     return key
 
 

@@ -1,7 +1,5 @@
 """Hand-picked colours, RGB in 0..255, and the three ways to derive others from them."""
 
-from __future__ import annotations
-
 Colour = tuple[int, int, int]
 
 SKINS: tuple[Colour, ...] = (
@@ -79,4 +77,4 @@ def mix(first: Colour, second: Colour, amount: float) -> Colour:
 
 def distance(first: Colour, second: Colour) -> float:
     """The largest difference of a channel."""
-    return max(abs(a - b) for a, b in zip(first, second, strict=True))
+    return max(abs(a - b) for a, b in zip(first, second))

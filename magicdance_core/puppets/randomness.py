@@ -1,7 +1,5 @@
 """Random numbers that are the same in every Python version and on every machine."""
 
-from __future__ import annotations
-
 import random
 
 from ..errors import InputError
@@ -12,7 +10,7 @@ SPLITS = ("train", "test")
 class Dice:
     """A named stream of random numbers; only Random.random() is used, whose stream Python guarantees.
 
-    Raises ValueError where split is not "train" or "test" or seed is not an integer.
+    Raises InputError where split is not "train" or "test" or seed is not an integer.
     """
 
     def __init__(self, purpose: str, split: str, seed: int, *more: int):

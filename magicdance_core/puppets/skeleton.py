@@ -1,7 +1,5 @@
 """Identity and pose to joints. All points are complex numbers, x + iy, in units of the square scene's side, y down."""
 
-from __future__ import annotations
-
 from cmath import rect
 from dataclasses import dataclass
 from math import cos, radians, sin, sqrt
@@ -81,7 +79,7 @@ def build_skeleton(identity: Identity, pose: BodyPose) -> Skeleton:
     sink = down * (0.012 - 0.018 * pose.shrug)
     shoulders = tuple(neck_base + across * (sign * half) + sink for sign in SIGNS)
     arms = [_arm(identity, pose, i, shoulders[i], down) for i in range(2)]
-    elbows, wrists, hands, rolls = zip(*arms, strict=True)
+    elbows, wrists, hands, rolls = zip(*arms)
 
     return Skeleton(
         neck_base, pelvis, down, across, hip_across, shoulders, elbows, wrists, hands, rolls, hips, knees, ankles,
@@ -97,7 +95,7 @@ def _stand(identity: Identity, pose: BodyPose, leg: float, hip_across: complex):
     pelvis_y = floor - leg * (1 - 0.36 * pose.crouch)
     ankles = []
     for sign, offset, x, y in zip(
-        SIGNS, offsets, (pose.right_foot_x, pose.left_foot_x), (pose.right_foot_y, pose.left_foot_y), strict=True
+        SIGNS, offsets, (pose.right_foot_x, pose.left_foot_x), (pose.right_foot_y, pose.left_foot_y)
     ):
         hip_x = pelvis_x + offset.real
         reach = min(max(0.5 + sign * x * leg - hip_x, -0.9 * leg), 0.9 * leg)
@@ -106,7 +104,7 @@ def _stand(identity: Identity, pose: BodyPose, leg: float, hip_across: complex):
         pelvis_y = max(pelvis_y, ankle.imag - offset.imag - sqrt((0.995 * leg) ** 2 - reach * reach))
     pelvis = complex(pelvis_x, pelvis_y)
     hips = tuple(pelvis + offset for offset in offsets)
-    for i, (hip, ankle) in enumerate(zip(hips, ankles, strict=True)):
+    for i, (hip, ankle) in enumerate(zip(hips, ankles)):
         length = abs(ankle - hip)
         if length < 0.42 * leg:  # no further than the calf meets the thigh
             ankles[i] = hip + (ankle - hip) * (0.42 * leg / length)
@@ -149,15 +147,15 @@ def _hand(size: float, pose: BodyPose, side: str, wrist: complex, along: complex
     curl = getattr(pose, f"{side}_thumb")
     point = complex(0.13, 0.13)
     points = [complex(0), point]
-    for segment, bend in zip((0.17, 0.15, 0.13), (20, 45, 70), strict=True):
+    for segment, bend in zip((0.17, 0.15, 0.13), (20, 45, 70)):
         point += rect(segment, radians(42 + 22 * spread - curl * bend))
         points.append(point)
-    for (sideways, start, length, angle), name in zip(_FINGERS, ("index", "middle", "ring", "pinky"), strict=True):
+    for (sideways, start, length, angle), name in zip(_FINGERS, ("index", "middle", "ring", "pinky")):
         curl = getattr(pose, f"{side}_{name}")
         direction = rect(length, radians(angle * (0.2 + 1.1 * spread)))
         point = complex(start, sideways)
         points.append(point)
-        for segment, bend in zip(_SEGMENTS, _CURLS, strict=True):
+        for segment, bend in zip(_SEGMENTS, _CURLS):
             point += direction * (segment * cos(radians(curl * bend)))
             points.append(point)
     return [wrist + size * (along * p.real + thumbwards * p.imag) for p in points]

@@ -1,7 +1,5 @@
 """Which joints belong to one person: OpenPose's part affinity fields."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .heatmaps import enlarged, peaks
@@ -32,11 +30,11 @@ def people_of_maps(fields: np.ndarray, joints: np.ndarray) -> list[np.ndarray]:
     candidates = [peaks(joint_maps[..., k], JOINT_THRESHOLD) for k in range(18)]
     people: list[dict[int, int]] = []  # joint -> candidate
     scores: list[float] = []
-    for number, ((a, b), field) in enumerate(zip(LIMBS, FIELDS, strict=True)):
+    for number, ((a, b), field) in enumerate(zip(LIMBS, FIELDS)):
         for i, j, score in _connections(field_maps[..., field : field + 2], candidates[a], candidates[b]):
             _join(people, scores, (a, i), (b, j), score, grow=number < _TREE)
     bodies = []
-    for person, score in zip(people, scores, strict=True):
+    for person, score in zip(people, scores):
         score += sum(candidates[joint][i, 2] for joint, i in person.items())
         if len(person) >= FEWEST_JOINTS and score / len(person) >= LOWEST_SCORE:
             body = np.zeros((18, 3), np.float32)

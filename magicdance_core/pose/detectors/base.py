@@ -1,7 +1,5 @@
 """What a detector is, and where its files come from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Protocol
 

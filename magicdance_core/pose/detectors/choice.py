@@ -1,7 +1,5 @@
 """The detectors by name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ...choices import DETECTORS

@@ -1,7 +1,5 @@
 """Body points read back from a drawn pose map."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """What goes into and comes out of the two DWPose networks: YOLOX boxes and SimCC points."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -37,7 +35,7 @@ def boxes_of_yolox(output: np.ndarray, scale: float) -> np.ndarray:
     logarithm of the size in cells, objectness, class probabilities. Source: YOLOX, arXiv 2107.08430.
     """
     cells = [_grid(stride) for stride in STRIDES]
-    corners, strides = (np.concatenate(parts) for parts in zip(*cells, strict=True))
+    corners, strides = (np.concatenate(parts) for parts in zip(*cells))
     rows = output[0].astype(np.float64)
     scores = rows[:, 4] * rows[:, 5 + PERSON]
     likely = scores > BOX_SCORE

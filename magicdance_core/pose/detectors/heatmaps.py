@@ -1,7 +1,5 @@
 """From heat maps to points."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -25,7 +23,7 @@ def peaks(heat: np.ndarray, threshold: float) -> np.ndarray:
     blurred = cv2.GaussianBlur(heat, (0, 0), BLUR)
     highest = (blurred >= cv2.dilate(blurred, np.ones((3, 3)))) & (blurred > threshold)
     rows, columns = np.nonzero(highest)
-    return np.array([_refined(heat, blurred, x, y) for x, y in zip(columns, rows, strict=True)]).reshape(-1, 3)
+    return np.array([_refined(heat, blurred, x, y) for x, y in zip(columns, rows)]).reshape(-1, 3)
 
 
 def highest_points(maps: np.ndarray, threshold: float) -> np.ndarray:

@@ -1,7 +1,5 @@
 """OpenPose's body, hand and face networks, as the published pose maps were made with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2
