@@ -1,6 +1,7 @@
 """The checkout as ComfyUI takes it in: a folder with a hyphen, a module name with slashes, its root not on the path."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,7 @@ def test_workflows_are_whole():
     for file in files:
         graph = json.loads(file.read_text(encoding="utf-8"))
         assert file.with_suffix(".jpg").is_file(), f"{file.name} has no thumbnail"
+        assert re.fullmatch(r"\d [\w ]+", file.stem) and "_" not in file.stem  # the template's title in the dialog
         assert {node["type"] for node in graph["nodes"]} & {"Note", "MarkdownNote"}
         nodes = {node["id"]: node for node in graph["nodes"]}
         for number, source, slot, target, entry, kind in graph["links"]:

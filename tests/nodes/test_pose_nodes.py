@@ -301,7 +301,7 @@ def test_preview_over_a_video(node, dance, film):
 
 def test_the_nodes_of_video_to_dance_fit_together(node, pack, points):
     """Runs the workflow's own nodes up to the poses, by its links and widgets."""
-    graph = json.loads((ROOT / "workflows" / "5_video_to_dance.json").read_text())
+    graph = json.loads((ROOT / "workflows" / "5 Video to dance.json").read_text())
     links = {link[0]: link for link in graph["links"]}
     results = {}
     for entry in graph["nodes"]:
