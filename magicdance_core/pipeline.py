@@ -15,15 +15,7 @@ from .checkpoints import ROLES, Components, load_folder, load_published, save_fo
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import Networks
-from .sampling import (
-    Control,
-    Progress,
-    decode_frames,
-    denoise,
-    encode_images,
-    encode_poses,
-    get_noise,
-)
+from .sampling import Control, Progress, Sample, get_noise, run, vae_factor
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.settings import FULL
 
@@ -108,7 +100,7 @@ class MagicDancePipeline:
     @property
     def factor(self) -> int:
         """Side of a picture divided by the side of its latent: 8 as published."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return vae_factor(self.vae)
 
     @property
     def scheduler(self) -> SchedulerMixin:
@@ -187,35 +179,27 @@ class MagicDancePipeline:
         else:
             uncond_context = self._context(None, "") if control_mode == "balance" else context
 
-        result = denoise(
+        sample = run(
             Networks(self.unet, self.appearance, self.pose),
+            self.vae,
             self.scheduler,
-            noise.to(self.unet.device),
+            reference,
+            poses,
+            noise,
             context,
             num_inference_steps=steps,
             guidance_scale=scale,
-            reference=None if self.appearance is None else encode_images(self.vae, reference),
-            hints=None if self.pose is None else encode_poses(self.pose, poses, frames_per_batch),
-            frames=len(poses),
             uncond_context=uncond_context,
             control_mode=control_mode,
             appearance=appearance,
             pose=pose,
             frames_per_batch=frames_per_batch,
+            decode_batch=decode_batch,
             eta=eta,
             generator=generator,
             callback=callback,
         )
-        return MagicDanceOutput(self._output(result, output_type, decode_batch))
-
-    def _output(self, latents: Tensor, output_type: str, batch: int) -> list[Image.Image] | np.ndarray | Tensor:
-        if output_type == "latent":
-            return latents.cpu()
-        decoded = decode_frames(self.vae, latents, batch)
-        if output_type == "pil":
-            return [image for frames in decoded for image in to_pil(frames)]
-        frames = torch.cat(list(decoded))
-        return frames if output_type == "pt" else frames.permute(0, 2, 3, 1).numpy()
+        return MagicDanceOutput(_output(sample, output_type))
 
     def _steps(self, steps: int | None) -> int:
         steps = self.defaults["num_inference_steps"] if steps is None else steps
@@ -243,4 +227,13 @@ class MagicDancePipeline:
         width = self.components.context.shape[-1]
         if embeds.dim() != 3 or len(embeds) != 1 or embeds.shape[-1] != width:
             raise InputError(f"{what} has the shape {list(embeds.shape)}: give [1, n, {width}].")
-        return embeds.to(self.unet.device, self.unet.dtype)
+        return embeds
+
+
+def _output(sample: Sample, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
+    if output_type == "latent":
+        return sample.latents.cpu()
+    if output_type == "pil":
+        return [image for frames in sample.frames for image in to_pil(frames)]
+    frames = torch.cat(list(sample.frames))
+    return frames if output_type == "pt" else frames.permute(0, 2, 3, 1).numpy()

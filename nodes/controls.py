@@ -161,6 +161,7 @@ def _require(held, title: str, widget: str) -> None:
 
 def _check_fit(held, model: MagicDanceModel, title: str) -> None:
     from ..magicdance_core.errors import InputError
+    from ..magicdance_core.sampling import vae_factor
 
     control, unet, vae = (memory.network(part) for part in (held, model.unet, model.vae))
     fits = all(
@@ -168,7 +169,7 @@ def _check_fit(held, model: MagicDanceModel, title: str) -> None:
         for key in ("block_out_channels", "cross_attention_dim", "layers_per_block")
     )
     factor = getattr(control, "pose_factor", None)
-    if not fits or (factor is not None and factor != 2 ** (len(vae.config.block_out_channels) - 1)):
+    if not fits or (factor is not None and factor != vae_factor(vae)):
         raise InputError(f"This {title} was made for another kind of backbone: take both from one family of models.")
 
 

@@ -125,69 +125,57 @@ class MagicDanceSample:
         import torch
 
         from ..magicdance_core.models import Networks
-        from ..magicdance_core.sampling import Control, decode_frames, denoise, encode_images, encode_poses, get_noise
+        from ..magicdance_core.sampling import Control, get_noise, run, vae_factor
 
         _require_controls(model)
         context, uncond_context = _contexts(model, positive, negative, control_mode)
         steps = steps or model.defaults["num_inference_steps"]
         guidance = guidance or model.defaults["guidance_scale"]
-        vae, unet = memory.network(model.vae), memory.network(model.unet)
-        reference, poses = _fitted(reference, poses, 2 ** (len(vae.config.block_out_channels) - 1))
+        vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
+        factor = vae_factor(vae)
+        reference, poses = _fitted(reference, poses, factor)
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
-        noise = get_noise((1, unet.config.in_channels, *_latent_size(vae, height, width)), generator)
-        controls = [memory.network(held) for held in (model.appearance, model.pose)]
         run_progress = progress.RunProgress(model, count * (steps + 1))
-
-        vae_place, place = memory.place(model.vae), memory.place(model.unet)
         with progress.interruptible(vae, unet, *controls):
-            memory.load([model.vae], memory.vae_memory(len(reference), height * width, vae_place[1]))
-            clean = encode_images(vae, reference, *vae_place)
-
-            batch = min(frames_per_batch, count)
-            memory.load(
-                [model.unet, model.appearance, model.pose],
-                memory.denoising_memory(batch + len(reference), noise[0, 0].numel(), place[1]),
-            )
-            latents = denoise(
+            sample = run(
                 Networks(unet, *controls),
+                vae,
                 _scheduler(scheduler, model.scheduler),
-                noise.to(place[0]),
-                context.to(*place),
+                reference,
+                poses,
+                get_noise((1, unet.config.in_channels, height // factor, width // factor), generator),
+                context,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
-                reference=clean,
-                hints=encode_poses(controls[1], poses, batch, *place),
-                frames=count,
-                uncond_context=uncond_context.to(*place),
+                uncond_context=uncond_context,
                 control_mode=control_mode,
                 appearance=model.appearance_control or Control(),
                 pose=model.pose_control or Control(),
-                frames_per_batch=batch,
+                frames_per_batch=frames_per_batch,
+                decode_batch=decode_batch,
+                place=memory.place(model.unet),
+                vae_place=memory.place(model.vae),
+                before=lambda phase: memory.load_phase(model, phase),
                 generator=generator,
                 callback=lambda p: run_progress.denoised(p.step * count + p.frame, p.denoised),
             )
-
-            batch = min(decode_batch, count)
-            memory.load([model.vae], memory.vae_memory(batch, height * width, vae_place[1]))
             frames, done = torch.empty(count, height, width, 3), 0
-            for part in decode_frames(vae, latents, batch, *vae_place):
+            for part in sample.frames:
                 frames[done : done + len(part)] = part.movedim(1, -1)
                 done += len(part)
                 run_progress.decoded(count * steps + done, part[-1])
-        samples = memory.output(latents.cpu() / vae.config.scaling_factor)
+        samples = memory.output(sample.latents.cpu() / vae.config.scaling_factor)
         return memory.output(frames), {"samples": samples}
 
 
 def _require_controls(model: MagicDanceModel) -> None:
+    from ..magicdance_core.checkpoints import ROLES
     from ..magicdance_core.errors import InputError
 
-    for held, title, node in (
-        (model.appearance, "Appearance Control Model", "Apply Appearance"),
-        (model.pose, "Pose ControlNet", "Apply Pose"),
-    ):
-        if held is None:
-            raise InputError(f"The model has no {title}: put {node} between the model and this node.")
+    for role, node in (("appearance", "Apply Appearance"), ("pose", "Apply Pose")):
+        if getattr(model, role) is None:
+            raise InputError(f"The model has no {ROLES[role].title}: put {node} between the model and this node.")
 
 
 def _contexts(model: MagicDanceModel, positive, negative, control_mode: str) -> tuple[Tensor, Tensor]:
@@ -227,11 +215,6 @@ def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tens
         )
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
     return crop(reference, width, height), stretch(poses, width, height)
-
-
-def _latent_size(vae, height: int, width: int) -> tuple[int, int]:
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    return height // factor, width // factor
 
 
 def _scheduler(name: str, own: SchedulerMixin) -> SchedulerMixin:

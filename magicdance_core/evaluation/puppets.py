@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..pose.draw import draw_pose
 from ..pose.keypoints import PoseFrame
 from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
+from ..sampling import decode_frames, encode_images, to_images, to_pil
 from .baselines import warp_to_pose
 from .bootstrap import summarize
 from .likeness import hand_mask, nearer, rivals
@@ -178,11 +179,7 @@ def _frame_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray]) -> dict
     return row
 
 
-@torch.no_grad()
-def reconstruct(pipe: MagicDancePipeline, pictures: Sequence[Image.Image]) -> np.ndarray:
-    """What the VAE makes of pictures of one size: float64 [F, H, W, 3], [0, 1], in 8-bit steps."""
-    parameter = next(pipe.vae.parameters())
-    images = torch.from_numpy(np.stack([np.asarray(p) for p in pictures])).permute(0, 3, 1, 2).to(parameter)
-    decoded = pipe.vae.decode(pipe.vae.encode(images / 127.5 - 1).latent_dist.mode()).sample
-    unit = (decoded.float() / 2 + 0.5).clamp(0, 1)
-    return (unit * 255).round().permute(0, 2, 3, 1).cpu().double().numpy() / 255
+def reconstruct(pipe: MagicDancePipeline, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
+    """What the VAE makes of pictures of one size: each float64 [H, W, 3], [0, 1], in 8-bit steps."""
+    latents = encode_images(pipe.vae, to_images(list(pictures), "The truth", pipe.factor))
+    return [to_float(image) for frames in decode_frames(pipe.vae, latents) for image in to_pil(frames)]

@@ -22,6 +22,10 @@ class Networks:
     appearance: AppearanceControlModel | None = None
     pose: PoseControlNet | None = None
 
+    def roles(self) -> tuple[str, ...]:
+        """The names of those that are there."""
+        return tuple(name for name, network in vars(self).items() if network is not None)
+
 
 def read_reference(
     networks: Networks,

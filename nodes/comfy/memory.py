@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from torch import Tensor, nn
 
+    from ...magicdance_core.sampling import Phase
+    from ..model import MagicDanceModel
+
 DETECTOR_MEMORY = 2.0**29  # bytes of activations that a pose detector needs for a picture
 PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
 
@@ -58,10 +61,17 @@ def place(held: ModelPatcher) -> tuple[torch.device, torch.dtype]:
 
 
 def load(held: Sequence[ModelPatcher], activations: float) -> None:
-    """Have all networks of a phase at hand at once, with room for `activations` bytes."""
+    """Have all these networks at hand at once, with room for `activations` bytes."""
     import comfy.model_management as mm
 
     mm.load_models_gpu(list(held), memory_required=activations)
+
+
+def load_phase(model: MagicDanceModel, phase: Phase) -> None:
+    """Have the networks at hand that a run needs next, with room for what they compute."""
+    held = [getattr(model, role) for role in phase.roles]
+    estimate = vae_memory if phase.roles == ("vae",) else denoising_memory
+    load(held, estimate(phase.batch, phase.height * phase.width, place(held[0])[1]))
 
 
 def denoising_memory(frames: int, latent_pixels: int, dtype: torch.dtype) -> float:
