@@ -1,94 +1,254 @@
 """What a training run is made of: one YAML file, one dataclass tree, every wrong key reported."""
 
-from dataclasses import dataclass, field, fields
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
+from ..files import existing_file
+from ..schema import build, setting
 
 NetworkName = Literal["vae", "unet", "appearance", "pose"]
+ControlName = Literal["appearance", "pose"]
+CONFIGS = Path(__file__).parent / "configs"
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Puppets: `identities` people, `frames` pictures of each, square, `size` pixels wide."""
+    """Where pictures come from, and what of them is shown.
 
-    size: int = 64
-    identities: int = 1000
-    frames: int = 8
+    kind: "puppets", drawn people, or "videos", a folder that the command `dataset` wrote (or a TikTok/DisCo folder,
+    or one in the published layout). size: side of the square pictures in pixels.
+    identities, frames, motion, fps: of puppets: how many people, pictures of each, and whether those are moments of
+    many dances or consecutive frames of one dance at `fps` a second. held_out: people more, for validation only.
+    folder: of videos. crop: smallest and largest side of the random square crop, as shares of the short side;
+    reference, target and pose map of a sample share it. shared_crop: False draws each picture's crop on its own, as
+    the published trainer does by mistake; only for comparisons.
+    crops: 0 draws a new crop for each sample and encodes it at each step; K keeps latents of K fixed crops of each
+    video on the disk (1: the central one).
+    workers: processes that read and draw pictures while the networks compute.
+    """
+
+    kind: Literal["puppets", "videos"] = "puppets"
+    size: int = setting(64, low=16, high=4096)
+    identities: int = setting(1000, low=1, high=10_000_000)
+    frames: int = setting(8, low=2, high=1_000_000)
+    motion: Literal["moments", "dance"] = "moments"
+    fps: float = setting(30.0, low=1, high=240)
+    held_out: int = setting(8, low=0, high=10_000)
+    folder: str | None = None
+    crop: tuple[float, float] = setting((1.0, 1.0), low=0.1, high=1)
+    shared_crop: bool = True
+    crops: int = setting(1, low=0, high=64)
+    workers: int = setting(0, low=0, high=256, free=True)
+
+    def __post_init__(self):
+        if self.crop[0] > self.crop[1]:
+            raise InputError(f"crop runs from {self.crop[0]} to {self.crop[1]}: give the smaller share first.")
+        if self.kind == "videos" and not self.folder:
+            raise InputError("the key folder is missing: name the data set that `magicdance_core dataset` wrote.")
+        if not self.shared_crop and self.crops:
+            raise InputError("shared_crop: false needs crops: 0, for cached latents share their crop.")
 
 
 @dataclass(frozen=True)
 class StageConfig:
     """One stage of training.
 
-    train: networks that learn; the others are frozen. controls: what is attached to the UNet ("appearance",
-    "pose"). references x targets: people a step, and frames of each; the bank is computed once a person.
+    train: networks that learn; the others are frozen. controls: what is attached to the UNet.
+    references x targets: people a step, and frames of each; the bank is computed once a person. This is the batch of
+    a step whatever the number of processes; per_pass: people a process takes through the networks at once (0: all
+    of its share), gradients are accumulated over passes.
+    stride: 0 takes frames anywhere in the video; n takes `targets` frames n apart in a row, for motion modules.
+    distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
+    drop_reference, drop_pose, drop_text: fraction of the people shown without the control, or with the empty prompt.
     from_unet: networks that start this stage as copies of the UNet, as the paper starts them.
     crop: side of the random crops that the autoencoder learns from; 0 for whole pictures.
-    decay: final fraction of the steps over which the learning rate falls linearly to 0.
-    head_weight: weight of the loss within the box of the head.
+    optimizer: "muon" (matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
+    warmup: steps over which the learning rate rises; decay: final fraction of the steps over which it falls to 0,
+    along a straight line or a cosine (schedule). clip: largest norm of the gradient; 0 for any.
+    ema: decay of the averaged weights, which are the stage's result; ema_on_cpu keeps them off the device.
+    head_weight, hand_weight: weight of the loss within the boxes of head and hands.
+    timesteps: "uniform", or "stratified": one from each equal part of the schedule a step, uniform likewise, with
+    less noise in the gradient. min_snr: 0, or the gamma of min-SNR weighting (Hang et al., arXiv 2303.09556).
+    checkpointing: recompute activations in the backward pass, for memory. rank: 0, or the rank of low-rank changes
+    of the appearance network's attention, which then learn instead of its weights.
+    save_every, save_minutes: steps and minutes between saved states. validate_every, sample_every: steps between
+    held-out losses and between sampled pictures; 0 for never.
     """
 
-    name: str
-    train: list[NetworkName]
-    steps: int
-    controls: list[Literal["appearance", "pose"]] = field(default_factory=list)
-    references: int = 4
-    targets: int = 4
-    plain: float = 0.0
-    from_unet: list[Literal["appearance", "pose"]] = field(default_factory=list)
-    crop: int = 0
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    decay: float = 0.3
-    ema: float = 0.995
-    head_weight: float = 1.0
-    save_every: int = 200
+    name: str = setting(low=1, high=60)
+    train: list[NetworkName] = setting(low=1)
+    steps: int = setting(low=1, high=100_000_000)
+    controls: list[ControlName] = setting([])
+    references: int = setting(4, low=1, high=65_536)
+    targets: int = setting(4, low=1, high=1024)
+    per_pass: int = setting(0, low=0, high=65_536)
+    stride: int = setting(0, low=0, high=1000)
+    distance: int = setting(0, low=0, high=1_000_000)
+    plain: float = setting(0.0, low=0, high=1)
+    drop_reference: float = setting(0.0, low=0, high=1)
+    drop_pose: float = setting(0.0, low=0, high=1)
+    drop_text: float = setting(0.0, low=0, high=1)
+    from_unet: list[ControlName] = setting([])
+    crop: int = setting(0, low=0, high=4096)
+    optimizer: Literal["muon", "adamw", "adamw8bit"] = "muon"
+    learning_rate: float = setting(1e-3, low=0, high=10)
+    weight_decay: float = setting(0.0, low=0, high=10)
+    warmup: int = setting(0, low=0, high=100_000_000)
+    decay: float = setting(0.3, low=0, high=1)
+    schedule: Literal["linear", "cosine"] = "linear"
+    clip: float = setting(0.0, low=0, high=1e6)
+    ema: float = setting(0.995, low=0, high=0.999999)
+    ema_on_cpu: bool = setting(False, free=True)
+    head_weight: float = setting(1.0, low=0, high=1000)
+    hand_weight: float = setting(1.0, low=0, high=1000)
+    timesteps: Literal["uniform", "stratified"] = "stratified"
+    min_snr: float = setting(0.0, low=0, high=1000)
+    checkpointing: bool = False
+    rank: int = setting(0, low=0, high=1024)
+    save_every: int = setting(200, low=1, free=True)
+    save_minutes: float = setting(20.0, low=0.01, high=100_000, free=True)
+    validate_every: int = setting(0, low=0, free=True)
+    sample_every: int = setting(0, low=0, free=True)
+
+    def __post_init__(self):
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise InputError(f"name is {self.name!r}: use letters, digits, - and _, for files are named after it.")
+        for key in ("train", "controls", "from_unet"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise InputError(f"{key} names a network twice: name each once.")
+        if "vae" in self.train and self.train != ["vae"]:
+            raise InputError("train names the vae beside other networks: it learns in a stage of its own.")
+        if self.train == ["vae"]:
+            for key in ("controls", "from_unet", "plain", "rank", "min_snr", "stride"):
+                if getattr(self, key):
+                    raise InputError(f"{key} has no meaning where the vae learns: leave it out.")
+            return
+        if self.crop:
+            raise InputError("crop has no meaning where no vae learns: see data.crop.")
+        for name in self.train:
+            if name != "unet" and name not in self.controls:
+                raise InputError(f"train names {name}, which controls does not attach: it would learn nothing.")
+        if self.plain and "unet" not in self.train:
+            raise InputError("plain shows the UNet alone, and train does not name it: there is nothing to learn then.")
+        if self.rank and "appearance" not in self.train:
+            raise InputError("rank is for the appearance network, and train does not name it.")
+        if self.references % (self.per_pass or 1):
+            raise InputError(f"references is {self.references}: give a multiple of per_pass ({self.per_pass}).")
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Weights to start from; paths of files or folders, a path that begins with ~ in the home.
+
+    model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or our own file
+    or folder. appearance, pose: one control from elsewhere (a published file, a ControlNet). A control that is
+    nowhere starts from the UNet.
+    """
+
+    model: str = setting(low=1)
+    appearance: str | None = None
+    pose: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworksConfig:
+    """Networks that start at random: diffusers' own configurations, and the widths of the pose encoder."""
+
+    vae: dict
+    unet: dict
+    pose_channels: list[int] = setting(low=1, high=65_536)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """networks: diffusers' own configuration of `vae` and `unet`; `pose_channels` of the pose encoder.
+    """A run. Either `networks`, which start at random, or `start`, whose weights are trained on.
 
-    defaults: what the saved model proposes to its users (num_inference_steps, guidance_scale, sample_size).
+    prediction_type: None for the start's own (epsilon where there is none). context: rows and width of the constant
+    text context of random networks. defaults: what the saved model proposes to its users (num_inference_steps,
+    guidance_scale, sample_size).
+    precision: of the computation (autocast); frozen: dtype of networks that never learn. threads: 0 chooses them by
+    the size of the networks. export: dtype of the final file. keep: states to keep. trackers: of Accelerate, such as
+    tensorboard or wandb. validation: held-out groups in the loss by timestep band. pictures: people in a sampled grid.
     """
 
-    networks: dict
-    stages: list[StageConfig]
-    data: DataConfig = field(default_factory=DataConfig)
-    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
-    context: tuple[int, int] = (1, 32)
-    seed: int = 0
-    defaults: dict = field(default_factory=dict)
+    stages: list[StageConfig] = setting(low=1)
+    networks: NetworksConfig | None = None
+    start: StartConfig | None = None
+    data: DataConfig = DataConfig()
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None
+    context: tuple[int, int] = setting((1, 32), low=1, high=65_536)
+    seed: int = setting(0, low=0, high=2**62)
+    defaults: dict = setting({})
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    frozen: Literal["float32", "bfloat16", "float16"] = "float32"
+    threads: int = setting(0, low=0, high=1024, free=True)
+    export: Literal["float32", "bfloat16", "float16"] = "float32"
+    keep: int = setting(1, low=1, high=1000, free=True)
+    trackers: list[str] = setting([], free=True)
+    validation: int = setting(16, low=1, high=4096, free=True)
+    pictures: int = setting(4, low=1, high=64, free=True)
+
+    def __post_init__(self):
+        if (self.networks is None) == (self.start is None):
+            raise InputError("give either networks, which start at random, or start, whose weights are trained on.")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise InputError("two stages have one name: give each its own.")
+        if self.start and any("vae" in stage.train for stage in self.stages):
+            raise InputError("a stage trains the vae of a model that is given: its latents' scale would change.")
+        for stage in self.stages:
+            if stage.crop > self.data.size:
+                raise InputError(f"stage {stage.name} crops {stage.crop} pixels of pictures with {self.data.size}.")
 
 
-def load_config(path: str | Path) -> TrainingConfig:
-    """Read a YAML training configuration; InputError says which key is wrong."""
+def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainingConfig:
+    """Read a YAML training configuration.
+
+    path: a file, or the name of one of the configurations that come along. overrides: "key=value", the key a path such
+    as data.size or stages.0.steps, the value YAML.
+    Raises InputError that says which key is wrong, and how.
+    """
     import yaml
 
+    path = Path(path)
+    own = CONFIGS / f"{path.name.removesuffix('.yaml')}.yaml"
+    path = own if not path.exists() and path.parent == Path(".") and own.exists() else existing_file(path)
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"Cannot read the configuration {path}: {error}. Give a YAML file.") from error
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        changes = [(text.partition("=")[0], yaml.safe_load(text.partition("=")[2])) for text in overrides or []]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"Cannot read the configuration {path}: {reason}. Give a YAML file.") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path} is not a training configuration: it must hold keys such as stages and networks.")
-    tree["stages"] = [_build(StageConfig, stage, f"{path}: stages") for stage in tree.get("stages") or []]
-    tree["data"] = _build(DataConfig, tree.get("data") or {}, f"{path}: data")
-    config = _build(TrainingConfig, tree, str(path))
-    if not config.stages:
-        raise InputError(f"{path} names no stage: add at least one under stages.")
-    return config
+    for key, value in changes:
+        _override(tree, key, value)
+    config = build(TrainingConfig, tree, str(path))
+    return dataclasses.replace(config, start=_absolute(config.start)) if config.start else config
 
 
-def _build(kind: type, values: object, where: str):
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: expected keys and values, found {values!r}.")
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        raise InputError(f"{where}: unknown key {unknown[0]!r}; known keys are {', '.join(sorted(known))}.")
+def _override(tree: dict, key: str, value: object) -> None:
+    *folders, last = key.split(".")
+    place = tree
     try:
-        return kind(**values)
-    except TypeError as error:
-        raise InputError(f"{where}: {error}.") from error
+        for name in folders:
+            if isinstance(place, dict):
+                place = place.setdefault(name, {})
+            else:
+                place = place[int(name)]
+        if isinstance(place, dict):
+            place[last] = value
+        else:
+            place[int(last)] = value
+    except (ValueError, IndexError, TypeError, KeyError):
+        raise InputError(f"--set {key}: there is no such key; write it as data.size or stages.0.steps.") from None
+
+
+def _absolute(start: StartConfig) -> StartConfig:
+    """A path means the same however often the run is continued, and from where."""
+    given = {f.name: getattr(start, f.name) for f in dataclasses.fields(start)}
+    return StartConfig(**{name: path and str(Path(path).expanduser().absolute()) for name, path in given.items()})

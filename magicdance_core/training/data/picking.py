@@ -1,0 +1,76 @@
+"""Which frames of which video make the sample of a number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from ...errors import InputError
+from .frames import Video
+from .randomness import below, generator
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One person's part of a step: a video, its reference frame and its target frames."""
+
+    video: int
+    reference: int
+    targets: tuple[int, ...]
+
+
+class Picker:
+    """Samples of a split, by number.
+
+    Each pass over the videos takes each once, in an order of its own; within a pass no two numbers share a video, so
+    processes that take different numbers see different data.
+    videos: all of the set. split: which of them. targets, stride, distance: see `config.StageConfig`.
+    Raises InputError where a video is too short or the split is empty.
+    """
+
+    def __init__(self, videos: Sequence[Video], split: str, targets: int, stride: int, distance: int, seed: int):
+        self.numbers = [number for number, video in enumerate(videos) if video.split == split]
+        self.videos, self.split, self.seed = videos, split, seed
+        self.targets, self.stride, self.distance = targets, stride, distance
+        if not self.numbers:
+            raise InputError(f"The data set has no video in its part {split!r}: give more videos or other shares.")
+        needed = (targets - 1) * stride + 1 if stride else 2
+        for number in self.numbers:
+            if videos[number].frames < needed:
+                raise InputError(
+                    f"{videos[number].name} has {videos[number].frames} frames and a sample takes {needed}: "
+                    "leave it out, or lower targets or stride."
+                )
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, turn: int) -> list[int]:
+        source = generator(self.seed, "order", self.split, turn)
+        return [self.numbers[k] for k in torch.randperm(len(self.numbers), generator=source).tolist()]
+
+    def __call__(self, index: int, source: torch.Generator) -> Pick:
+        """The frames of sample `index`, drawn from `source`."""
+        turn, place = divmod(index, len(self.numbers))
+        video = self._order(turn)[place]
+        frames = self.videos[video].frames
+        if self.stride:
+            start = below(source, frames - (self.targets - 1) * self.stride)
+            targets = tuple(start + k * self.stride for k in range(self.targets))
+            reference = self._near(below(source, frames), start, frames, source)
+            return Pick(video, reference, targets)
+        reference = below(source, frames)
+        low, high = 0, frames
+        if self.distance:
+            low, high = max(0, reference - self.distance), min(frames, reference + self.distance + 1)
+        others = [frame for frame in range(low, high) if frame != reference]
+        if self.targets <= len(others):
+            chosen = torch.randperm(len(others), generator=source)[: self.targets].tolist()
+        else:  # a short video shows frames again
+            chosen = torch.randint(len(others), (self.targets,), generator=source).tolist()
+        return Pick(video, reference, tuple(others[k] for k in chosen))
+
+    def _near(self, reference: int, start: int, frames: int, source: torch.Generator) -> int:
+        if not self.distance:
+            return reference
+        low, high = max(0, start - self.distance), min(frames, start + self.distance + 1)
+        return low + below(source, high - low)

@@ -1,0 +1,203 @@
+"""What a stage minimises: how a sample is drawn, and its loss."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..models import Networks
+from ..schedule import published_scheduler
+from .config import DataConfig, StageConfig
+from .data.batches import Batch
+from .data.crops import Window, crop_picture, crop_regions, random_window, region_weights
+from .data.frames import FrameSet
+from .data.latents import LatentCache, window_of
+from .data.picking import Picker
+from .data.randomness import below, generator, uniform
+from .losses import autoencoder_loss, diffusion_loss
+
+BANDS = 4
+"""Held-out losses are told for this many equal parts of the schedule, from little noise to much."""
+
+
+class Objective(Protocol):
+    """What a stage minimises.
+
+    networks: names of those that `loss` runs.
+    """
+
+    networks: tuple[str, ...]
+
+    def sample(self, index: int) -> Batch:
+        """Sample `index` of the stage, tensors without a batch axis on the CPU; called in the loader's processes.
+
+        Everything random in it comes from (seed, stage, index) alone, the noise of the loss included.
+        """
+        ...
+
+    def held_out(self, index: int) -> Batch:
+        """The same of the validation videos: central crop, fixed noise, no dropout; index k is in band k % BANDS."""
+        ...
+
+    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        """The loss of each sample of a batch, `[n]` float32."""
+        ...
+
+
+class AutoencoderObjective:
+    """Pictures reconstructed by the VAE; a sample is `targets` pictures of a person."""
+
+    networks = ("vae",)
+
+    def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int):
+        self.frames, self.data, self.stage, self.seed = frames, data, stage, seed
+        self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed)
+
+    def sample(self, index: int) -> Batch:
+        return self._draw(self.train, index, "train", self.stage.crop)
+
+    def held_out(self, index: int) -> Batch:
+        picker = Picker(self.frames.videos, "validation", self.stage.targets, 0, 0, self.seed)
+        return self._draw(picker, index, "held out", 0)
+
+    def _draw(self, picker: Picker, index: int, part: str, crop: int) -> Batch:
+        source = generator(self.seed, self.stage.name, part, index)
+        pick, stage = picker(index, source), self.stage
+        window = window_of(self.frames, self.data, self.seed, pick.video, 0)
+        if part == "train" and self.data.crops != 1:
+            of = self.frames.videos[pick.video]
+            window = random_window(of.width, of.height, self.data.crop, source)
+        images, weights = [], []
+        for number in pick.targets:
+            frame = self.frames.read(pick.video, number)
+            image = crop_picture(frame.image, window, self.data.size)
+            regions = crop_regions(frame.regions, window, self.data.size)
+            if crop:
+                left, top = (below(source, self.data.size - crop + 1) for _ in range(2))
+                inner = Window(left, top, crop)
+                image, regions = crop_picture(image, inner, crop), crop_regions(regions, inner, crop)
+            side = len(image)
+            images.append(torch.from_numpy(image.copy()))
+            weights.append(region_weights(regions, side, side, (stage.head_weight, stage.hand_weight)))
+        seed = torch.randint(2**62, (len(images),), generator=source)
+        return {"images": torch.stack(images), "weights": torch.stack(weights), "noise_seeds": seed}
+
+    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        images, weights, seeds = (batch[name].flatten(0, 1) for name in ("images", "weights", "noise_seeds"))
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+        losses = autoencoder_loss(networks["vae"], to_unit(images) * 2 - 1, weights, generators)
+        return losses.unflatten(0, batch["images"].shape[:2]).mean(1)
+
+
+class DiffusionObjective:
+    """Noise (or velocity) predicted for the frames of a person, with the controls that the stage attaches."""
+
+    def __init__(
+        self,
+        frames: FrameSet,
+        latents: LatentCache | None,
+        data: DataConfig,
+        stage: StageConfig,
+        seed: int,
+        context: Tensor,
+        prediction_type: str,
+        scaling_factor: float,
+    ):
+        """latents: None encodes the pictures at each step. context: the empty prompt, `[1, n, C]`."""
+        self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
+        self.context, self.scaling_factor = context, scaling_factor
+        self.schedule = published_scheduler(prediction_type)
+        self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
+        self.train = Picker(frames.videos, "train", stage.targets, stage.stride, stage.distance, seed)
+        self.shape: tuple[int, ...] = ()
+
+    def sample(self, index: int) -> Batch:
+        stage = self.stage
+        source = generator(self.seed, stage.name, "train", index)
+        drops = stage.drop_reference, stage.drop_pose, stage.drop_text
+        keep = torch.tensor([uniform(source) >= drop for drop in drops])
+        if uniform(generator(self.seed, stage.name, "plain", index // stage.references)) < stage.plain:
+            keep[:2] = False
+        position = uniform(source)
+        if stage.timesteps == "stratified":
+            position = (index % stage.references + position) / stage.references
+        return self._draw(self.train, index, source, position, keep)
+
+    def held_out(self, index: int) -> Batch:
+        stage, person = self.stage, index // BANDS
+        source = generator(self.seed, "held out", person)
+        picker = Picker(self.frames.videos, "validation", stage.targets, stage.stride, stage.distance, self.seed)
+        position = (index % BANDS + uniform(source)) / BANDS
+        return self._draw(picker, person, source, position, torch.ones(3, dtype=torch.bool))
+
+    def _draw(
+        self, picker: Picker, index: int, source: torch.Generator, position: float, keep: Tensor
+    ) -> Batch:
+        pick, data = picker(index, source), self.data
+        of, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
+        crop = below(source, data.crops) if data.crops > 1 and of.split == "train" else 0
+        windows = [window_of(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
+        if data.crops == 0 and of.split == "train":
+            windows = [random_window(of.width, of.height, data.crop, source)] * len(numbers)
+            if not data.shared_crop:
+                windows = [random_window(of.width, of.height, data.crop, source) for _ in numbers]
+        pose_windows = windows[1:]
+        if not data.shared_crop and of.split == "train":
+            pose_windows = [random_window(of.width, of.height, data.crop, source) for _ in numbers[1:]]
+
+        batch: Batch = {"keep": keep, "video": torch.tensor(pick.video), "frames": torch.tensor(numbers)}
+        poses, weights, images = [], [], []
+        grid = data.size // self.factor
+        for k, number in enumerate(numbers):
+            if self.latents is not None and k == 0:
+                continue
+            frame = self.frames.read(pick.video, number)
+            if self.latents is None:
+                images.append(torch.from_numpy(crop_picture(frame.image, windows[k], data.size).copy()))
+            if k:
+                poses.append(torch.from_numpy(crop_picture(frame.pose, pose_windows[k - 1], data.size).copy()))
+                regions = crop_regions(frame.regions, windows[k], data.size)
+                head_and_hands = self.stage.head_weight, self.stage.hand_weight
+                weights.append(region_weights(regions, data.size, grid, head_and_hands))
+        if self.latents is None:
+            batch["images"] = torch.stack(images)
+        else:
+            batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.scaling_factor
+        batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
+        batch["timestep"] = torch.tensor(int(position * self.schedule.config.num_train_timesteps))
+        batch["noise"] = torch.randn(len(pick.targets), *self.latent_shape, generator=source)
+        return batch
+
+    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        latents = batch.get("latents")
+        if latents is None:
+            latents = self._encode(networks["vae"], batch["images"])
+        people, frames = batch["noise"].shape[:2]
+        controls = [name for name in self.stage.controls if batch["keep"][:, 0 if name == "appearance" else 1].any()]
+        losses = diffusion_loss(
+            Networks(networks["unet"], *(networks[n] if n in controls else None for n in ("appearance", "pose"))),
+            self.schedule,
+            latents[:, 0],
+            latents[:, 1:].flatten(0, 1),
+            to_unit(batch["poses"].flatten(0, 1)),
+            self.context.to(latents.device),
+            batch["timestep"],
+            batch["noise"].flatten(0, 1),
+            batch["weights"].flatten(0, 1),
+            keep_reference=batch["keep"][:, 0],
+            keep_pose=batch["keep"][:, 1],
+            min_snr=self.stage.min_snr,
+        )
+        return losses.unflatten(0, (people, frames)).mean(1)
+
+    @torch.no_grad()
+    def _encode(self, vae: nn.Module, images: Tensor) -> Tensor:
+        flat = to_unit(images.flatten(0, 1)).to(vae.dtype) * 2 - 1
+        latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(8)])
+        return latents.float().unflatten(0, images.shape[:2]) * self.scaling_factor
+
+
+def to_unit(pictures: Tensor) -> Tensor:
+    """uint8 `[n, H, W, 3]` to float32 `[n, 3, H, W]` in [0, 1]."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
