@@ -134,7 +134,7 @@ def _check_limits(number: float, where: str, limits: tuple, unit: str) -> None:
     if (low is None or number >= low) and (high is None or number <= high):
         return
     allowed = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-    raise InputError(f"{where} is {number}{unit and ' ' + unit}: give {allowed}{unit and ' ' + unit}.")
+    raise InputError(f"{where} {f'has {number} {unit}' if unit else f'is {number}'}: give {allowed}.")
 
 
 def _differences(path: str, old: object, new: object) -> Iterator[tuple[str, Any, Any]]:

@@ -10,34 +10,30 @@ from .entry import Parser, execute
 def main(arguments: list[str] | None = None) -> int:
     """Run the script; see `entry.execute` for what it returns."""
     parser = Parser(prog="python -m magicdance_core.train", description=__doc__)
-    parser.add_argument("config", help="a YAML file; examples are in magicdance_core/training/configs")
+    parser.add_argument(
+        "config", help="a YAML file, or the name of one that comes along (magicdance_core/training/configs)"
+    )
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
+    parser.add_argument("--device", choices=("cpu",), help="cpu: leave GPUs alone (default: what Accelerate finds)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, such as data.folder=my_videos"
+    )
     parser.set_defaults(run=_run)
     return execute(parser, arguments, name="train")
 
 
 def _run(options: argparse.Namespace) -> None:
-    try:
-        run(options.config, options.out or Path("runs") / Path(options.config).stem, options.device)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("Interrupted; the same command resumes from the last saved step.") from None
-
-
-def run(config_path: str, out: Path, device: str | None = None) -> None:
-    """Train all stages and save the result as `out/final/model.safetensors`, in the published layout."""
     from .training.config import load_config
 
-    config = load_config(config_path)
+    config = load_config(options.config, options.set)
+    out = options.out or Path("runs") / Path(options.config).stem
 
-    import torch
+    from .training.engine import train
 
-    from .training.export import export
-    from .training.loop import train
-
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    networks = train(config, out, device)
-    export(config, networks, out / "final" / "model.safetensors")
+    try:
+        train(config, out, options.device)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Interrupted; the same command resumes from the last saved step.") from None
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class StageConfig:
     stride: 0 takes frames anywhere in the video; n takes `targets` frames n apart in a row, for motion modules.
     distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
-    drop_reference, drop_pose, drop_text: fraction of the people shown without the control, or with the empty prompt.
+    drop_reference, drop_pose: fraction of the people shown without the control.
     from_unet: networks that start this stage as copies of the UNet, as the paper starts them.
     crop: side of the random crops that the autoencoder learns from; 0 for whole pictures.
     optimizer: "muon" (matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
@@ -91,7 +91,6 @@ class StageConfig:
     plain: float = setting(0.0, low=0, high=1)
     drop_reference: float = setting(0.0, low=0, high=1)
     drop_pose: float = setting(0.0, low=0, high=1)
-    drop_text: float = setting(0.0, low=0, high=1)
     from_unet: list[ControlName] = setting([])
     crop: int = setting(0, low=0, high=4096)
     optimizer: Literal["muon", "adamw", "adamw8bit"] = "muon"

@@ -1,25 +1,25 @@
-"""The objectives: a picture reconstructed, a noise (or velocity) predicted."""
-
-from collections.abc import Sequence
+"""The objectives: a picture reconstructed, a noise (or velocity) predicted; one loss a picture."""
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers.training_utils import compute_snr
 from torch import Tensor
 
-from ..models import Networks, predict, read_pose, read_reference
+from ..models import Networks, PoseResiduals, predict, read_pose, read_reference
 
 KL_WEIGHT = 5e-5
 
 
-def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-    """Reconstruction (L1 + L2) plus a small KL term, mean over pixels.
+def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
+    """Reconstruction (L1 + L2, mean over pixels) plus a small KL term, `[B]`.
 
-    images: `[B, 3, H, W]` in [-1, 1]. weights: `[B, 1, H, W]`.
+    images: `[B, 3, H, W]` in [-1, 1]. weights: `[B, 1, H, W]`. noise: of the posterior,
+    standard normal, `[B, 4, h, w]`.
     """
     posterior = vae.encode(images).latent_dist
-    error = vae.decode(posterior.sample(generator)).sample - images
-    reconstruction = ((error.abs() + error.square()) * weights).mean()
-    return reconstruction + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+    error = vae.decode(posterior.mean + posterior.std * noise).sample.float() - images
+    reconstruction = ((error.abs() + error.square()) * weights).mean((1, 2, 3))
+    return reconstruction + KL_WEIGHT * posterior.kl() / posterior.mean[0].numel()
 
 
 def diffusion_loss(
@@ -29,26 +29,68 @@ def diffusion_loss(
     target: Tensor,
     pose: Tensor,
     context: Tensor,
-    controls: Sequence[str],
-    weights: Tensor,
-    generator: torch.Generator,
+    timesteps: Tensor,
+    noise: Tensor,
+    weights: Tensor | None = None,
+    keep_reference: Tensor | None = None,
+    keep_pose: Tensor | None = None,
+    min_snr: float = 0.0,
 ) -> Tensor:
-    """Mean squared error of the prediction for noised targets (paper equations 2 and 3).
+    """Mean squared error of the prediction for each noised target (paper equations 2 and 3), `[R * n]`.
 
     reference: clean latents `[R, 4, h, w]`. target: `[R * n, 4, h, w]`, n frames of each reference's person in
-    a row, one timestep a person (the bank depends on it). pose: `[R * n, 3, H, W]` in [0, 1]. context:
-    `[1, tokens, C]`. controls: of "appearance", "pose", those attached. weights: `[R * n, 1, h, w]`.
+    a row. timesteps: int64 `[R]`, one a person, for the bank depends on it. pose: `[R * n, 3, H, W]` in [0, 1].
+    context: `[1, tokens, C]`. noise: standard normal, like target. weights: `[R * n, 1, h, w]`.
+    keep_reference, keep_pose: bool `[R]`, who is shown with the control; the others exactly as without it. A control
+    that `networks` lacks is shown to nobody.
+    min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
     """
-    # One timestep from each of R equal parts of the schedule: uniform, as published, with less noise in the gradient.
-    position = torch.rand(len(reference), generator=generator, device=generator.device)
-    position = (position + torch.arange(len(reference), device=generator.device)) / len(reference)
-    timesteps = (position * scheduler.config.num_train_timesteps).long().to(target.device)
-    frame_timesteps = timesteps.repeat_interleave(len(target) // len(reference))
-    noise = torch.randn(target.shape, generator=generator, device=generator.device).to(target)
-    noisy = scheduler.add_noise(target, noise, frame_timesteps)
-    source = read_reference(networks, reference, timesteps, context) if "appearance" in controls else None
-    residuals = read_pose(networks, noisy, frame_timesteps, context, pose) if "pose" in controls else None
-    prediction = predict(networks, noisy, frame_timesteps, context, source, residuals)
-    if scheduler.config.prediction_type == "v_prediction":
-        noise = scheduler.get_velocity(target, noise, frame_timesteps)
-    return ((prediction.float() - noise).square() * weights).mean()
+    of_frames = timesteps.repeat_interleave(len(target) // len(reference))
+    noisy = scheduler.add_noise(target, noise, of_frames)
+    residuals = read_pose(networks, noisy, of_frames, context, pose)
+    if residuals is not None and keep_pose is not None and not keep_pose.all():
+        residuals = _silenced(residuals, keep_pose.repeat_interleave(len(target) // len(keep_pose)))
+    prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
+    velocity = scheduler.config.prediction_type == "v_prediction"
+    wanted = scheduler.get_velocity(target, noise, of_frames) if velocity else noise
+    squared = (prediction.float() - wanted).square()
+    losses = (squared if weights is None else squared * weights).mean((1, 2, 3))
+    if not min_snr:
+        return losses
+    snr = compute_snr(scheduler, of_frames)
+    return losses * snr.clamp(max=min_snr) / (snr + 1 if velocity else snr)
+
+
+def _predict(
+    networks: Networks,
+    noisy: Tensor,
+    of_frames: Tensor,
+    context: Tensor,
+    reference: Tensor,
+    timesteps: Tensor,
+    residuals: PoseResiduals | None,
+    keep: Tensor | None,
+) -> Tensor:
+    """Rows with and without the reference go through the UNet apart, so that no mask slows attention down."""
+    if networks.appearance is None or keep is None or keep.all():
+        source = read_reference(networks, reference, timesteps, context)
+        return predict(networks, noisy, of_frames, context, source, residuals)
+    per_person = len(noisy) // len(reference)
+    prediction = torch.empty_like(noisy)
+    for kept in (True, False):
+        people = (keep == kept).nonzero()[:, 0]
+        if not len(people):
+            continue
+        rows = (people[:, None] * per_person + torch.arange(per_person, device=people.device)).flatten()
+        source = read_reference(networks, reference[people], timesteps[people], context) if kept else None
+        own = None if residuals is None else PoseResiduals(tuple(d[rows] for d in residuals.down), residuals.mid[rows])
+        part = predict(networks, noisy[rows], of_frames[rows], context, source, own)
+        prediction = prediction.index_copy(0, rows, part.to(prediction))
+    return prediction
+
+
+def _silenced(residuals: PoseResiduals, keep: Tensor) -> PoseResiduals:
+    def silent(x: Tensor) -> Tensor:
+        return x * keep.to(x)[:, None, None, None]
+
+    return PoseResiduals(tuple(map(silent, residuals.down)), silent(residuals.mid))

@@ -1,9 +1,11 @@
 """What a stage minimises: how a sample is drawn, and its loss."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..models import Networks
@@ -19,6 +21,24 @@ from .losses import autoencoder_loss, diffusion_loss
 
 BANDS = 4
 """Held-out losses are told for this many equal parts of the schedule, from little noise to much."""
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """Of a VAE: sides of pictures divided by sides of latents, channels, and the factor that latents are scaled by."""
+
+    factor: int
+    channels: int
+    scaling_factor: float
+
+    @classmethod
+    def of(cls, vae: AutoencoderKL) -> "LatentSpace":
+        config = vae.config
+        return cls(2 ** (len(config.block_out_channels) - 1), config.latent_channels, config.scaling_factor)
+
+    def shape(self, side: int) -> tuple[int, int, int]:
+        """Of the latent of a square picture."""
+        return self.channels, side // self.factor, side // self.factor
 
 
 class Objective(Protocol):
@@ -50,8 +70,8 @@ class AutoencoderObjective:
 
     networks = ("vae",)
 
-    def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int):
-        self.frames, self.data, self.stage, self.seed = frames, data, stage, seed
+    def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, space: LatentSpace):
+        self.frames, self.data, self.stage, self.seed, self.space = frames, data, stage, seed, space
         self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed)
 
     def sample(self, index: int) -> Batch:
@@ -80,13 +100,13 @@ class AutoencoderObjective:
             side = len(image)
             images.append(torch.from_numpy(image.copy()))
             weights.append(region_weights(regions, side, side, (stage.head_weight, stage.hand_weight)))
-        seed = torch.randint(2**62, (len(images),), generator=source)
-        return {"images": torch.stack(images), "weights": torch.stack(weights), "noise_seeds": seed}
+        noise = torch.randn(len(images), *self.space.shape(side), generator=source)
+        batch = {"images": torch.stack(images), "weights": torch.stack(weights), "noise": noise}
+        return batch | {"video": torch.tensor(pick.video), "frames": torch.tensor(pick.targets)}
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        images, weights, seeds = (batch[name].flatten(0, 1) for name in ("images", "weights", "noise_seeds"))
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
-        losses = autoencoder_loss(networks["vae"], to_unit(images) * 2 - 1, weights, generators)
+        images, weights, noise = (batch[name].flatten(0, 1) for name in ("images", "weights", "noise"))
+        losses = autoencoder_loss(networks["vae"], to_unit(images) * 2 - 1, weights, noise)
         return losses.unflatten(0, batch["images"].shape[:2]).mean(1)
 
 
@@ -102,23 +122,22 @@ class DiffusionObjective:
         seed: int,
         context: Tensor,
         prediction_type: str,
-        scaling_factor: float,
+        space: LatentSpace,
     ):
         """latents: None encodes the pictures at each step. context: the empty prompt, `[1, n, C]`."""
         self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
-        self.context, self.scaling_factor = context, scaling_factor
+        self.context, self.space = context, space
         self.schedule = published_scheduler(prediction_type)
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
         self.train = Picker(frames.videos, "train", stage.targets, stage.stride, stage.distance, seed)
-        self.shape: tuple[int, ...] = ()
 
     def sample(self, index: int) -> Batch:
         stage = self.stage
         source = generator(self.seed, stage.name, "train", index)
-        drops = stage.drop_reference, stage.drop_pose, stage.drop_text
+        drops = stage.drop_reference, stage.drop_pose
         keep = torch.tensor([uniform(source) >= drop for drop in drops])
         if uniform(generator(self.seed, stage.name, "plain", index // stage.references)) < stage.plain:
-            keep[:2] = False
+            keep[:] = False
         position = uniform(source)
         if stage.timesteps == "stratified":
             position = (index % stage.references + position) / stage.references
@@ -129,11 +148,9 @@ class DiffusionObjective:
         source = generator(self.seed, "held out", person)
         picker = Picker(self.frames.videos, "validation", stage.targets, stage.stride, stage.distance, self.seed)
         position = (index % BANDS + uniform(source)) / BANDS
-        return self._draw(picker, person, source, position, torch.ones(3, dtype=torch.bool))
+        return self._draw(picker, person, source, position, torch.ones(2, dtype=torch.bool))
 
-    def _draw(
-        self, picker: Picker, index: int, source: torch.Generator, position: float, keep: Tensor
-    ) -> Batch:
+    def _draw(self, picker: Picker, index: int, source: torch.Generator, position: float, keep: Tensor) -> Batch:
         pick, data = picker(index, source), self.data
         of, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
         crop = below(source, data.crops) if data.crops > 1 and of.split == "train" else 0
@@ -148,7 +165,7 @@ class DiffusionObjective:
 
         batch: Batch = {"keep": keep, "video": torch.tensor(pick.video), "frames": torch.tensor(numbers)}
         poses, weights, images = [], [], []
-        grid = data.size // self.factor
+        grid = data.size // self.space.factor
         for k, number in enumerate(numbers):
             if self.latents is not None and k == 0:
                 continue
@@ -163,10 +180,10 @@ class DiffusionObjective:
         if self.latents is None:
             batch["images"] = torch.stack(images)
         else:
-            batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.scaling_factor
+            batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
         batch["timestep"] = torch.tensor(int(position * self.schedule.config.num_train_timesteps))
-        batch["noise"] = torch.randn(len(pick.targets), *self.latent_shape, generator=source)
+        batch["noise"] = torch.randn(len(pick.targets), *self.space.shape(data.size), generator=source)
         return batch
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
@@ -195,7 +212,7 @@ class DiffusionObjective:
     def _encode(self, vae: nn.Module, images: Tensor) -> Tensor:
         flat = to_unit(images.flatten(0, 1)).to(vae.dtype) * 2 - 1
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(8)])
-        return latents.float().unflatten(0, images.shape[:2]) * self.scaling_factor
+        return latents.float().unflatten(0, images.shape[:2]) * self.space.scaling_factor
 
 
 def to_unit(pictures: Tensor) -> Tensor:

@@ -1,7 +1,13 @@
 """Muon for weight matrices, AdamW for the rest."""
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+from ..errors import InputError
+from .config import StageConfig
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -38,7 +44,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
             for p in group["params"]:
@@ -60,14 +66,37 @@ class Muon(torch.optim.Optimizer):
             p.add_(update.reshape(p.shape), alpha=-group["lr"])
 
 
-def make_optimizers(networks: dict[str, nn.Module], lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for hidden matrices and kernels; AdamW for vectors and for first and last layers."""
-    hidden, rest = [], []
-    for network in networks.values():
-        for name, p in network.named_parameters():
+def make_optimizers(
+    kind: str, networks: Mapping[str, nn.Module], lr: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Optimizers of all parameters that learn.
+
+    kind: "muon": Muon for hidden matrices and kernels, AdamW for vectors and for first and last layers. "adamw": AdamW
+    for all, with the published betas. "adamw8bit": the same with 8-bit moments, by bitsandbytes.
+    Raises InputError where bitsandbytes is needed and missing.
+    """
+    learning = [(n, p) for network in networks.values() for n, p in network.named_parameters() if p.requires_grad]
+    if kind == "muon":
+        hidden, rest = [], []
+        for name, p in learning:
             outer = name.split(".")[0] in ("conv_in", "conv_out") or "coder.conv_" in name
             (hidden if p.ndim >= 2 and not outer else rest).append(p)
-    return [
-        Muon(hidden, lr=lr, weight_decay=weight_decay),
-        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.0),
-    ]
+        muon = [Muon(hidden, lr=lr, weight_decay=weight_decay)] if hidden else []
+        return muon + ([torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.0)] if rest else [])
+    parameters = [p for _, p in learning]
+    if kind == "adamw":
+        return [torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)]
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("optimizer adamw8bit needs bitsandbytes: install it, or choose adamw.") from error
+    return [AdamW8bit(parameters, lr=lr, weight_decay=weight_decay)]
+
+
+def learning_rate_factor(step: int, stage: StageConfig) -> float:
+    """What the learning rate is multiplied by: up over `warmup` steps, flat, down to 0 over the last `decay` of all."""
+    rising = (step + 1) / stage.warmup if stage.warmup else 1.0
+    left = (1 - step / stage.steps) / max(stage.decay, 1e-9)
+    if stage.schedule == "cosine":
+        left = 0.5 - 0.5 * math.cos(math.pi * min(left, 1.0))
+    return min(1.0, rising, left)

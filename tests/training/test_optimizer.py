@@ -28,7 +28,7 @@ def test_every_parameter_has_exactly_one_optimizer():
     network = torch.nn.ModuleDict(
         {"conv_in": torch.nn.Conv2d(3, 4, 3), "block": torch.nn.Linear(4, 4), "norm": torch.nn.LayerNorm(4)}
     )
-    muon, adam = make_optimizers({"net": network}, 1e-3, 0.0)
+    muon, adam = make_optimizers("muon", {"net": network}, 1e-3, 0.0)
     ids = [[id(p) for group in o.param_groups for p in group["params"]] for o in (muon, adam)]
     assert ids[0] == [id(network["block"].weight)]
     assert sorted(ids[0] + ids[1]) == sorted(id(p) for p in network.parameters())

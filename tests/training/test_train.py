@@ -1,15 +1,13 @@
-from importlib import resources
-
 import torch
 
 from magicdance_core import MagicDancePipeline, train
 
-CONFIGS = resources.files("magicdance_core") / "training" / "configs"
 
-
-def test_the_script_ends_with_a_model_that_dances(tmp_path):
-    assert train.main([str(CONFIGS / "smoke.yaml"), "--out", str(tmp_path), "--device", "cpu"]) == 0
-    pipe = MagicDancePipeline.from_single_file(tmp_path / "final" / "model.safetensors")
+def test_the_script_ends_with_a_model_that_dances(finished, capsys):
+    out, _ = finished
+    assert train.main(["smoke", "--out", str(out), "--device", "cpu"]) == 0
+    assert str(out / "final" / "model.safetensors") in "".join(capsys.readouterr())
+    pipe = MagicDancePipeline.from_single_file(out / "final" / "model.safetensors")
     assert pipe.scheduler.config.prediction_type == "v_prediction"
     assert pipe.defaults == {"num_inference_steps": 4, "guidance_scale": 1.5, "sample_size": 32}
     frames = pipe(torch.rand(3, 32, 32), torch.rand(2, 3, 32, 32), output_type="pt").frames

@@ -1,0 +1,172 @@
+"""A run's folder: its configuration, what each stage learned, and the state in the middle of a stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import InputError
+from ..files import check_target, whole_file, whole_folder
+from ..schema import build, differences, plain
+from .config import TrainingConfig
+
+MARK = "state.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """The middle of a stage: `step` steps are done. threads: torch's number of them, which the last bits depend on.
+
+    weights: of the learning networks. average: their averaged weights, in the order of the parameters. optimizers:
+    one state dict each. average_steps: how often the average was taken.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    average: list[Tensor]
+    average_steps: int
+    optimizers: list[dict]
+    threads: int
+
+
+class RunFolder:
+    """Everything that a run keeps. Files and folders are written whole or not at all.
+
+    config.json, log.jsonl, report.html; stages/NN-NAME.safetensors: what a finished stage learned; states/NN-STEP/:
+    the middle of a stage; final/model.safetensors; pictures/; cache/: drawn puppets and latents.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.cache, self.pictures = self.path / "cache", self.path / "pictures"
+        self.log, self.report = self.path / "log.jsonl", self.path / "report.html"
+        self.final = self.path / "final" / "model.safetensors"
+
+    def claim(self, config: TrainingConfig) -> None:
+        """Make the folder this configuration's. Raises InputError where it is another's, and names the key."""
+        check_target(self.path / "config.json")
+        file = self.path / "config.json"
+        if file.exists():
+            try:
+                before = build(TrainingConfig, json.loads(file.read_text(encoding="utf-8")), str(file))
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    f"{self.path} holds a run that cannot be continued ({error}): give another."
+                ) from error
+            for key, old, new in differences(before, config):
+                raise InputError(
+                    f"{self.path} holds a run with another configuration: {key} was {old} and is {new}. "
+                    "Give another folder with --out, or the old value."
+                )
+        elif self.path.is_dir() and any(self.path.glob("stages/*")):
+            raise InputError(f"{self.path} holds a run without its config.json: give another folder with --out.")
+        with whole_file(file) as part:
+            part.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")
+
+    def result(self, number: int, name: str) -> Path:
+        """The file of what a stage learned."""
+        return self.path / "stages" / f"{number:02d}-{name}.safetensors"
+
+    def save_result(self, number: int, name: str, weights: Mapping[str, Tensor], facts: dict) -> None:
+        """facts: what a stage learned besides weights, such as the VAE's scaling factor."""
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        with whole_file(self.result(number, name), size) as part:
+            save_file(tensors, part, {"format": "pt", "magicdance_stage": json.dumps(facts)})
+        self._prune(number, keep=0)
+
+    def load_result(self, number: int, name: str) -> tuple[dict[str, Tensor], dict] | None:
+        """Weights and facts of a finished stage; None where it is not finished."""
+        path = self.result(number, name)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, json.loads(
+                    file.metadata()["magicdance_stage"]
+                )
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged: remove it and what follows, the stage is trained again.") from error
+
+    def save_state(self, number: int, state: State, keep: int) -> None:
+        """Save, then remove all but the last `keep` states of the stage."""
+        target = self.path / "states" / f"{number:02d}-{state.step:08d}"
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in state.weights.items()}
+        average = {str(k): weight.detach().cpu().contiguous() for k, weight in enumerate(state.average)}
+        size = sum(tensor.nbytes for tensor in (*tensors.values(), *average.values())) + _bytes(state.optimizers)
+        with whole_folder(target, size, replaces=MARK) as part:
+            save_file(tensors, part / "weights.safetensors")
+            save_file(average, part / "average.safetensors")
+            torch.save(state.optimizers, part / "optimizers.pt")
+            facts = {"step": state.step, "threads": state.threads, "average_steps": state.average_steps}
+            (part / MARK).write_text(json.dumps(facts), encoding="utf-8")
+        self._prune(number, keep)
+
+    def load_state(self, number: int) -> State | None:
+        """The last state of a stage; None where there is none."""
+        states = self._states(number)
+        if not states:
+            return None
+        path = states[-1]
+        try:
+            facts = json.loads((path / MARK).read_text(encoding="utf-8"))
+            weights, average = (_tensors(path / f"{name}.safetensors") for name in ("weights", "average"))
+            optimizers = torch.load(path / "optimizers.pt", map_location="cpu", weights_only=True)
+            averages = [average[str(k)] for k in range(len(average))]
+            return State(facts["step"], weights, averages, facts["average_steps"], optimizers, facts["threads"])
+        except Exception as error:  # damaged bytes make the readers raise nearly anything
+            if isinstance(error, MemoryError):
+                raise
+            raise InputError(
+                f"The state {path} is damaged ({str(error).split(chr(10))[0]}): remove it, the run goes on from "
+                "the one before or from the stage's beginning."
+            ) from error
+
+    def cut_log(self, stages: list[str], stage: str, step: int) -> None:
+        """Remove what the log says of steps that will be done again."""
+        if not self.log.exists():
+            return
+        done = set(stages)
+        kept = []
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+                if record["stage"] in done or (record["stage"] == stage and record["step"] <= step):
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that a killed process began
+        with whole_file(self.log) as part:
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def write_log(self, record: dict) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _states(self, number: int) -> list[Path]:
+        return sorted(path for path in self.path.glob(f"states/{number:02d}-*") if (path / MARK).is_file())
+
+    def _prune(self, number: int, keep: int) -> None:
+        states = self._states(number)
+        for path in states[: len(states) - keep]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+def _bytes(value: object) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, (list, tuple)) else 0

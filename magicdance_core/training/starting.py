@@ -1,0 +1,115 @@
+"""The networks that a run starts from: random, or somebody's weights."""
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+
+from ..checkpoints import Components, load, load_control
+from ..errors import InputError
+from ..models import AppearanceControlModel, PoseControlNet, use_source_attention
+from ..schedule import published_scheduler
+from .config import NetworksConfig, StartConfig, TrainingConfig
+
+POSE_CHANNELS = (16, 32, 96, 256)
+"""Widths of the pose encoder of Stable Diffusion 1.5's ControlNets."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def starting_point(config: TrainingConfig) -> Components:
+    """The model before the first step, on the CPU, nothing of it learning yet.
+
+    Networks that some stage trains, and the VAE, are float32; the others have the dtype `config.frozen`.
+    Raises InputError where the configuration or its files do not make a model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = random_model(config, config.networks) if config.networks else given_model(config, config.start)
+    for network in model.networks().values():
+        network.requires_grad_(False)
+    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
+    unit = factor * 2 ** (len(model.unet.config.block_out_channels) - 1)
+    if config.data.size % unit:
+        raise InputError(f"data: size is {config.data.size}: these networks take multiples of {unit}.")
+    if model.pose is not None and model.pose.pose_factor != factor:
+        raise InputError(f"The pose encoder shrinks {model.pose.pose_factor} times and the VAE {factor} times.")
+    return model
+
+
+def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components:
+    """Networks at random; residual branches start at zero, as identities."""
+    try:
+        vae = AutoencoderKL(**networks.vae)
+        unet = UNet2DConditionModel(**networks.unet)
+        use_source_attention(unet)
+        for network in (vae, unet):
+            silence_residual_branches(network)
+        pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
+        appearance = AppearanceControlModel(**networks.unet)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, ZeroDivisionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(
+            f"networks: diffusers cannot build these ({reason}): compare configs/embedded.yaml."
+        ) from error
+    if unet.config.in_channels != vae.config.latent_channels:
+        raise InputError("networks: unet.in_channels and vae.latent_channels differ: give one number.")
+    if unet.config.cross_attention_dim != config.context[1]:
+        raise InputError("networks: unet.cross_attention_dim and the second number of context differ: give one.")
+    start_from_unet(unet, {"appearance": appearance})
+    scheduler = published_scheduler(config.prediction_type or "epsilon")
+    defaults = {"num_inference_steps": 20, "guidance_scale": 1.5, "sample_size": config.data.size} | config.defaults
+    return Components(
+        unet=unet,
+        vae=vae,
+        appearance=appearance,
+        pose=pose,
+        scheduler=scheduler,
+        text_encoder=None,
+        context=torch.zeros(1, *config.context),
+        defaults=defaults,
+    )
+
+
+def given_model(config: TrainingConfig, start: StartConfig) -> Components:
+    """Weights of files; controls that are nowhere are made from the UNet."""
+    trained = {name for stage in config.stages for name in stage.train} | {"vae"}
+    attached = {name for stage in config.stages for name in stage.controls}
+    frozen = DTYPES[config.frozen]
+    dtypes = {role: torch.float32 if role in trained else frozen for role in ("unet", "vae", "appearance", "pose")}
+    model = load(start.model, dtypes)
+    model.text_encoder = None  # its one answer is in model.context
+    for role in ("appearance", "pose"):
+        if path := getattr(start, role):
+            setattr(model, role, load_control(path, role, dtypes[role]))
+    if model.appearance is None and "appearance" in attached:
+        model.appearance = AppearanceControlModel.from_config(model.unet.config).to(dtypes["appearance"])
+        start_from_unet(model.unet, {"appearance": model.appearance})
+    if model.pose is None and "pose" in attached:
+        levels = len(model.vae.config.block_out_channels)
+        channels = (POSE_CHANNELS * 2)[:levels] if levels > len(POSE_CHANNELS) else POSE_CHANNELS[:levels]
+        model.pose = PoseControlNet.from_unet(model.unet, conditioning_embedding_out_channels=channels)
+        model.pose.to(dtypes["pose"])
+    kind = model.scheduler.config.prediction_type
+    if config.prediction_type not in (None, kind):
+        raise InputError(f"prediction_type is {config.prediction_type}, but {start.model} was trained with {kind}.")
+    model.scheduler = published_scheduler(kind)
+    model.defaults = model.defaults | config.defaults
+    return model
+
+
+def silence_residual_branches(network: nn.Module) -> None:
+    """Zero the last layer of every residual block and transformer: depth then costs no signal at the start."""
+    for name, module in network.named_modules():
+        if name.endswith((".conv2", ".proj_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def start_from_unet(unet: nn.Module, networks: dict[str, nn.Module]) -> None:
+    """Copy the UNet's weights into networks, wherever both have a tensor of that name.
+
+    The appearance network lacks the UNet's end; the pose network has the UNet's first half, and keeps its own
+    pose encoder and zero convolutions (paper section 4.3).
+    """
+    source = unet.state_dict()
+    for network in networks.values():
+        network.load_state_dict({k: v for k, v in source.items() if k in network.state_dict()}, strict=False)

@@ -1,0 +1,63 @@
+import pytest
+import yaml
+
+from magicdance_core.errors import InputError
+from magicdance_core.training.config import CONFIGS, load_config
+
+STAGE = {"name": "a", "train": ["unet"], "steps": 1}
+GOOD = {"networks": {"vae": {}, "unet": {}, "pose_channels": [8]}, "stages": [STAGE]}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.yaml")])
+def test_the_configurations_that_come_along_are_good(name):
+    assert load_config(name).stages
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stages": []}, "stages has 0 entries: give at least 1"),
+        ({"stages": [STAGE | {"lr": 2}]}, r"stages\[0\]: the key 'lr' is unknown"),
+        ({"stages": [STAGE | {"steps": "six"}]}, "steps is 'six': give a whole number"),
+        ({"stages": [STAGE | {"references": 0}]}, "references is 0: give 1 to"),
+        ({"stages": [STAGE | {"train": "vae"}]}, "train is 'vae': give a list"),
+        ({"stages": [STAGE | {"train": ["unett"]}]}, "is 'unett': give one of vae, unet.*did you mean unet"),
+        ({"stages": [STAGE | {"train": ["vae", "unet"]}]}, "train names the vae beside other networks"),
+        ({"stages": [STAGE | {"train": ["pose"]}]}, "train names pose, which controls does not attach"),
+        ({"stages": [STAGE | {"from_unet": ["vae"]}]}, "from_unet.* is 'vae': give one of appearance, pose"),
+        ({"stages": [STAGE | {"crop": 1000}]}, "crop has no meaning where no vae learns"),
+        ({"stages": [STAGE | {"train": ["vae"], "crop": 1000}]}, "stage a crops 1000 pixels of pictures with 64"),
+        ({"stages": [STAGE | {"references": 5, "per_pass": 2}]}, "references is 5: give a multiple of per_pass"),
+        ({"stages": [STAGE, STAGE]}, "two stages have one name"),
+        ({"stages": [STAGE | {"name": "../a"}]}, "use letters, digits"),
+        ({"prediction_type": "zzz"}, "prediction_type is 'zzz': give one of epsilon, v_prediction"),
+        ({"networks": None}, "give either networks"),
+        ({"start": {"model": "a"}}, "give either networks"),
+        ({"data": {"kind": "videos"}}, "the key folder is missing"),
+        ({"data": {"crop": [1.0, 0.5]}}, "give the smaller share first"),
+        ({"data": {"size": 64.5}}, "size is 64.5: give a whole number"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, change, words):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    load_config(path)
+    path.write_text(yaml.safe_dump(GOOD | change))
+    with pytest.raises(InputError, match=words):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("text", "words"), [("- 1", "not a training configuration"), ("a: [", "Give a YAML file")])
+def test_what_is_no_configuration(tmp_path, text, words):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_config(path)
+
+
+def test_values_from_the_command_line():
+    config = load_config("smoke", ["data.size=64", "stages.0.steps=9", "trackers=[tensorboard]"])
+    assert (config.data.size, config.stages[0].steps, config.trackers) == (64, 9, ["tensorboard"])
+    for wrong in ("stages.9.steps=1", "stages.x=1", "data.sizes=1", "seed.x.y=2"):
+        with pytest.raises(InputError):
+            load_config("smoke", [wrong])

@@ -1,0 +1,149 @@
+import dataclasses
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from magicdance_core.errors import InputError
+from magicdance_core.training import engine, folder
+from magicdance_core.training.engine import train
+
+
+def weights(model):
+    return {f"{n}.{k}": v for n, net in model.networks().items() for k, v in net.state_dict().items()}
+
+
+def assert_equal(left, right):
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
+
+
+def test_every_stage_trains_what_it_names_and_logs_it(smoke, finished):
+    out, model = finished
+    stages = [json.loads(line)["stage"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert stages == [stage.name for stage in smoke.stages]
+    assert abs(model.vae.config.scaling_factor - 0.18215) > 0.01
+    assert all(torch.isfinite(w).all() for w in weights(model).values())
+    for number, stage in enumerate(smoke.stages):
+        learned = load_file(out / "stages" / f"{number:02d}-{stage.name}.safetensors")
+        assert {name.split(".")[0] for name in learned} == set(stage.train)
+    assert not list(out.glob("states/*"))
+
+
+def test_a_finished_run_repeated_changes_nothing(smoke, finished):
+    out, model = finished
+    final = out / "final" / "model.safetensors"
+    before = load_file(final)
+    final.unlink()  # as after a kill between the last stage and the export
+    again = train(smoke, out, "cpu")
+    assert_equal(load_file(final), before)
+    assert again.vae.config.scaling_factor == model.vae.config.scaling_factor
+    assert_equal(weights(again), weights(model))
+
+
+def _until_killed(config, out, moment):
+    """Train; kill -9 in the n-th pass through the networks (n > 0), or in the midst of the n-th saved state (n < 0)."""
+    left = abs(moment)
+
+    def count(real):
+        def counting(*arguments):
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments)
+
+        return counting
+
+    if moment > 0:
+        engine._accumulate = count(engine._accumulate)
+    else:
+        folder.torch.save = count(torch.save)
+    train(config, out, "cpu")
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(smoke, finished, tmp_path, in_processes):
+    for moment in (5, -2, 6):
+        assert in_processes(_until_killed, smoke, tmp_path, moment) == [-signal.SIGKILL]
+    assert_equal(weights(train(smoke, tmp_path, "cpu")), weights(finished[1]))
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(r["stage"], r["step"]) for r in records] == [(stage.name, stage.steps) for stage in smoke.stages]
+
+
+def test_a_saved_state_holds_what_learns_and_nothing_frozen(one_stage, tmp_path, monkeypatch):
+    config = one_stage("appearance", steps=3, save_every=2)
+    monkeypatch.setattr(engine, "_finish_stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, "cpu")
+    (state,) = (tmp_path / "states").iterdir()
+    saved = load_file(state / "weights.safetensors")
+    assert saved and all(name.startswith("appearance.") for name in saved)
+    assert len(load_file(state / "average.safetensors")) == len(saved)
+    assert json.loads((state / "state.json").read_text())["threads"] == 1
+
+
+def test_frozen_networks_stay_and_stages_start_from_the_unet(smoke, tmp_path):
+    stages = [
+        dataclasses.replace(smoke.stages[1], steps=2),
+        dataclasses.replace(smoke.stages[2], steps=1, learning_rate=0.0, ema=0.0),
+    ]
+    model = train(dataclasses.replace(smoke, stages=stages), tmp_path, "cpu")
+    unet, appearance = model.unet.state_dict(), model.appearance.state_dict()
+    assert all(torch.equal(appearance[name], unet[name]) for name in appearance)
+    assert torch.equal(model.pose.state_dict()["conv_in.weight"], unet["conv_in.weight"])
+
+
+def _train(config, out):
+    train(config, out, "cpu")
+
+
+def test_two_processes_reach_the_weights_of_one_and_see_other_data(one_stage, tmp_path, in_processes):
+    config = one_stage("pose", steps=2, references=4, per_pass=1, optimizer="adamw", clip=1.0, ema=0.0)
+    assert in_processes(_train, config, tmp_path / "two", number=2) == [0, 0]
+    whole = dataclasses.replace(config, stages=[dataclasses.replace(config.stages[0], per_pass=4)])
+    train(whole, tmp_path / "one", "cpu")
+    one, two = (load_file(tmp_path / name / "stages" / "00-pose.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], rtol=1e-4, atol=2e-5), name
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"data": {"identities": 13}}, r"data.identities was 12 and is 13"),
+        ({"stages": {"steps": 7}}, r"stages\[0\].steps was 6 and is 7"),
+    ],
+)
+def test_a_run_folder_refuses_another_configuration(smoke, finished, change, words):
+    if "data" in change:
+        change = {"data": dataclasses.replace(smoke.data, **change["data"])}
+    if "stages" in change:
+        change = {"stages": [dataclasses.replace(smoke.stages[0], **change["stages"]), *smoke.stages[1:]]}
+    with pytest.raises(InputError, match=words):
+        train(dataclasses.replace(smoke, **change), finished[0], "cpu")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(one_stage, tmp_path):
+    config = one_stage("unet", steps=40, learning_rate=10.0, optimizer="adamw", decay=0.0)
+    with pytest.raises(InputError, match="loss of unet became (nan|inf) in step .*videos .* batch is kept in"):
+        train(config, tmp_path, "cpu")
+    (batch,) = tmp_path.glob("broken-batch-*.safetensors")
+    assert {"latents", "noise", "timestep", "video"} <= load_file(batch).keys()
+
+
+def test_a_damaged_state_is_named(one_stage, tmp_path, monkeypatch):
+    config = one_stage("appearance", steps=3, save_every=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_finish_stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, "cpu")
+    (state,) = (tmp_path / "states").iterdir()
+    (state / "optimizers.pt").write_bytes(b"no")
+    with pytest.raises(InputError, match="is damaged .*remove it"):
+        train(config, tmp_path, "cpu")
