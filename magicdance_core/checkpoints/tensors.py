@@ -1,5 +1,6 @@
 """Tensor files: names and shapes are known at once, the tensors are read one at a time."""
 
+import errno
 import pickle
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 
 SAFETENSORS = (".safetensors", ".sft")
+OUT_OF_MEMORY = ("Cannot allocate memory", "you tried to allocate")  # torch says so in a RuntimeError
 WRAPPERS = "_orig_mod."  # torch.compile puts this before the name of what it wraps
 
 
@@ -21,7 +23,7 @@ class TensorFile:
 
     shapes: name -> shape, without the prefixes of `torch.compile` and of data parallelism.
     metadata: what the header of a safetensors file says besides.
-    Raises InputError for a file that is absent, damaged, foreign, or holds Python code.
+    Raises InputError for a file that is absent, damaged, foreign, too large for the memory, or holds Python code.
     """
 
     def __init__(self, *paths: Path):
@@ -38,6 +40,7 @@ class TensorFile:
         if not path.is_file():
             raise InputError(f"{path} does not exist or is not a file: check the path.")
         try:
+            path.open("rb").close()  # tells why it cannot be opened; for safetensors any such file does not exist
             if path.suffix in SAFETENSORS:
                 with safe_open(path, framework="pt") as file:
                     self.metadata |= file.metadata() or {}
@@ -45,14 +48,7 @@ class TensorFile:
             else:
                 shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path).items()}
         except Exception as error:  # foreign bytes make the readers raise nearly anything
-            if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-                raise InputError(
-                    f"{path} holds Python code besides tensors, which is never run: "
-                    "take the .safetensors version of the model."
-                ) from error
-            raise InputError(
-                f"{path} is damaged, incomplete or no checkpoint and cannot be read: download it again."
-            ) from error
+            raise InputError(f"{path} {_fault(error)}") from error
         for stored, shape in shapes.items():
             name = stored.replace(WRAPPERS, "").removeprefix("module.")
             self.shapes[name] = shape
@@ -99,6 +95,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     except SafetensorError as error:
         raise OSError(str(error)) from error
     path.chmod(0o644)
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a file that made its reader raise, and what to do."""
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated file makes torch seek before its start
+        return f"cannot be opened ({error.strerror or error}): check its permissions and its disk."
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
+        return "does not fit into the free memory: close other programs, or take a model of half precision."
+    if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
+        return "holds Python code besides tensors, which is never run: take the .safetensors version of the model."
+    return "is damaged, incomplete or no checkpoint and cannot be read: download it again."
 
 
 def _unpickle(path: Path) -> dict[str, Tensor]:

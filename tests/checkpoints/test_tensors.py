@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from magicdance_core.checkpoints import tensors
 from magicdance_core.checkpoints.tensors import TensorFile
 from magicdance_core.errors import InputError
 
@@ -84,3 +85,25 @@ def test_absent_empty_and_folder(tmp_path):
             TensorFile(path)
     with pytest.raises(InputError, match="holds no tensors"):
         TensorFile(write(tmp_path / "none.pt", {"epoch": 3}))
+
+
+def raising(error):
+    def fail(*args, **options):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.th"])
+def test_a_sound_file_is_not_called_damaged(tmp_path, monkeypatch, name):
+    path = write(tmp_path / name, STATE)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", raising(PermissionError(13, "Permission denied")))
+        with pytest.raises(InputError, match=f"{name} cannot be opened .Permission denied.: check its permissions"):
+            TensorFile(path)
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(tensors, "safe_open", raising(error))
+            patch.setattr(torch, "load", raising(error))
+            with pytest.raises(InputError, match=f"{name} does not fit into the free memory"):
+                TensorFile(path)
