@@ -171,8 +171,8 @@ class MagicDancePipeline:
             if number < 1:
                 raise InputError(f"{name} is {number}: give at least 1.")
         reference = to_images(reference, "The reference", self.factor)
-        poses = to_images(poses, "The pose sequence", self.factor)
-        noise = self._noise(latents, poses, generator)
+        pose_maps = to_images(poses, "The pose sequence", self.factor)
+        noise = self._noise(latents, pose_maps, generator)
         context = self._context(prompt_embeds, "prompt_embeds")
         if negative_prompt_embeds is not None:
             uncond_context = self._context(negative_prompt_embeds, "negative_prompt_embeds")
@@ -184,7 +184,7 @@ class MagicDancePipeline:
             self.vae,
             self.scheduler,
             reference,
-            poses,
+            pose_maps,
             noise,
             context,
             num_inference_steps=steps,
@@ -208,14 +208,14 @@ class MagicDancePipeline:
             raise InputError(f"num_inference_steps is {steps}: give a whole number from 1 to {most}.")
         return steps
 
-    def _noise(self, latents: Tensor | None, poses: Tensor, generator: torch.Generator | None) -> Tensor:
-        shape = (1, self.unet.config.in_channels, poses.shape[2] // self.factor, poses.shape[3] // self.factor)
+    def _noise(self, latents: Tensor | None, pose_maps: Tensor, generator: torch.Generator | None) -> Tensor:
+        shape = (1, self.unet.config.in_channels, pose_maps.shape[2] // self.factor, pose_maps.shape[3] // self.factor)
         if latents is None:
             return get_noise(shape, generator)
-        if tuple(latents.shape) not in (shape, (len(poses), *shape[1:])):
+        if tuple(latents.shape) not in (shape, (len(pose_maps), *shape[1:])):
             raise InputError(
                 f"latents has the shape {list(latents.shape)}: give {list(shape)} for all frames "
-                f"or {[len(poses), *shape[1:]]}."
+                f"or {[len(pose_maps), *shape[1:]]}."
             )
         if not latents.isfinite().all():
             raise InputError("latents contains NaN or infinite values: give standard normal noise.")

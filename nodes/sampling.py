@@ -179,7 +179,7 @@ def _require_controls(model: MagicDanceModel) -> None:
 
 
 def _contexts(model: MagicDanceModel, positive, negative, control_mode: str) -> tuple[Tensor, Tensor]:
-    """Contexts of both halves of guidance; without a negative prompt as `MagicDancePipeline` has them."""
+    """Contexts of both branches of guidance; without a negative prompt as `MagicDancePipeline` has them."""
     from ..magicdance_core.errors import InputError
 
     context = model.context if positive is None else _prompt(model, positive, "positive")

@@ -42,19 +42,20 @@ def denoise(
     context: text `[1, n, C]`. Its dtype and the device of `noise` are where the networks compute; guidance and
     schedule compute in float32.
     num_inference_steps: taken exactly; the published code takes more where it does not divide 1000.
-    guidance_scale: 1 runs no second half.
+    guidance_scale: 1 runs no second branch.
     reference: clean scaled latents `[R, 4, h', w']` of R pictures of one person, any size; None for no control.
     hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, moved a batch at a time; None likewise.
     frames: F, where there are no hints; by default the rows of `noise`.
-    uncond_context: text of the half that guidance leads away from; by default `context`.
+    uncond_context: text of the branch that guidance leads away from; by default `context`.
     control_mode: "controlnet_important" contrasts the controls with the plain UNet; "balance" has the controls
-    in both halves, so only texts are contrasted, and equal texts cost one half.
+    in both branches, so only texts are contrasted, and equal texts cost one branch.
+    appearance, pose: strength and range of each control.
     eta, generator: handed to schedulers that take them; noise added on the way differs between frames.
     callback: called after each batch of frames. What it raises ends the run and comes out unchanged; the next
     run starts afresh.
 
     The reference is read once a step for all frames. Where all frames start from one noise, the unconditional
-    half of the first step is computed once. Raises InputError for an unknown mode and for noise that does not
+    branch of the first step is computed once. Raises InputError for an unknown mode and for noise that does not
     fit the number of frames.
     """
     if control_mode not in CONTROL_MODES:

@@ -40,7 +40,7 @@ class Progress:
     """Where a run is after a batch of frames.
 
     step: from 0, of `steps`. frame: frames finished in this step, of `frames`.
-    denoised: clean scaled latents `[n, 4, h, w]` of the batch just computed as the model foresees them at this
+    denoised: clean scaled latents `[n, 4, h, w]` of the batch just computed as the model predicts them at this
     step, float32, for previews; None where the scheduler has no alphas.
     """
 
