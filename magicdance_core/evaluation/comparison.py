@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 
 import cv2
@@ -11,10 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..media import Frames, read_frames
+from ..media import read_frames
 from .metrics import grey, l1, psnr, published_l1, ssim, to_float
-
-NAMED_AT_MOST = 5
+from .videos import frame_pairs
 
 
 def compare(generated: str | Path, truth: str | Path) -> dict:
@@ -28,7 +25,8 @@ def compare(generated: str | Path, truth: str | Path) -> dict:
     the number of frames that were. Raises InputError where frames are missing or cannot be read.
     """
     results, resized, size = [], 0, None
-    for made, true in _pairs(generated, truth):
+    pairs = frame_pairs(generated, truth)
+    for made, true in tqdm(pairs, total=read_frames(truth).count, desc="comparing", unit="frame"):
         size = size or true.size
         image, target = np.asarray(made), np.asarray(true)
         if min(true.size) < 7:
@@ -41,31 +39,3 @@ def compare(generated: str | Path, truth: str | Path) -> dict:
     means = np.mean(results, axis=0).tolist()
     report = dict(zip(("psnr", "ssim", "l1", "l1_published"), means))
     return {"frames": len(results), **report, "width": size[0], "height": size[1], "resized": resized}
-
-
-def _pairs(generated: str | Path, truth: str | Path) -> Iterator[tuple]:
-    made, true = read_frames(generated), read_frames(truth)
-    if made.names and true.names:
-        _check_names(made, generated, true, truth)
-    pairs = zip_longest(made, true)
-    for number, (image, target) in enumerate(tqdm(pairs, total=true.count, desc="comparing", unit="frame")):
-        if image is None or target is None:
-            shorter = generated if image is None else truth
-            raise InputError(f"{shorter} ends after {number} frames, the other goes on; give as many frames in both.")
-        yield image, target
-
-
-def _check_names(made: Frames, generated: str | Path, true: Frames, truth: str | Path) -> None:
-    for names, folder, wanted, other in (
-        (made.names, generated, true.names, truth),
-        (true.names, truth, made.names, generated),
-    ):
-        if len(set(names)) < len(names):
-            double = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{folder} holds several pictures named {double}; keep one.")
-        if missing := [name for name in wanted if name not in set(names)]:
-            listed = ", ".join(missing[:NAMED_AT_MOST]) + (", ..." if len(missing) > NAMED_AT_MOST else "")
-            raise InputError(
-                f"{folder} lacks {len(missing)} of the frames in {other} ({listed}); frames are matched by name, "
-                "so rename, add or remove some."
-            )

@@ -8,6 +8,7 @@ import numpy as np
 # Differences below this (a single 8-bit step in a picture of 500,000 values) count as none, so that means stay finite.
 LEAST_SQUARED_ERROR = 1e-10
 WINDOW = 7
+STILL = 5.5 / 255  # more than compression changes a picture by, less than anything that moves
 
 
 def to_float(picture) -> np.ndarray:
@@ -20,7 +21,7 @@ def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) 
 
     where: bool [H, W], the pixels that count; all by default. NaN where none counts.
     The published evaluation subtracts and squares in uint8, whose overflow makes its figures too high; this one is in
-    floating point.
+    floating point; see `published_psnr`.
     """
     squared = (image - truth) ** 2
     if where is not None:
@@ -28,6 +29,15 @@ def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) 
     if squared.size == 0:
         return float("nan")
     return float(-10 * np.log10(max(squared.mean(), LEAST_SQUARED_ERROR)))
+
+
+def published_psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """The published evaluation's PSNR of uint8 pictures, dB: difference and square wrap around at 256; 100 where equal.
+
+    Its figures are too high by any amount, and not comparable with anybody else's.
+    """
+    wrapped = ((truth - image) ** 2).mean()
+    return float(20 * np.log10(255 / np.sqrt(wrapped))) if wrapped else 100.0
 
 
 def ssim(image: np.ndarray, truth: np.ndarray) -> float:
@@ -66,6 +76,20 @@ def published_l1(image: np.ndarray, truth: np.ndarray) -> float:
     It falls with the resolution, so it compares only between pictures of one size.
     """
     return l1(image, truth) * 255 / (image.shape[0] * image.shape[1])
+
+
+def flicker(
+    image: np.ndarray, previous: np.ndarray, truth: np.ndarray, previous_truth: np.ndarray
+) -> tuple[float, float]:
+    """How wrongly a picture changes from the previous one: mean absolute error of the change, in [0, 1].
+
+    First over the pixels that stand still in truth, where any change is flicker (no channel changes by more than
+    STILL), then over those that move. NaN where there are none.
+    """
+    true_change = truth - previous_truth
+    error = np.abs((image - previous) - true_change).mean(axis=-1)
+    still = np.abs(true_change).max(axis=-1) <= STILL
+    return tuple(float(error[part].mean()) if part.any() else float("nan") for part in (still, ~still))
 
 
 def grey(picture: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class DWPoseDetector:
 
         Raises InputError where a file is missing or damaged, or onnxruntime is not installed.
         """
-        return cls(*map(_network, [required_file(folder, name, SOURCE) for name in (BOX_FILE, POSE_FILE)]))
+        return cls(*map(onnx_network, [required_file(folder, name, SOURCE) for name in (BOX_FILE, POSE_FILE)]))
 
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See base.Detector."""
@@ -50,15 +50,19 @@ class DWPoseDetector:
         return person_from_wholebody(points_of_simcc(x, y, back), POINT_THRESHOLD)
 
 
-def _network(path: Path) -> Network:
+def onnx_network(path: Path, source: str = SOURCE) -> Network:
+    """The network in an ONNX file, on a GPU where onnxruntime has one. source: where the file is had, for messages.
+
+    Raises InputError where the file is damaged or onnxruntime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(f"DWPose needs onnxruntime ({error}); run pip install onnxruntime.") from error
+        raise InputError(f"{path.name} needs onnxruntime ({error}); run pip install onnxruntime.") from error
     providers = [name for name in _PREFERRED if name in onnxruntime.get_available_providers()]
     try:
         session = onnxruntime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # onnxruntime's own exceptions have no common public class
-        raise InputError(f"{path} cannot be loaded by onnxruntime ({error}); get it again from {SOURCE}.") from error
+        raise InputError(f"{path} cannot be loaded by onnxruntime ({error}); get it again from {source}.") from error
     name = session.get_inputs()[0].name
     return lambda pixels: session.run(None, {name: pixels})

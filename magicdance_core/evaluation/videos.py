@@ -1,0 +1,82 @@
+"""Which video of a method belongs to which true one, and which frame to which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import InputError
+from ..files import existing
+from ..media import read_frames
+from ..media.frames import PICTURE_SUFFIXES
+
+NAMED_AT_MOST = 5
+VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+ONLY = "frames"  # the name of a video that is a folder's pictures themselves, or one file
+
+
+def find_videos(root: str | Path) -> dict[str, Path]:
+    """The videos under a path by their names: subfolders of pictures and video files, or the path itself if it is one.
+
+    Raises InputError where there is none, where two have one name, and where videos and pictures are mixed.
+    """
+    root = existing(root)
+    if root.is_file():
+        return {ONLY: root}
+    entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+    videos = [e for e in entries if e.is_dir() or e.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [e for e in entries if e.suffix.lower() in PICTURE_SUFFIXES and e not in videos]
+    if videos and pictures:
+        raise InputError(f"{root} holds videos and single pictures ({pictures[0].name}); give the ones or the others.")
+    if not videos:
+        if not pictures:
+            raise InputError(f"{root} holds no videos; give a folder of videos, or of folders with a picture a frame.")
+        return {ONLY: root}
+    found: dict[str, Path] = {}
+    for path in videos:
+        name = path.name if path.is_dir() else path.stem
+        if name in found:
+            raise InputError(f"{root} holds two videos named {name}; keep one.")
+        found[name] = path
+    return found
+
+
+def match_videos(made_root: str | Path, true: dict[str, Path], true_root: str | Path) -> dict[str, Path]:
+    """A method's videos in the order of the true ones. Raises InputError where names are missing or surplus."""
+    made = find_videos(made_root)
+    if len(made) == len(true) == 1:
+        return dict(zip(true, made.values()))
+    check_names(tuple(made), made_root, tuple(true), true_root, "videos")
+    return {name: made[name] for name in true}
+
+
+def frame_pairs(generated: str | Path, truth: str | Path) -> Iterator[tuple[Image.Image, Image.Image]]:
+    """Frames that belong together: of two folders by their names without suffix, of all others by their order.
+
+    Raises InputError where frames are missing or surplus, at once where names tell, else when one of the two ends.
+    """
+    made, true = read_frames(generated), read_frames(truth)
+    if made.names and true.names:
+        check_names(made.names, generated, true.names, truth, "frames")  # then their order is the same, too
+    for number, (image, target) in enumerate(zip_longest(made, true)):
+        if image is None or target is None:
+            shorter = generated if image is None else truth
+            raise InputError(f"{shorter} ends after {number} frames, the other goes on; give as many frames in both.")
+        yield image, target
+
+
+def check_names(made: tuple[str, ...], one: str | Path, true: tuple[str, ...], other: str | Path, what: str) -> None:
+    """Raise InputError where one place lacks names that the other has, or has one twice. what: "frames", "videos"."""
+    for names, folder, wanted, place in ((made, one, true, other), (true, other, made, one)):
+        if len(set(names)) < len(names):
+            double = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{folder} holds several pictures named {double}; keep one.")
+        if missing := [name for name in wanted if name not in set(names)]:
+            listed = ", ".join(missing[:NAMED_AT_MOST]) + (", ..." if len(missing) > NAMED_AT_MOST else "")
+            raise InputError(
+                f"{folder} lacks {len(missing)} of the {what} in {place} ({listed}); {what} are matched by name, "
+                "so rename, add or remove some."
+            )

