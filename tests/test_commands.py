@@ -223,12 +223,51 @@ def test_evaluate_the_embedded_model(work):
     assert main(["evaluate", "--embedded", "--seed", "3", "--device", "cpu", *arguments]) == 0
     scores = json.loads(Path("scores.json").read_text())
     kinds = {f"{name}{ending}" for name in ("psnr", "ssim", "psnr_moving") for ending in ("", "_copy", "_vae")}
+    kinds |= {kind + ending for kind in ("expression", "identity", "psnr_hands") for ending in ("", "_vae")}
     assert kinds < set(scores) and all(isinstance(scores[kind], float) for kind in kinds)
     assert (scores["seed"], scores["identities"], scores["frames"], scores["size"]) == (3, 2, 4, 32)
     assert Image.open("sheet.png").width > 4 * 192
 
 
-@pytest.mark.parametrize("arguments", [[], ["poses"], ["poses", "poses", "--embedded"], ["poses", "no"]])
+def test_evaluate_methods_in_one_table(work, capsys):
+    for name in ("truth", "ours", "theirs"):
+        for i, pose in enumerate(make_scene(0, range(3), 32).truth):
+            media.write_picture(f"{name}/dance/{i}.png", pose if name != "theirs" else pose.rotate(90))
+    arguments = ["evaluate", "--truth", "truth", "--method", "ours=ours", "--json", "all.json"]
+    assert main([*arguments, "--method", "theirs=theirs", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "1 videos, 3 frames" in out and "ours less theirs" in out and "needs" not in out
+    scores = json.loads(Path("all.json").read_text())["methods"]
+    assert scores["ours"]["psnr"] == 100 > scores["theirs"]["psnr"]
+    Path("weights").mkdir()
+    assert main([*arguments, "--method", "gone=gone", "--weights", "weights", "--protocol", "published"]) == 2
+    captured = capsys.readouterr()
+    assert "needs vgg16-397923af.pth" in captured.out and "PSNR as published, dB" in captured.out
+    assert "gone: gone does not exist" in captured.err
+    Path("weights/vgg16-397923af.pth").write_bytes(b"another file")
+    assert main([*arguments, "--weights", "weights"]) == 2
+    assert "is not the published vgg16-397923af.pth" in one_line(capsys)
+
+
+def test_evaluate_lists_weights(capsys):
+    assert main(["evaluate", "--weights-help"]) == 0
+    assert "resnet-50-kinetics.pth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["poses"],
+        ["poses", "poses", "--embedded"],
+        ["poses", "no"],
+        ["--truth", "poses"],
+        ["--truth", "poses", "--method", "poses"],
+        ["--truth", "poses", "--method", "a=poses", "--method", "a=poses"],
+        ["--truth", "poses", "--method", "a=poses", "--weights", "absent"],
+        ["--truth", "poses", "--method", "a=poses", "--embedded"],
+    ],
+)
 def test_evaluate_needs_something_to_compare(work, capsys, arguments):
     assert main(["evaluate", *arguments]) == 2
     one_line(capsys)

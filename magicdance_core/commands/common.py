@@ -54,7 +54,7 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
 
     from ..pipeline import MagicDancePipeline
 
-    place = _device(device)
+    place = torch_device(device)
     kind = torch_dtype(dtype) or (torch.float32 if place.type == "cpu" else torch.float16)
     if model == "embedded":
         pipe = MagicDancePipeline.from_embedded()
@@ -87,7 +87,8 @@ def size_unit(pipe: MagicDancePipeline) -> int:
     return pipe.factor * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
 
 
-def _device(name: str | None) -> torch.device:
+def torch_device(name: str | None) -> torch.device:
+    """The device of that name, a GPU where there is one by default. InputError where it cannot be used."""
     import torch
 
     if name is None:

@@ -4,13 +4,32 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
-from .common import add_model_arguments, count, load_model, print_table, seed, write_report
+from .common import add_model_arguments, count, load_model, print_table, seed, torch_device, write_report
+
+PROTOCOLS = ("correct", "published")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("generated", nargs="?", metavar="GENERATED", type=Path, help="folder, video or picture")
-    parser.add_argument("truth", nargs="?", metavar="TRUTH", type=Path, help="the same, with the same frame names")
+    parser.add_argument("true", nargs="?", metavar="TRUTH", type=Path, help="the same, with the same frame names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    methods = parser.add_argument_group(
+        "any methods in one table, instead of GENERATED and TRUTH",
+        "Videos are subfolders of frames or video files; videos and frames are matched by name.",
+    )
+    methods.add_argument("--truth", type=Path, metavar="DIR", help="the true videos")
+    methods.add_argument(
+        "--method", type=_method, action="append", default=[], metavar="NAME=DIR", help="a method's; any number of them"
+    )
+    methods.add_argument("--weights", type=Path, metavar="DIR", help="files of networks that some metrics need")
+    methods.add_argument("--weights-help", action="store_true", help="which files, where they are had; then stop")
+    methods.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published slips"
+    )
+    methods.add_argument("--keypoints", type=Path, metavar="DIR", help="driving poses, a file a video (.json, .npz)")
+    methods.add_argument(
+        "--out", type=Path, metavar="DIR", help="page, tables, plots; and what a next run goes on from"
+    )
     puppets = parser.add_argument_group("on drawn people, instead of GENERATED and TRUTH")
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
@@ -21,19 +40,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(puppets)
 
 
+def _method(text: str) -> tuple[str, Path]:
+    name, found, place = text.partition("=")
+    if not (name and found and place):
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
+    return name, Path(place)
+
+
 def run(options: argparse.Namespace) -> None:
+    if options.weights_help:
+        from ..evaluation.weights import help_text
+
+        print(help_text(options.weights))
+        return
+    wanted = [bool(options.generated), bool(options.truth or options.method), options.embedded]
+    if sum(wanted) > 1:
+        raise InputError("GENERATED and TRUTH, --truth with --method, and --embedded exclude each other; give one.")
     if options.embedded:
-        if options.generated:
-            raise InputError("GENERATED and TRUTH do not go with --embedded; give one or the other.")
         _score_puppets(options)
-    elif not options.truth:
-        raise InputError("Nothing to compare; give GENERATED and TRUTH, or --embedded.")
-    else:
+    elif options.truth and options.method:
+        _compare_methods(options)
+    elif options.true:
         from ..evaluation.comparison import compare
 
-        report = compare(options.generated, options.truth)
+        report = compare(options.generated, options.true)
         print_table(report)
         write_report(report, options.json)
+    else:
+        raise InputError("Nothing to compare; give GENERATED and TRUTH, --truth with --method, or --embedded.")
+
+
+def _compare_methods(options: argparse.Namespace) -> None:
+    from ..evaluation import page
+    from ..evaluation.keeping import Kept
+    from ..evaluation.study import evaluate, progress
+    from ..evaluation.table import as_text
+    from ..evaluation.tools import load_tools
+
+    methods = dict(options.method)
+    if len(methods) < len(options.method):
+        raise InputError("Two methods have one name; give each its own.")
+    if options.weights and not options.weights.is_dir():
+        raise InputError(f"{options.weights} is no folder; give the folder of weights, see --weights-help.")
+    if options.out:
+        page.check_libraries()
+    published = options.protocol == "published"
+    tools = load_tools(options.weights, torch_device(options.device), published)
+    kept = Kept(options.out / "measured" if options.out else None)
+    study = evaluate(options.truth, methods, tools, kept, published, options.keypoints, progress)
+
+    print(f"{len(study.videos)} videos, {study.frames} frames, {study.clips} clips, protocol: {options.protocol}\n")
+    print(as_text(study.table(weights=bool(options.weights))))
+    for line in page.remarks(study, weights=bool(options.weights)):
+        print(f"\n{line}")
+    if options.out:
+        page.write(study, options.out)
+        print(f"\npage and tables in {options.out}")
+    write_report(page.report(study), options.json)
+    if study.problems:
+        raise InputError("; ".join(f"{m}: {p}" if m else p for m, p in study.problems.items()))
 
 
 def _score_puppets(options: argparse.Namespace) -> None:

@@ -69,7 +69,7 @@ def _blob(picture: np.ndarray, scale: float) -> np.ndarray:
 def strongest(answers: list[np.ndarray]) -> np.ndarray | None:
     """The points [5, 2] of the face with the highest score, in pixels of the finder's picture.
 
-    answers: scores [n, 1] at each stride, then boxes [n, 4], then points [n, 10] as distances from the place in strides,
+    answers: scores [n, 1] at each stride, then boxes [n, 4], then points [n, 10] as distances in strides;
     n = ANCHORS x places, row by row.
     """
     best, points = THRESHOLD, None
@@ -84,7 +84,7 @@ def strongest(answers: list[np.ndarray]) -> np.ndarray | None:
 
 
 def aligned(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The face turned, scaled and moved so that its points fit the template best (least squares): uint8 [112, 112, 3]."""
+    """The face turned, scaled and moved so that its points fit TEMPLATE best: uint8 [112, 112, 3]."""
     # In complex numbers a turn, scale and shift is z -> a z + b, which makes the fit a linear one.
     z, w = (p[:, 0] + 1j * p[:, 1] for p in (points, TEMPLATE))
     a, b = np.linalg.lstsq(np.stack([z, np.ones(5)], axis=1), w, rcond=None)[0]

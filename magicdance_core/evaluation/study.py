@@ -199,7 +199,7 @@ def _summarize(study: Study, truth: list, features: dict[str, list], device: tor
             study.resampled[method] = {key: resampled_means(videos, drawn) for key, videos in values.items()}
         study.biases[method] = {}
         for key, network in FRECHET.items():
-            if key in study.needs:
+            if network not in truth[0]:
                 continue
             if short and network != "inception":
                 study.notes[key] = f"{short[0]} is under {CLIP} frames"

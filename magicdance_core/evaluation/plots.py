@@ -1,0 +1,89 @@
+"""Plots of a study as SVG: metrics with their intervals, and how frames are spread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from .study import Study
+from .table import Column, Table
+
+COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514", "#7a8793", "#d64550", "#29a3a3")
+COLUMNS_WIDE = 3
+
+
+def intervals(table: Table) -> str:
+    """One panel a metric that some method has: each method's value and its interval."""
+    figures, _ = library()
+    columns = [c for c in table.columns if any(table.cell(method, c).known for method in table.rows)]
+    wide = min(COLUMNS_WIDE, len(columns))
+    high = -(-len(columns) // wide)
+    figure = figures.Figure(figsize=(3.6 * wide, high * (0.9 + 0.32 * len(table.rows))), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(high, wide, squeeze=False).ravel())
+    for ax, column in zip(axes, columns):
+        _interval_panel(ax, table, column)
+    for ax in axes[len(columns) :]:
+        ax.set_visible(False)
+    return _svg(figure)
+
+
+def _interval_panel(ax, table: Table, column: Column) -> None:
+    for place, method in enumerate(table.rows):
+        cell, colour = table.cell(method, column), COLOURS[place % len(COLOURS)]
+        if not cell.known:
+            continue
+        if cell.interval:
+            ax.plot(cell.interval, (place, place), color=colour, linewidth=2.5, alpha=0.5, solid_capstyle="round")
+        ax.plot(cell.value, place, "o", color=colour, markersize=6)
+    arrow = {1: " (more is better)", -1: " (less is better)", 0: ""}[column.better]
+    ax.set_title(column.title + arrow, fontsize=9)
+    ax.set_yticks(range(len(table.rows)), list(table.rows), fontsize=8)
+    ax.set_ylim(len(table.rows) - 0.5, -0.5)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.grid(axis="x", alpha=0.25)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+
+
+def spread(study: Study, column: Column) -> str:
+    """The share of frames below each value of a metric, a curve a method."""
+    figures, _ = library()
+    figure = figures.Figure(figsize=(7.2, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for place, (method, videos) in enumerate(study.scores.items()):
+        values = np.sort(np.concatenate([video[column.key] for video in videos]))
+        values = values[np.isfinite(values)]
+        if len(values):
+            shares = np.arange(1, len(values) + 1) / len(values)
+            ax.step(values, 100 * shares, where="post", label=method, color=COLOURS[place % len(COLOURS)])
+    ax.set_xlabel(column.title, fontsize=9)
+    ax.set_ylabel("% of frames below", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize=8, frameon=False)
+    return _svg(figure)
+
+
+def _svg(figure) -> str:
+    out = io.StringIO()
+    # Text as text and no date or random names: the same study gives the same file.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "magicdance", "font.family": ["sans-serif"]}
+    with library()[1].rc_context(style):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def library() -> Sequence:
+    """matplotlib.figure and matplotlib; InputError where it is not installed."""
+    try:
+        import matplotlib
+        from matplotlib import figure
+    except ImportError as error:
+        raise InputError(
+            f"Plots need matplotlib ({error}); run pip install matplotlib, or leave --out away."
+        ) from error
+    return figure, matplotlib

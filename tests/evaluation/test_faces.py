@@ -1,0 +1,95 @@
+"""Faces found, turned upright and read, with networks whose answers are known."""
+
+import cv2
+import numpy as np
+import pytest
+
+from magicdance_core.evaluation.faces import (
+    ANCHORS,
+    FINDER_SIZE,
+    READER_SIZE,
+    STRIDES,
+    TEMPLATE,
+    FaceViewer,
+    aligned,
+    face_scores,
+    strongest,
+)
+
+POINTS = np.array([(200, 150), (260, 150), (230, 190), (208, 220), (252, 220)], float)
+
+
+def answers(points=POINTS, score=0.9, stride=16, weaker=0.6):
+    """What SCRFD says of one face, and of a less sure one elsewhere."""
+    places = [ANCHORS * (FINDER_SIZE // s) ** 2 for s in STRIDES]
+    scores, boxes, offsets = ([np.zeros((n, width), np.float32) for n in places] for width in (1, 4, 10))
+    level, side = STRIDES.index(stride), FINDER_SIZE // stride
+    column, row = (points.mean(axis=0) // stride).astype(int)
+    index = ANCHORS * (row * side + column) + 1
+    scores[level][index], scores[0][7] = score, weaker
+    offsets[level][index] = ((points - np.array([column, row]) * stride) / stride).ravel()
+    return [*scores, *boxes, *offsets]
+
+
+def test_the_surest_face_is_found():
+    assert strongest(answers()) == pytest.approx(POINTS, abs=1e-3)
+    assert strongest(answers(stride=32)) == pytest.approx(POINTS, abs=1e-3)
+    assert strongest(answers(weaker=0.95)) != pytest.approx(POINTS, abs=1)
+    assert strongest(answers(score=0.4, weaker=0.4)) is None
+
+
+def test_points_come_back_to_the_frames_own_pixels():
+    viewer = FaceViewer(lambda pixels: answers(), lambda pixels: [np.ones((1, 512), np.float32)])
+    assert viewer.landmarks(np.zeros((320, 160, 3), np.uint8)) == pytest.approx(POINTS / 2, abs=1e-3)
+
+
+def test_alignment_puts_the_points_on_the_template():
+    turn = 3 * np.exp(0.4j)
+    moved = TEMPLATE[:, 0] * turn + 1j * TEMPLATE[:, 1] * turn + (60 + 90j)
+    points = np.stack([moved.real, moved.imag], axis=1)
+    frame = np.zeros((600, 600, 3), np.uint8)
+    for x, y in points:
+        cv2.circle(frame, (round(x), round(y)), 6, (255, 255, 255), -1)
+    face = aligned(frame, points)
+    assert face.shape == (READER_SIZE, READER_SIZE, 3)
+    for x, y in TEMPLATE.round().astype(int):
+        assert face[y, x].min() > 200
+    assert (face.max(axis=-1) > 128).mean() < 0.02
+
+
+def test_cosine_and_share_of_faces_found():
+    one, other = np.eye(512, dtype=np.float32)[:2]
+    lost = np.full(512, np.nan, np.float32)
+    scores = face_scores(
+        np.stack([one, other, lost, one, (one + other) / 2**0.5]), np.stack([one, one, one, lost, one])
+    )
+    assert scores["face_cos"] == pytest.approx([1, 0, np.nan, np.nan, 0.5**0.5], nan_ok=True)
+    assert scores["face_found"] == pytest.approx([1, 1, 0, np.nan, 1], nan_ok=True)
+
+
+def test_through_onnxruntime(tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    def write(path, shape, outputs):
+        names = [f"answer{k}" for k in range(len(outputs))]
+        nodes = [helper.make_node("ReduceMean", ["picture"], ["mean"], keepdims=0)]
+        nodes += [helper.make_node("Mul", ["mean", "zero"], ["nothing"])]
+        nodes += [helper.make_node("Add", [f"{name} constant", "nothing"], [name]) for name in names]
+        constants = {"zero": np.zeros((), np.float32)} | dict(zip([f"{name} constant" for name in names], outputs))
+        graph = helper.make_graph(
+            nodes,
+            "network",
+            [helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, o.shape) for name, o in zip(names, outputs)],
+            [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+    write(tmp_path / "find.onnx", [1, 3, FINDER_SIZE, FINDER_SIZE], answers())
+    write(tmp_path / "read.onnx", [1, 3, READER_SIZE, READER_SIZE], [np.full((1, 512), 3, np.float32)])
+    vector = FaceViewer.from_files(tmp_path / "find.onnx", tmp_path / "read.onnx").prepare(
+        np.zeros((64, 64, 3), np.uint8)
+    )
+    assert vector == pytest.approx(np.full(512, 512**-0.5))

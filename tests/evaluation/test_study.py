@@ -1,0 +1,196 @@
+"""Many methods against one truth: values, intervals, differences, failures, and going on where a run stopped."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magicdance_core import media
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation import page, study
+from magicdance_core.evaluation.bootstrap import mean_of_all
+from magicdance_core.evaluation.features import KINETICS_MEAN, ClipNetwork
+from magicdance_core.evaluation.frechet import frechet_of_features
+from magicdance_core.evaluation.keeping import Kept
+from magicdance_core.evaluation.resnet3d import ResNet3D
+from magicdance_core.evaluation.tools import Tools, load_tools
+
+CPU = torch.device("cpu")
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def roots(tmp_path, write_videos, square):
+    def videos(noise, frames=18):
+        return {name: square(frames, seed, noise) for seed, name in enumerate(NAMES)}
+
+    return {
+        "truth": write_videos(tmp_path / "truth", videos(0)),
+        "good": write_videos(tmp_path / "good", videos(4)),
+        "bad": write_videos(tmp_path / "bad", videos(40)),
+    }
+
+
+@pytest.fixture
+def clips():
+    """A clip network of random weights."""
+    torch.manual_seed(0)
+    network = ClipNetwork("resnet3d", ResNet3D(4, (1, 1, 1, 1)).eval(), 16, KINETICS_MEAN, 50.0, CPU)
+    tools = load_tools(None, CPU)
+    tools.viewers.append(network)
+    del tools.needs["fid_vid"]
+    return tools
+
+
+def _prepared(video, tools):
+    return np.stack([tools.viewers[0].prepare(np.asarray(frame)) for frame in video])
+
+
+def run(roots, tools=None, kept=None, methods=("good", "bad"), **more):
+    return study.evaluate(
+        roots["truth"], {m: roots[m] for m in methods}, tools or load_tools(None, CPU), Kept(kept), **more
+    )
+
+
+def test_values_intervals_and_paired_differences(roots):
+    result = run(roots)
+    assert (len(result.videos), result.frames, result.problems) == (3, 54, {})
+    good, bad = (result.cell(method, "psnr") for method in ("good", "bad"))
+    assert good.value == pytest.approx(mean_of_all([video["psnr"] for video in result.scores["good"]]))
+    assert good.value > bad.value + 10 and good.interval[0] <= good.value <= good.interval[1]
+    difference = result.differences()["good", "bad"]["psnr"]
+    assert difference.value == pytest.approx(good.value - bad.value)
+    # Both see the same videos, so what they share falls out: narrower than the two intervals together.
+    width = [interval[1] - interval[0] for interval in (difference.interval, good.interval, bad.interval)]
+    assert width[0] < width[1] + width[2]
+    assert result.cell("good", "flicker_still").value < result.cell("bad", "flicker_still").value
+
+
+def test_clip_distances(roots, clips):
+    result = run(roots, clips)
+
+    def clips_of(method):
+        frames = (media.read_frames(roots[method] / name) for name in NAMES)
+        return torch.from_numpy(np.concatenate([clips.viewers[0].view(_prepared(video, clips)) for video in frames]))
+
+    made, true = clips_of("bad"), clips_of("truth")
+    cell = result.cell("bad", "fid_vid")
+    assert result.clips == 9 and cell.value == pytest.approx(frechet_of_features(made, true), rel=1e-6)
+    assert result.cell("good", "fid_vid").value < cell.value and cell.interval[0] < cell.interval[1]
+    assert np.isfinite(result.biases["bad"]["fid_vid"])
+    itself = study.evaluate(roots["truth"], {"itself": roots["truth"]}, clips, Kept(None))
+    assert itself.cell("itself", "fid_vid").value == pytest.approx(0, abs=1e-3)
+
+
+def test_a_failing_method_leaves_the_others(roots, tmp_path):
+    (roots["bad"] / "b" / "0003.png").unlink()
+    result = run(roots)
+    assert list(result.scores) == ["good"] and "lacks 1 of the frames" in result.problems["bad"]
+    assert result.cell("bad", "psnr").note == "failed" and result.cell("good", "psnr").known
+    with pytest.raises(InputError, match="lacks 1 of the frames"):
+        run(roots, methods=("bad",))
+
+
+def test_a_video_without_a_clip(roots, clips):
+    for root in roots.values():
+        for number in range(10, 18):
+            (root / "b" / f"{number:04d}.png").unlink()
+    result = run(roots, clips)
+    assert result.cell("good", "fid_vid").note == "b is under 16 frames" and result.cell("good", "psnr").known
+    assert "fewer than the 16 frames" in result.problems[""]
+
+
+def test_missing_files_are_named_in_their_cells(roots):
+    result = run(roots)
+    assert result.cell("good", "lpips").text(3) == "needs vgg16-397923af.pth"
+    assert "lpips" in {c.key for c in result.columns(True)} and "lpips" not in {c.key for c in result.columns(False)}
+
+
+def test_the_published_protocol_shows_the_published_forms(roots):
+    keys = [c.key for c in run(roots, published=True).columns(False)]
+    assert keys[:3] == ["psnr_published", "ssim", "l1_published"]
+
+
+def test_keypoints_of_the_drive(roots, tmp_path):
+    from magicdance_core.evaluation.scores import PoseViewer
+    from magicdance_core.pose.files import save_keypoints
+    from magicdance_core.pose.keypoints import Person, PoseFrame
+
+    def at(x):
+        return Person(body=np.tile(np.array([x, 8, 1], np.float32), (18, 1)))
+
+    class Detector:
+        def detect(self, picture):
+            return (at(4.0),)
+
+    tools = load_tools(None, CPU)
+    tools.viewers.append(PoseViewer(Detector()))
+    tools.needs.clear()
+    for name in NAMES:
+        save_keypoints(tmp_path / "poses" / f"{name}.npz", [PoseFrame((at(12.0),), 24, 16)] * 18)
+    assert run(roots, tools, keypoints=tmp_path / "poses").cell("good", "pose_error").value == pytest.approx(50)
+    assert run(roots, tools).cell("good", "pose_error").value == 0
+    (tmp_path / "poses" / "b.npz").unlink()
+    with pytest.raises(InputError, match="holds no keypoints of b"):
+        run(roots, tools, keypoints=tmp_path / "poses")
+
+
+def test_a_second_run_measures_nothing_again(roots, clips, tmp_path, monkeypatch):
+    first = run(roots, clips, tmp_path / "kept")
+    calls = []
+    monkeypatch.setattr(study, "score_frames", lambda *a: calls.append(a))
+    monkeypatch.setattr(study, "view_video", lambda *a: calls.append(a))
+    second = run(roots, clips, tmp_path / "kept")
+    assert not calls and page.report(first) == page.report(second)
+
+
+def test_what_has_changed_is_measured_again(roots, tmp_path):
+    before = run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value
+    for path in (roots["good"] / "a").iterdir():
+        (roots["bad"] / "a" / path.name).write_bytes(path.read_bytes())
+    assert run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value > before
+    for file in (tmp_path / "kept").iterdir():
+        file.write_bytes(b"damaged")
+    assert run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value > before
+
+
+def test_warnings(tmp_path, write_videos, square):
+    truth = write_videos(tmp_path / "gt_images", {"a": square(2), "b": square(2, size=(32, 16))})
+    made = write_videos(tmp_path / "made", {"a": square(2, size=(12, 8)), "b": square(2, size=(32, 16))})
+    result = study.evaluate(truth, {"made": made}, load_tools(None, CPU), Kept(None), published=True)
+    text = " ".join(result.warnings)
+    assert "several resolutions (24 x 16, 32 x 16)" in text and "2 frames of made had another size" in text
+    assert "reconstructions by the VAE" in text and "Intervals from 2 videos" in text
+
+
+def test_every_file_of_a_report(roots, clips, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = run(roots, clips)
+    result.problems["gone & lost"], result.methods["gone & lost"] = "is <away>", Path("gone")
+    page.write(result, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["methods"]["good"]["psnr_published"] and report["methods"]["good"]["intervals"]["l1_published"]
+    assert report["differences"]["good - bad"]["psnr"] > 10 and report["small_sample_bias"]["bad"]["fid_vid"]
+    rows = list(csv.DictReader((tmp_path / "out" / "frames.csv").open()))
+    assert len(rows) == 2 * 54 and float(rows[0]["psnr"]) == result.scores["good"][0]["psnr"][0]
+    assert (tmp_path / "out" / "table.tex").read_text().count("good") == 1
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert text.count("<svg") == 3 and "gone &amp; lost" in text and "is &lt;away&gt;" in text
+    pictures = sorted(path.name for path in (tmp_path / "out" / "clips").iterdir())
+    assert pictures == [f"{n}_{rank}.png" for n in (0, 1) for rank in ("best", "median", "worst")]
+    assert all(f"clips/{name}" in text for name in pictures)
+    assert [rank for rank, _, _ in page.ranked(result, "good")] == ["best", "median", "worst"]
+
+
+def test_order_does_not_matter(roots):
+    one, two = run(roots), run(roots, methods=("bad", "good"))
+    for method in ("good", "bad"):
+        assert one.cell(method, "psnr") == two.cell(method, "psnr")
+
+
+def test_a_single_video_has_no_interval(roots):
+    result = study.evaluate(roots["truth"] / "a", {"good": roots["good"] / "a"}, Tools(CPU), Kept(None))
+    assert result.cell("good", "psnr").interval is None and result.cell("good", "psnr").known

@@ -1,0 +1,87 @@
+"""Weight files: the right one, a wrong one, none."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation.resnet3d import ResNet3D
+from magicdance_core.evaluation.tools import load_tools
+from magicdance_core.evaluation.weights import FILES, VGG, find, help_text, load_network, sha256
+
+
+def small():
+    return ResNet3D(4, (1, 1, 1, 1))
+
+
+def test_hashes(tmp_path):
+    data = bytes(range(256)) * 5000
+    (tmp_path / VGG.name).write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    assert sha256(tmp_path / VGG.name) == digest
+    assert (
+        find(tmp_path, replace(VGG, sha256=digest)) == find(tmp_path, replace(VGG, sha256=None)) == tmp_path / VGG.name
+    )
+    with pytest.raises(InputError, match=f"is not the published {VGG.name} .SHA-256 {digest[:12]}"):
+        find(tmp_path, VGG)
+    assert find(tmp_path, replace(VGG, name="absent")) is find(None, VGG) is None
+
+
+def test_the_first_file_that_is_there(tmp_path):
+    files = [replace(VGG, name=name, sha256=None) for name in ("a", "b", "c")]
+    (tmp_path / "c").touch()
+    (tmp_path / "b").touch()
+    assert find(tmp_path, *files).name == "b"
+
+
+def test_a_checkpoint_as_it_is_published(tmp_path):
+    """From data parallelism, in a dictionary with other things, with the classifier, without batch counters."""
+    state = {f"module.{n}": torch.rand_like(v) for n, v in small().state_dict().items() if "num_batches" not in n}
+    torch.save(
+        {"epoch": 3, "arch": "resnet-50", "state_dict": state | {"module.fc.weight": torch.ones(4, 4)}},
+        tmp_path / "a.pth",
+    )
+    network = load_network(small(), tmp_path / "a.pth", ignored=("fc.",))
+    assert all(torch.equal(network.state_dict()[n.removeprefix("module.")], v) for n, v in state.items())
+    assert not network.training and not any(p.requires_grad for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: state.pop("layer2.0.conv1.weight"), "lacks layer2.0.conv1.weight"),
+        (lambda state: state.update(extra=torch.ones(1)), "also holds extra"),
+        (lambda state: state.update({"bn1.weight": torch.ones(5)}), "has another shape of bn1.weight"),
+    ],
+)
+def test_another_network_is_told_by_name(tmp_path, change, message):
+    state = small().state_dict()
+    change(state)
+    save_file(state, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=f"of another network .it {message}"):
+        load_network(small(), tmp_path / "a.safetensors")
+
+
+def test_pickled_code_is_never_run(tmp_path):
+    torch.save({"state_dict": {"x": torch.nn.Linear(1, 1)}}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match="Python code"):
+        load_network(small(), tmp_path / "a.pth")
+
+
+def test_help_lists_every_file_with_its_hash(tmp_path):
+    (tmp_path / VGG.name).write_bytes(b"x")
+    text = help_text(tmp_path)
+    assert all(file.name in text and file.source in text and (file.sha256 or "not stated") in text for file in FILES)
+    assert f"{hashlib.sha256(b'x').hexdigest()} (another file)" in text
+
+
+def test_without_files_each_metric_says_what_it_needs(tmp_path):
+    tools = load_tools(tmp_path, torch.device("cpu"))
+    assert not tools.viewers and tools.lpips is None and not tools.files
+    assert tools.needs["lpips"] == "vgg16-397923af.pth" and tools.needs["fvd"] == "i3d_pretrained_400.pt"
+    assert set(tools.needs) == {
+        "lpips", "face_cos", "face_found", "fid", "kid", "fid_vid", "fvd", "pose_error", "pose_found"
+    }  # fmt: skip
