@@ -11,6 +11,7 @@ COMMANDS = {
     "convert": "make a safetensors file or a folder of a checkpoint",
     "evaluate": "compare frames with the truth, or score the embedded model",
     "extract": "keypoints and pose maps of a person in a video",
+    "dataset": "videos to training data",
     "benchmark": "count the arithmetic of a frame and step",
 }
 PROGRAM = "python -m magicdance_core"

@@ -22,9 +22,10 @@ class DataConfig:
     or one in the published layout). size: side of the square pictures in pixels.
     identities, frames, motion, fps: of puppets: how many people, pictures of each, and whether those are moments of
     many dances or consecutive frames of one dance at `fps` a second. held_out: people more, for validation only.
-    folder: of videos. crop: smallest and largest side of the random square crop, as shares of the short side;
-    reference, target and pose map of a sample share it. shared_crop: False draws each picture's crop on its own, as
-    the published trainer does by mistake; only for comparisons.
+    folder: of videos. background: "black" paints it so, where the data set has masks.
+    crop: smallest and largest side of the random square crop, as shares of the short side; reference, target and pose
+    map of a sample share it. shared_crop: False draws each picture's crop on its own, as the published trainer does by
+    mistake; only for comparisons.
     crops: 0 draws a new crop for each sample and encodes it at each step; K keeps latents of K fixed crops of each
     video on the disk (1: the central one).
     workers: processes that read and draw pictures while the networks compute.
@@ -38,6 +39,7 @@ class DataConfig:
     fps: float = setting(30.0, low=1, high=240)
     held_out: int = setting(8, low=0, high=10_000)
     folder: str | None = None
+    background: Literal["keep", "black"] = "keep"
     crop: tuple[float, float] = setting((1.0, 1.0), low=0.1, high=1)
     shared_crop: bool = True
     crops: int = setting(1, low=0, high=64)

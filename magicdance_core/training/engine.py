@@ -100,7 +100,7 @@ def train_stage(run: Run, index: int) -> None:
     shares = Shares(first, stage.steps, stage.references, _per_pass(run, stage), accelerator.process_index,
                     accelerator.num_processes)  # fmt: skip
     on_gpu = accelerator.device.type == "cuda"
-    loader = iter(batches(objective.sample, shares, run.config.data.workers, pin=on_gpu))
+    loader = batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
     run.journal.begin(index, first, run.model, objective)
     saved = time.monotonic()
     for step in range(first, stage.steps):

@@ -12,8 +12,7 @@ from magicdance_core.checkpoints import Components, save_published
 from magicdance_core.models import AppearanceControlModel, PoseControlNet
 from magicdance_core.sampling import published_scheduler
 from magicdance_core.training.config import load_config
-from magicdance_core.training.export import export
-from magicdance_core.training.networks import build_networks
+from magicdance_core.training.starting import starting_point
 
 SHARED = {
     "block_out_channels": (320, 320),  # ComfyUI tells the family by this width and by that of the text
@@ -111,10 +110,9 @@ def _lora() -> dict[str, torch.Tensor]:
 
 def write_embedded(folder: Path) -> None:
     """A random stand-in for the embedded model."""
-    config = load_config(CONFIGS / "embedded.yaml")
-    networks = build_networks(config)
-    for network in networks.by_name().values():
+    model = starting_point(load_config(CONFIGS / "embedded.yaml"))
+    for network in model.networks().values():
         for weight in network.parameters():
             if weight.dim() > 1 and not weight.any():
                 torch.nn.init.normal_(weight, std=0.05)
-    export(config, networks, folder)
+    save_published(folder, model)

@@ -1,22 +1,27 @@
 """Samples by number, in the share of each process, step after step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from ...errors import InputError
 
 Batch = dict[str, Tensor]
 
 
 class Samples(Dataset):
-    """A function from a sample's number to its tensors, as torch's loader takes it."""
+    """A function from numbers to tensors, as torch's loader takes it; bad input comes out of its processes as it is."""
 
-    def __init__(self, draw: Callable[[int], Batch]):
+    def __init__(self, draw: Callable):
         self.draw = draw
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.draw(index)
+    def __getitem__(self, index):
+        try:
+            return self.draw(index)
+        except InputError as error:
+            return error
 
 
 class Shares(Sampler):
@@ -45,17 +50,42 @@ class Shares(Sampler):
         return len(self.range) * self.passes
 
 
-def batches(draw: Callable[[int], Batch], shares: Shares, workers: int, pin: bool = False) -> DataLoader:
+def batches(draw: Callable[[int], Batch], shares: Shares, workers: int, pin: bool = False) -> Iterator[Batch]:
     """The batches of a process; drawn ahead in `workers` processes, in the same order and values for any number."""
-    return DataLoader(
+    loader = DataLoader(
         Samples(draw),
         batch_sampler=shares,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        persistent_workers=bool(workers),
         worker_init_fn=_one_thread,
+        collate_fn=_collate,
         pin_memory=pin,
     )
+    return _raising(loader)
+
+
+def ahead(draw: Callable, keys: list, workers: int) -> Iterator:
+    """`draw` of each key, in order, drawn ahead in `workers` processes."""
+    loader = DataLoader(
+        Samples(draw),
+        sampler=keys,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+    return _raising(loader)
+
+
+def _collate(samples: list) -> Batch | InputError:
+    return next((sample for sample in samples if isinstance(sample, InputError)), None) or default_collate(samples)
+
+
+def _raising(items: Iterable) -> Iterator:
+    for item in items:
+        if isinstance(item, InputError):
+            raise item
+        yield item
 
 
 def _one_thread(worker: int) -> None:

@@ -13,13 +13,17 @@ REGIONS = ("head", "left_hand", "right_hand")
 
 @dataclass(frozen=True)
 class Video:
-    """name: of messages. frames: how many. width, height: in pixels. split: "train", "validation" or "test"."""
+    """name: of messages. frames: how many. width, height: in pixels. split: "train", "validation" or "test".
+
+    runs: the stretches without a gap in time, (first, how many); empty where all frames are one.
+    """
 
     name: str
     frames: int
     width: int
     height: int
     split: str = "train"
+    runs: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from ...errors import InputError
 from ...files import whole_folder
 from ..config import DataConfig
+from .batches import ahead
 from .crops import Window, central_window, crop_picture, random_window
 from .frames import FrameSet
 from .randomness import generator
@@ -75,7 +75,7 @@ class LatentCache:
         latents, done = self._open()
         missing = [v for v in range(process, len(self.frames.videos), processes) if not done[v]]
         parts = [part for video in missing for part in self._parts(video)]
-        pictures = DataLoader(_Pictures(self, parts), batch_size=None, num_workers=self.config.workers)
+        pictures = ahead(self.pictures, parts, self.config.workers)
         for number, ((video, first, last), images) in enumerate(zip(parts, pictures)):
             for crop, part in enumerate(images):
                 unit = part.to(device).permute(0, 3, 1, 2).to(vae.dtype) / 127.5 - 1
@@ -92,8 +92,9 @@ class LatentCache:
             if progress:
                 progress(number + 1, len(parts))
 
-    def pictures(self, video: int, first: int, last: int) -> Tensor:
-        """The crops of some frames of a video, uint8 `[crops, frames, size, size, 3]`."""
+    def pictures(self, part: tuple[int, int, int]) -> Tensor:
+        """The crops of frames (video, first, last), uint8 `[crops, frames, size, size, 3]`."""
+        video, first, last = part
         windows = [window_of(self.frames, self.config, self.seed, video, crop) for crop in range(self._crops(video))]
         rows = []
         for frame in range(first, last):
@@ -121,17 +122,6 @@ class LatentCache:
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_arrays": None}
-
-
-class _Pictures(Dataset):
-    def __init__(self, cache: LatentCache, parts: list[tuple[int, int, int]]):
-        self.cache, self.parts = cache, parts
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, number: int) -> Tensor:
-        return self.cache.pictures(*self.parts[number])
 
 
 def weights_fingerprint(network: nn.Module) -> str:

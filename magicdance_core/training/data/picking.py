@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, islice
 
 import torch
 
@@ -35,14 +36,19 @@ class Picker:
         self.targets, self.stride, self.distance = targets, stride, distance
         if not self.numbers:
             raise InputError(f"The data set has no video in its part {split!r}: give more videos or other shares.")
-        needed = (targets - 1) * stride + 1 if stride else 2
+        self.span = (targets - 1) * stride + 1 if stride else 2
         for number in self.numbers:
-            if videos[number].frames < needed:
+            longest = max(length for _, length in self._runs(number))
+            if longest < self.span:
                 raise InputError(
-                    f"{videos[number].name} has {videos[number].frames} frames and a sample takes {needed}: "
+                    f"{videos[number].name} has {longest} frames in a row and a sample takes {self.span}: "
                     "leave it out, or lower targets or stride."
                 )
         self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def _runs(self, number: int) -> tuple[tuple[int, int], ...]:
+        video = self.videos[number]
+        return (video.runs or ((0, video.frames),)) if self.stride else ((0, video.frames),)
 
     def _shuffled(self, turn: int) -> list[int]:
         source = generator(self.seed, "order", self.split, turn)
@@ -54,7 +60,9 @@ class Picker:
         video = self._order(turn)[place]
         frames = self.videos[video].frames
         if self.stride:
-            start = below(source, frames - (self.targets - 1) * self.stride)
+            starts = [(first, length - self.span + 1) for first, length in self._runs(video) if length >= self.span]
+            place = below(source, sum(count for _, count in starts))
+            start = next(islice(chain.from_iterable(range(first, first + n) for first, n in starts), place, None))
             targets = tuple(start + k * self.stride for k in range(self.targets))
             reference = self._near(below(source, frames), start, frames, source)
             return Pick(video, reference, targets)

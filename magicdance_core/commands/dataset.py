@@ -1,0 +1,97 @@
+"""Videos to training data: frames at an even rate, poses, filters, a split, a report."""
+
+import argparse
+import os
+from pathlib import Path
+
+from ..choices import DETECTORS
+from ..errors import InputError
+from .common import count, finite
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "videos", nargs="+", type=Path, metavar="VIDEOS", help="video files, folders of pictures, or folders of such"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="the data set; the same command goes on with it"
+    )
+    parser.add_argument(
+        "--poses", type=Path, metavar="DIR",
+        help="given poses, an entry named as each video: keypoints (.npz, .json, folder) or pose maps (folder, video)",
+    )  # fmt: skip
+    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="where no poses are given")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        help="where the detector's files are (default: models/magicdance_pose)",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
+    parser.add_argument("--fps", type=finite, default=30.0, help="frames a second (default: 30)")
+    parser.add_argument("--short-side", type=count, metavar="N", help="shrink larger pictures to N pixels")
+    parser.add_argument("--png", action="store_true", help="lossless pictures (default: JPEG, quality 95)")
+    parser.add_argument("--min-keypoints", type=int, default=6, metavar="N", help="more than N of 18 (default: 6)")
+    parser.add_argument("--min-area", type=finite, default=0.04, metavar="SHARE", help="of the person (default: 0.04)")
+    parser.add_argument(
+        "--validation", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)"
+    )
+    parser.add_argument("--test", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)")
+    parser.add_argument(
+        "--shard", type=_shard, default=_shard_of_launcher(), metavar="K/N",
+        help="only every N-th video, from the K-th on, for several machines (default: all, or a launched process's)",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from ..pose.detectors import make_detector
+    from ..training.data.prepare import Filters, Output, find_poses, find_videos, prepare_video, write_index
+    from ..training.data.sheet import write_sheet
+
+    if options.fps <= 0:
+        raise InputError(f"--fps is {options.fps}; give a positive rate.")
+    videos = find_videos(options.videos)
+    poses = find_poses(options.poses, videos) if options.poses else {}
+    filters = Filters(options.min_keypoints, options.min_area)
+    output = Output(options.fps, options.short_side, options.png)
+    number, of = options.shard
+    own = list(videos.items())[number - 1 :: of]
+    detector = None if poses else make_detector(options.detector, options.models, options.device)
+    with tqdm(own, desc="videos", unit="video") as bar:
+        for name, path in bar:
+            record = prepare_video(
+                name, path, options.out, detector, poses.get(name), filters, output,
+                lambda done, name=name: bar.set_postfix_str(f"{name}: frame {done}", refresh=done % 30 == 0),
+            )  # fmt: skip
+            if "error" in record:
+                tqdm.write(f"{name} is left out: {record['error']}")
+    report = write_index(options.out, videos, output, options.validation, options.test)
+    if report is None:
+        print(f"this share of the videos is ready; the data set is when all are, in {options.out}")
+        return
+    write_sheet(options.out, options.out / "contact_sheet.png")
+    print(f"{report['frames_kept']} of {report['frames']} frames of {report['videos_kept']} videos in {options.out}")
+    for reason, frames in report["dropped"].items():
+        print(f"{frames:8d} dropped: {reason}")
+    for part, number in report["split"].items():
+        print(f"{number:8d} videos for {part}")
+    print(f"look at {options.out / 'contact_sheet.png'}; train with --set data.kind=videos data.folder={options.out}")
+
+
+def _share(text: str) -> float:
+    number = finite(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text} is not K/N with K from 1 to N")
+    return int(number), int(of)
+
+
+def _shard_of_launcher() -> tuple[int, int]:
+    """The share of this process where `accelerate launch` or `torchrun` started several."""
+    return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))

@@ -1,0 +1,163 @@
+"""Which frames and poses lie where: our own data sets, the published layout, and TikTok as DisCo lays it out."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import InputError
+from ...files import existing, files_with_suffix
+from ...media import read_picture
+from ...media.frames import PICTURE_SUFFIXES
+from .frames import Video
+from .videos import FrameFiles
+
+INDEX = "index.json"
+KEYPOINTS = "keypoints.npz"
+PUBLISHED = {"train_set": "train", "val_set": "validation", "test_set": "test"}
+MASKS, OPENPOSE = "groundsam", "openpose_json"
+VALIDATION, TEST = 0.05, 0.0
+"""Shares of the videos that are held out where a layout does not say which."""
+
+
+def read_layout(folder: Path) -> list[FrameFiles]:
+    """The videos in a folder. Raises InputError where it has none of the known layouts, or pictures lack poses.
+
+    Ours: index.json. Published: train_set/VIDEO/*.png beside pose_map_train_set/VIDEO/*.png, likewise val_set and
+    test_set; a frame without a pose map is left out. DisCo: VIDEO/*.png with VIDEO/openpose_json/ (or pose maps in
+    VIDEO/openpose/) and, if they are there, masks in VIDEO/groundsam/.
+    """
+    folder = existing(folder)
+    if (folder / INDEX).is_file():
+        return _own(folder)
+    if (folder / "train_set").is_dir():
+        files = [
+            entry for name, split in PUBLISHED.items() if (folder / name).is_dir()
+            for entry in _published(folder / name, folder / f"pose_map_{name}", split)
+        ]  # fmt: skip
+    else:
+        files = [entry for video in _folders(folder) if (entry := _disco(video))]
+        splits = split_by_name([entry.video.name for entry in files], VALIDATION, TEST)
+        files = [_with_split(entry, splits[entry.video.name]) for entry in files]
+    if not files:
+        raise InputError(
+            f"{folder} is no data set: make one of videos with `magicdance dataset`, or give a folder as TikTok's."
+        )
+    return files
+
+
+def split_by_name(names: Iterable[str], validation: float, test: float, known: dict[str, str] | None = None) -> dict:
+    """Name -> "train", "validation" or "test", by the names' hashes: about these shares of them, at least one of each
+    that is not 0 where there are three or more.
+
+    known: splits that are settled and stay.
+    """
+    splits, new = dict(known or {}), []
+    for name in names:
+        if name not in splits:
+            new.append(name)
+    new.sort(key=lambda name: hashlib.blake2b(name.encode()).digest())
+    total = len(splits) + len(new)
+    for part, share in (("validation", validation), ("test", test)):
+        wanted = round(share * total) or (1 if share and total >= 3 else 0)
+        wanted -= sum(split == part for split in splits.values())
+        for _ in range(min(wanted, len(new) - 1)):
+            splits[new.pop()] = part
+    return splits | dict.fromkeys(new, "train")
+
+
+def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Where consecutive numbers stand in an ascending list: (place of the first, how many)."""
+    runs: list[tuple[int, int]] = []
+    before = None
+    for place, number in enumerate(numbers):
+        if before is not None and number == before + 1:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((place, 1))
+        before = number
+    return tuple(runs)
+
+
+def _own(folder: Path) -> list[FrameFiles]:
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        entries = []
+        for video in index["videos"]:
+            place = folder / "videos" / video["name"]
+            numbers = [int(number) for number in video["frames"]]
+            of = Video(
+                video["name"],
+                len(numbers),
+                int(video["width"]),
+                int(video["height"]),
+                video["split"],
+                runs_of(numbers),
+            )
+            pictures = tuple(place / f"{number:06d}.{index['suffix']}" for number in numbers)
+            maps = tuple(place / "poses" / f"{n:06d}.png" for n in numbers) if video["maps"] else ()
+            keypoints = () if video["maps"] else (place / KEYPOINTS,)
+            entries.append(FrameFiles(of, pictures, maps, keypoints))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / INDEX} is damaged ({error!r}): run `magicdance dataset` once more.") from error
+    for entry in entries:
+        for path in (entry.pictures[0], entry.pictures[-1], *entry.keypoints, *entry.maps[:1]):
+            if not path.is_file():
+                raise InputError(f"{path} is missing: copy the whole data set, or run `magicdance dataset` once more.")
+    return entries
+
+
+def _published(frames: Path, maps: Path, split: str) -> list[FrameFiles]:
+    entries = []
+    for video in _folders(frames):
+        by_stem = {path.stem: path for path in files_with_suffix(maps / video.name, PICTURE_SUFFIXES)}
+        pairs = [(p, by_stem[p.stem]) for p in files_with_suffix(video, PICTURE_SUFFIXES) if p.stem in by_stem]
+        if not pairs:
+            raise InputError(f"{maps / video.name} has no pose map named as a picture in {video}: names must agree.")
+        pictures, found = zip(*pairs)
+        entries.append(FrameFiles(_video(f"{frames.name}/{video.name}", pictures, split), pictures, maps=found))
+    return entries
+
+
+def _disco(folder: Path) -> FrameFiles | None:
+    pictures = files_with_suffix(folder, PICTURE_SUFFIXES)
+    poses = _by_stem(folder / OPENPOSE, (".json",))
+    maps = {} if poses else _by_stem(folder / "openpose", PICTURE_SUFFIXES)
+    masks = _by_stem(folder / MASKS, PICTURE_SUFFIXES)
+    if not pictures or not (poses or maps):
+        return None
+    kept = [p for p in pictures if p.stem in (poses or maps) and (not masks or p.stem in masks)]
+    if not kept:
+        raise InputError(f"{folder / OPENPOSE} has no pose named as a picture in {folder}: names must agree.")
+    return FrameFiles(
+        _video(folder.name, kept, "train"),
+        tuple(kept),
+        maps=tuple(maps[p.stem] for p in kept) if maps else (),
+        keypoints=tuple(poses[p.stem] for p in kept) if poses else (),
+        masks=tuple(masks[p.stem] for p in kept) if masks else (),
+    )
+
+
+def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Files by the stem of the picture they belong to: 0001.json, 0001.png.json and 0001_keypoints.json alike."""
+    if not folder.is_dir():
+        return {}
+    return {
+        path.name.split(".")[0].removesuffix("_keypoints").removesuffix("_mask"): path
+        for path in files_with_suffix(folder, suffixes)
+    }
+
+
+def _video(name: str, pictures: list[Path] | tuple[Path, ...], split: str) -> Video:
+    width, height = read_picture(pictures[0]).size
+    numbers = [int(p.stem) if p.stem.isdecimal() else place for place, p in enumerate(pictures)]
+    return Video(name, len(pictures), width, height, split, runs_of(numbers))
+
+
+def _with_split(entry: FrameFiles, split: str) -> FrameFiles:
+    return replace(entry, video=replace(entry.video, split=split))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,55 @@
+"""What became of videos, on one picture to look at."""
+
+import json
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ...media import write_picture
+from .layouts import read_layout
+from .prepare import RECORD
+from .videos import VideoFrames
+
+TILE, CAPTION, GAP, COLUMNS, VIDEOS = 160, 34, 8, 6, 24
+BACKGROUND, INK, RED = (22, 23, 27), (214, 216, 222), (226, 110, 100)
+
+
+def write_sheet(out: Path, path: Path) -> None:
+    """Of up to 24 videos spread over the set: frames that stayed, under their pose; then dropped ones, with reasons."""
+    entries = read_layout(out)
+    frames = VideoFrames(entries)
+    tiles = []
+    for number in _spread(len(entries), VIDEOS):
+        video = frames.videos[number]
+        frame = frames.read(number, video.frames // 2)
+        picture = Image.fromarray(frame.image)
+        lines = Image.fromarray(frame.pose)
+        picture = Image.composite(lines, picture, lines.convert("L").point(lambda value: 255 * (value > 8)))
+        record = json.loads((out / "videos" / video.name / RECORD).read_text(encoding="utf-8"))
+        tiles.append((picture, f"{video.name}\n{video.frames} of {record['total']}, {video.split}", INK))
+    records = sorted((out / "videos").glob(f"*/{RECORD}"))
+    for file in (records[k] for k in _spread(len(records), VIDEOS)):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        for reason, number in record["examples"].items():
+            with Image.open(file.with_name(f"dropped-{number:06d}.jpg")) as picture:
+                tiles.append((picture.convert("RGB"), f"{record['name']}, frame {number}\n{reason}", RED))
+    write_picture(path, _tiled(tiles))
+
+
+def _tiled(tiles: list[tuple[Image.Image, str, tuple[int, int, int]]]) -> Image.Image:
+    rows = -(-len(tiles) // COLUMNS)
+    width, height = GAP + min(COLUMNS, len(tiles)) * (TILE + GAP), GAP + rows * (TILE + CAPTION + GAP)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    for number, (picture, caption, ink) in enumerate(tiles):
+        row, column = divmod(number, COLUMNS)
+        left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
+        picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
+        sheet.paste(picture, (left + (TILE - picture.width) // 2, top + (TILE - picture.height) // 2))
+        short = "\n".join(line[:26] for line in caption.split("\n"))
+        draw.multiline_text((left, top + TILE + 2), short, fill=ink, font=font, spacing=2)
+    return sheet
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return sorted({k * count // min(count, most) for k in range(min(count, most))}) if count else []

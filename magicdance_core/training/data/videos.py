@@ -1,0 +1,91 @@
+"""Folders of frames and poses as a data set."""
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import InputError
+from ...media import read_picture
+from ...pose.draw import draw_pose
+from ...pose.files import load_keypoints
+from ...pose.keypoints import PoseFrame
+from .frames import REGIONS, Frame, Video, regions_of
+
+VIDEOS_KEPT = 16
+"""Keypoints of so many videos stay in a process's memory."""
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """A video as files, all in the order of its frames.
+
+    pictures: one a frame. maps: pose maps, one a frame. keypoints: one file of all frames, or one a frame; `rows` are
+    the frames' places in a file of all (None: they fit one to one). masks: the person white; where there are such.
+    Either maps or keypoints are there.
+    """
+
+    video: Video
+    pictures: tuple[Path, ...]
+    maps: tuple[Path, ...] = ()
+    keypoints: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    rows: tuple[int, ...] | None = None
+
+
+class VideoFrames:
+    """Videos of files; a `data.frames.FrameSet`. Poses that are keypoints are drawn when asked for."""
+
+    def __init__(self, files: list[FrameFiles], black_background: bool = False):
+        """black_background: paint black what is outside of the masks."""
+        self.files, self.black_background = files, black_background
+        self.videos = [entry.video for entry in files]
+        names = [(v.name, v.frames, v.width, v.height, v.split) for v in self.videos]
+        stamps = [entry.pictures[0].stat().st_mtime_ns for entry in files]
+        text = repr((names, stamps, black_background))
+        self.fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        self._keypoints: OrderedDict[int, list[PoseFrame]] = OrderedDict()
+
+    def read(self, video: int, frame: int) -> Frame:
+        entry = self.files[video]
+        image = np.asarray(read_picture(entry.pictures[frame]))
+        height, width = image.shape[:2]
+        if (width, height) != (entry.video.width, entry.video.height):
+            raise InputError(
+                f"{entry.pictures[frame]} has {width} x {height} pixels, not those of its video's first: give one size."
+            )
+        if self.black_background and entry.masks:
+            mask = read_picture(entry.masks[frame]).convert("L").resize((width, height), Image.Resampling.NEAREST)
+            image = image * (np.asarray(mask) > 127)[..., None]
+        if entry.maps:
+            pose = read_picture(entry.maps[frame])
+            if pose.size != (width, height):
+                pose = pose.resize((width, height), Image.Resampling.BILINEAR)
+            return Frame(image, np.asarray(pose), np.zeros((len(REGIONS), 4), np.float32))
+        found = self._pose(video, frame).scaled(width, height)
+        regions = regions_of(found.people[0]) if found.people else np.zeros((len(REGIONS), 4), np.float32)
+        return Frame(image, draw_pose(found), regions)
+
+    def _pose(self, video: int, frame: int) -> PoseFrame:
+        entry = self.files[video]
+        size = entry.video.width, entry.video.height
+        if len(entry.keypoints) > 1 or entry.video.frames == 1:
+            return load_keypoints(entry.keypoints[frame], *size)[0]
+        if video not in self._keypoints:
+            frames = load_keypoints(entry.keypoints[0], *size)
+            needed = max(entry.rows) + 1 if entry.rows else entry.video.frames
+            if len(frames) < needed:
+                raise InputError(
+                    f"{entry.keypoints[0]} has {len(frames)} frames and {needed} are needed: make it again."
+                )
+            self._keypoints[video] = frames
+            if len(self._keypoints) > VIDEOS_KEPT:
+                self._keypoints.popitem(last=False)
+        frames = self._keypoints[video]
+        return frames[entry.rows[frame] if entry.rows else frame]
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_keypoints": OrderedDict()}

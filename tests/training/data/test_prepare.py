@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from magicdance_core.__main__ import main
+from magicdance_core.errors import InputError
+from magicdance_core.pose.draw import draw_pose
+from magicdance_core.pose.files import load_keypoints
+from magicdance_core.pose.keypoints import Person, PoseFrame
+from magicdance_core.training.config import DataConfig
+from magicdance_core.training.data import open_frames
+from magicdance_core.training.data.prepare import Filters, find_poses, find_videos, why_dropped
+
+
+@pytest.fixture(scope="module")
+def prepared(films, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sets") / "set"
+    videos, poses = films
+    assert main(["dataset", str(videos), "--poses", str(poses), "--out", str(out), "--png"]) == 0
+    return out
+
+
+def test_frames_poses_report_and_sheet(films, prepared):
+    report = json.loads((prepared / "report.json").read_text())
+    assert (report["videos"], report["videos_kept"], report["frames"], report["frames_kept"]) == (4, 3, 18, 16)
+    assert report["dropped"] == {"nobody": 2} and list(report["unusable"]) == ["d"]
+    assert sorted(report["split"].items()) == [("test", 1), ("train", 1), ("validation", 1)]
+    frames = open_frames(DataConfig(kind="videos", folder=str(prepared), size=32), prepared)
+    for number, video in enumerate(frames.videos):
+        given = load_keypoints(films[1] / f"{video.name}.npz")
+        kept = [frame for frame in given if frame.people]
+        for k, pose in enumerate(kept):
+            assert np.array_equal(frames.read(number, k).pose, draw_pose(pose))
+            assert frames.read(number, k).regions[0, 2] > frames.read(number, k).regions[0, 0] > 0
+    assert {v.name: v.runs for v in frames.videos}["c"] == ((0, 2), (2, 2))
+    assert Image.open(prepared / "contact_sheet.png").width > 300
+
+
+def test_prepared_videos_are_left_and_damaged_ones_told(films, prepared, capsys):
+    times = {p: p.stat().st_mtime_ns for p in prepared.glob("videos/*/*") if p.is_file()}
+    index = (prepared / "index.json").read_text()
+    assert main(["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(prepared), "--png"]) == 0
+    assert times == {p: p.stat().st_mtime_ns for p in prepared.glob("videos/*/*") if p.is_file()}
+    assert (prepared / "index.json").read_text() == index
+    assert "d is left out" in "".join(capsys.readouterr())
+
+
+def test_shards_make_the_same_set(films, prepared, tmp_path, capsys):
+    command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "set"), "--png"]
+    assert main([*command, "--shard", "1/2"]) == 0
+    assert "is ready" in capsys.readouterr().out and not (tmp_path / "set" / "index.json").exists()
+    assert main([*command, "--shard", "2/2"]) == 0
+    for name in ("index.json", "report.json"):
+        assert (tmp_path / "set" / name).read_bytes() == (prepared / name).read_bytes()
+
+
+def test_the_published_filters():
+    def seen(points, side=40.0, people=1):
+        body = np.zeros((18, 3), np.float32)
+        body[:points] = [(side * (k % 2), side * (k // 2 % 2), 1) for k in range(points)]
+        return PoseFrame((Person(body=body),) * people, 100, 100)
+
+    assert why_dropped(seen(7), Filters()) is None
+    assert why_dropped(seen(6), Filters()) == "few keypoints"
+    assert why_dropped(seen(7, side=20.0), Filters()) == "too small"
+    assert why_dropped(seen(7, side=20.1), Filters()) is None
+    assert why_dropped(seen(7, people=2), Filters()) == "several people"
+    assert why_dropped(PoseFrame((), 100, 100), Filters()) == "nobody"
+
+
+def test_bad_input_is_named(films, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no videos"):
+        find_videos([tmp_path / "empty"])
+    with pytest.raises(InputError, match="have one name"):
+        find_videos([films[0], films[0] / "a.mp4"])
+    with pytest.raises(InputError, match=r"no poses for 1 of the videos \(z\)"):
+        find_poses(films[1], ["a", "z"])
+    out = tmp_path / "set"
+    assert main(["dataset", str(films[0] / "d.mp4"), "--poses", str(films[1]), "--out", str(out)]) == 2

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from magicdance_core.errors import InputError
+from magicdance_core.training.config import DataConfig
+from magicdance_core.training.data import PuppetFrames
+from magicdance_core.training.data.batches import Shares, batches
+from magicdance_core.training.data.crops import (
+    Window,
+    central_window,
+    crop_picture,
+    crop_regions,
+    random_window,
+    region_weights,
+)
+from magicdance_core.training.data.frames import Video
+from magicdance_core.training.data.picking import Picker
+from magicdance_core.training.data.puppets import draw_training_frame
+from magicdance_core.training.data.randomness import generator
+
+
+def videos(*lengths, runs=()):
+    return [Video(f"v{n}", length, 40, 30, "train", runs) for n, length in enumerate(lengths)]
+
+
+def test_shares_of_any_number_of_processes_and_passes_are_the_same_steps():
+    def steps(processes, per_pass):
+        shares = [Shares(3, 5, 8, per_pass, process, processes) for process in range(processes)]
+        own = [[n for numbers in share for n in numbers] for share in shares]
+        assert not set.intersection(set(range(-1, 0)), *map(set, own))
+        for left in range(processes):
+            for right in range(left):
+                assert not set(own[left]) & set(own[right])
+        return sorted(n for numbers in own for n in numbers)
+
+    assert steps(1, 8) == steps(1, 2) == steps(2, 4) == steps(2, 1) == steps(4, 2) == list(range(24, 40))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_from_any_number_of_loaders(workers):
+    def draw(index):
+        if index == 6:
+            raise InputError("six")
+        return {"x": torch.rand(2, generator=generator(0, index))}
+
+    loader = batches(draw, Shares(0, 3, 4, 2), workers)
+    made = torch.cat([next(loader)["x"] for _ in range(3)])
+    assert torch.equal(made, torch.stack([torch.rand(2, generator=generator(0, n)) for n in range(6)]))
+    with pytest.raises(InputError, match="^six$"):
+        next(loader)
+
+
+def test_each_pass_takes_each_video_once_and_frames_are_distinct():
+    picker = Picker(videos(5, 6, 7), "train", targets=3, stride=0, distance=0, seed=1)
+    picks = [picker(n, generator(1, n)) for n in range(300)]
+    orders = {tuple(p.video for p in picks[k : k + 3]) for k in range(0, 300, 3)}
+    assert all(sorted(order) == [0, 1, 2] for order in orders) and len(orders) == 6
+    assert all(len({p.reference, *p.targets}) == 4 for p in picks)
+    assert {p.reference for p in picks if p.video == 0} == set(range(5))
+    assert picks[7] == picker(7, generator(1, 7))
+
+
+def test_distance_and_strides():
+    near = Picker(videos(50), "train", targets=2, stride=0, distance=4, seed=0)
+    picks = [near(n, generator(0, n)) for n in range(200)]
+    assert max(abs(t - p.reference) for p in picks for t in p.targets) == 4
+    clips = Picker(videos(20, runs=((0, 6), (6, 3), (9, 11))), "train", targets=3, stride=2, distance=0, seed=0)
+    found = {clips(n, generator(0, n)).targets for n in range(400)}
+    assert found == {(s, s + 2, s + 4) for s in (0, 1, *range(9, 16))}
+    with pytest.raises(InputError, match="v0 has 3 frames in a row and a sample takes 5"):
+        Picker(videos(3), "train", targets=3, stride=2, distance=0, seed=0)
+    with pytest.raises(InputError, match="no video in its part 'test'"):
+        Picker(videos(3), "test", targets=1, stride=0, distance=0, seed=0)
+    short = Picker(videos(2), "train", targets=3, stride=0, distance=0, seed=0)(0, generator(0))
+    assert set(short.targets) == {1 - short.reference}
+
+
+def test_crops_stay_inside_and_share_their_scale():
+    picture = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
+    assert central_window(40, 30) == Window(5, 0, 30)
+    assert np.array_equal(crop_picture(picture, Window(5, 0, 30), 30), picture[:, 5:35])
+    pil = Image.fromarray(picture).crop((5, 0, 35, 30)).resize((15, 15), Image.Resampling.BILINEAR)
+    assert np.array_equal(crop_picture(picture, central_window(40, 30), 15), np.asarray(pil))
+    made = {random_window(40, 30, (0.5, 1.0), generator(0, n)) for n in range(300)}
+    assert {w.side for w in made} == set(range(15, 31))
+    assert all(0 <= w.left <= 40 - w.side and 0 <= w.top <= 30 - w.side for w in made)
+    regions = crop_regions(np.array([[10, 5, 20, 15], [0, 0, 0, 0]], np.float32), Window(5, 0, 30), 15)
+    assert regions.tolist() == [[2.5, 2.5, 7.5, 7.5], [0, 0, 0, 0]]
+
+
+def test_region_weights():
+    regions = np.array([[0, 0, 4, 4], [0, 0, 0, 0], [2, 2, 8, 8]], np.float32)
+    weights = region_weights(regions, 8, 4, (3.0, 2.0))
+    assert weights.tolist() == [[[3, 3, 1, 1], [3, 3, 2, 2], [1, 2, 2, 2], [1, 2, 2, 2]]]
+
+
+def test_puppets_are_drawn_once_and_shared(tmp_path, monkeypatch):
+    config = DataConfig(size=16, identities=2, frames=3, held_out=1, motion="dance", fps=15)
+    first = PuppetFrames(config, tmp_path)
+    assert [v.split for v in first.videos] == ["train", "train", "validation"]
+    frame = first.read(1, 2)
+    drawn = draw_training_frame(config, 1, 2)
+    for got, wanted in zip((frame.image, frame.pose, frame.regions), drawn):
+        assert np.array_equal(got, wanted)
+    monkeypatch.setattr("magicdance_core.training.data.puppets.draw_training_frame", None)
+    assert np.array_equal(PuppetFrames(config, tmp_path).read(1, 2).image, frame.image)
+    monkeypatch.setattr("magicdance_core.training.data.puppets.drawing_fingerprint", lambda: "other")
+    assert PuppetFrames(config, tmp_path).folder != first.folder
