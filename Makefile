@@ -15,6 +15,8 @@ test: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	mkdir -p .mypy_cache && ln -sfn .. .mypy_cache/pack
+	$(RUN) -m mypy
 
 locales: $(VENV)/.ready
 	$(RUN) locales/make.py

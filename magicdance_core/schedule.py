@@ -35,7 +35,7 @@ def scheduler_from_config(config: dict) -> SchedulerMixin:
             f"The model's scheduler {config.get('_class_name')!r} is not one of the installed diffusers: "
             "update diffusers or save the model with another scheduler."
         )
-    return kind.from_config(config)
+    return kind.from_config(config)  # type: ignore[attr-defined]
 
 
 def predict_x0(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:

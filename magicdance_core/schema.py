@@ -39,7 +39,7 @@ def build(kind: type[T], values: object, where: str) -> T:
     """
     if not isinstance(values, dict):
         raise InputError(f"{where}: {_show(values)} stands where keys and values belong: write key: value.")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
             raise InputError(f"{where}: the key {_show(key)} is unknown{_hint(str(key), fields)}.")
@@ -85,7 +85,7 @@ def _value(kind: Any, value: object, where: str, limits: tuple = (None, None)):
             raise InputError(f"{where} is {_show(value)}: give one of {known}{_hint(str(value), arguments, '; ')}.")
         return value
     if dataclasses.is_dataclass(kind):
-        return build(kind, value, where)
+        return build(typing.cast(type, kind), value, where)
     if kind is dict or origin is dict:
         if not isinstance(value, dict):
             raise InputError(f"{where} is {_show(value)}: give keys and values.")
@@ -113,7 +113,7 @@ def _sequence(origin: type, arguments: tuple, value: object, where: str, limits:
     return origin(items)
 
 
-def _scalar(kind: type, value: object, where: str, limits: tuple):
+def _scalar(kind: Any, value: Any, where: str, limits: tuple):
     if kind is float and isinstance(value, str):
         try:
             value = float(value)

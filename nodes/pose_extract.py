@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from ..magicdance_core.choices import DETECTORS, PEOPLE
 from .comfy import files, folders, memory, progress
@@ -117,7 +118,7 @@ def _detector(name: str):
     """The detector, and its torch network if it has one, in ComfyUI's keeping."""
     from ..magicdance_core.pose.detectors import file_of, make_detector
 
-    detector = make_detector(name, folders.detector_folder(file_of(name)))
+    detector: Any = make_detector(name, folders.detector_folder(file_of(name)))
     if name != "openpose":
         return detector, None
     held = memory.hold(detector.networks, "detector")

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeAlias
 
 import torch
 from torch import nn
 
 from ..errors import InputError
 from .roles import Role
-from .tensors import TensorFile
+from .tensors import Tensors
 
 HARMLESS = re.compile(
     r"betas|(sqrt_|log_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|posterior_\w+|logvar|lvlb_weights|"
@@ -20,7 +21,7 @@ HARMLESS = re.compile(
 """Tensors that Stable Diffusion files carry and no network here needs: the schedule's buffers and the like."""
 
 
-DTypes = torch.dtype | Mapping[str, torch.dtype] | None
+DTypes: TypeAlias = torch.dtype | Mapping[str, torch.dtype] | None
 """Of all networks, or of each by its role (the file's own for one that is absent)."""
 
 
@@ -33,7 +34,7 @@ class Part:
     names: dict[str, str]
 
 
-def check(file: TensorFile, parts: Iterable[Part], unused: Callable[[str], bool] = lambda name: False) -> None:
+def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = lambda name: False) -> None:
     """Raise InputError unless the file holds each parameter in its shape and nothing that is not understood.
 
     unused: says of a tensor's name that it may be left.
@@ -62,7 +63,7 @@ def check(file: TensorFile, parts: Iterable[Part], unused: Callable[[str], bool]
         )
 
 
-def fill(part: Part, file: TensorFile, dtype: torch.dtype | None) -> nn.Module:
+def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> nn.Module:
     """Give the network its weights in `dtype` (None: the widest that the file has for it), ready to predict.
 
     One tensor at a time, so that beside the network at most its own part of the file is in memory.

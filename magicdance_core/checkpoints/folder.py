@@ -12,7 +12,7 @@ from ..schedule import published_scheduler, scheduler_from_config
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components
 from .roles import ROLES, Role
-from .tensors import TensorFile, write_tensors
+from .tensors import TensorFile, Tensors, write_tensors
 from .text import encode_empty_prompt
 
 EMPTY_PROMPT = "empty_prompt.safetensors"
@@ -116,7 +116,7 @@ def _weights(path: Path) -> list[Path]:
     raise InputError(f"{path} holds no weights (diffusion_pytorch_model.safetensors): copy the whole model folder.")
 
 
-def _names_in_file(role: Role, network: nn.Module, file: TensorFile) -> dict[str, str]:
+def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, str]:
     if role.library == "transformers":
         prefix = "text_model." if any(name.startswith("text_model.") for name in file.shapes) else ""
         return {name: prefix + bare for name, bare in role.names(network).items()}

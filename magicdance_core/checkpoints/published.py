@@ -13,7 +13,7 @@ from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components
 from .roles import ROLES, Role
-from .tensors import TensorFile, TensorsInMemory, write_tensors
+from .tensors import TensorFile, Tensors, TensorsInMemory, write_tensors
 from .text import encode_empty_prompt
 
 CONTEXT = "empty_prompt"  # our addition, for models without a text tower
@@ -91,7 +91,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
         write_tensors(temporary, tensors, {METADATA: json.dumps(saved)})
 
 
-def contents(file: TensorFile) -> dict[str, str]:
+def contents(file: Tensors) -> dict[str, str]:
     """Which networks a file holds: role -> prefix of its tensors."""
 
     def has(prefix: str) -> bool:
@@ -105,7 +105,7 @@ def contents(file: TensorFile) -> dict[str, str]:
     return found
 
 
-def _require(file: TensorFile, found: dict[str, str], role: str) -> str:
+def _require(file: Tensors, found: dict[str, str], role: str) -> str:
     if role not in found:
         inside = " and ".join(f"the {ROLES[name].title}" for name in found) or "no network known here"
         raise InputError(f"{file.path} lacks the {ROLES[role].title} (it holds {inside}): give a file that has it.")
@@ -113,7 +113,7 @@ def _require(file: TensorFile, found: dict[str, str], role: str) -> str:
 
 
 def _load(
-    file: TensorFile,
+    file: Tensors,
     found: dict[str, str],
     dtype: DTypes,
     required: list[str],
@@ -142,7 +142,7 @@ def _load(
     )
 
 
-def _part(file: TensorFile, role: Role, prefix: str) -> Part:
+def _part(file: Tensors, role: Role, prefix: str) -> Part:
     shapes = {name.removeprefix(prefix): shape for name, shape in file.shapes.items() if name.startswith(prefix)}
     try:
         config = _saved(file).get(role.name) or role.config(shapes)
@@ -166,7 +166,7 @@ def _dead(part: Part, prefix: str) -> set[str]:
     return {prefix + name for name in hint.union(whole.names(whole.build(part.network.config)).values())}
 
 
-def _saved(file: TensorFile) -> dict:
+def _saved(file: Tensors) -> dict:
     return json.loads(file.metadata.get(METADATA, "{}"))
 
 

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -85,6 +86,9 @@ class TensorsInMemory:
         """Pairs (name, tensor) on the CPU. Copy what is to live on."""
         for name in names:
             yield name, self._tensors[name].detach().cpu()
+
+
+Tensors: TypeAlias = TensorFile | TensorsInMemory
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -40,7 +40,7 @@ def finite(text: str) -> float:
     return number
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Options of every command that generates pictures."""
     parser.add_argument("--steps", type=count, help="denoising steps (default: the model's)")
     parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")

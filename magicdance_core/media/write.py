@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -72,7 +73,7 @@ def _animated_picture(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
     yield frames.append
     if not frames:
         return
-    options = {"lossless": True} if kind == "WEBP" else {}
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     if len(frames) > 1:
         options |= {"duration": _durations(len(frames), fps), "loop": 0}
     if kind == "GIF":

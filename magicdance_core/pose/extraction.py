@@ -24,7 +24,7 @@ class Extraction:
 
 
 def detect(
-    pictures: Iterable[np.ndarray | None], detector: Detector, progress: Callable[[int], None] | None = None
+    pictures: Iterable[np.ndarray | None], detector: Detector, progress: Callable[[int], object] | None = None
 ) -> list[PoseFrame]:
     """Everybody in each picture, uint8 [H, W, 3] RGB; a frame of None, a picture that could not be read, is empty.
 

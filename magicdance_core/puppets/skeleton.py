@@ -67,7 +67,7 @@ def build_skeleton(identity: Identity, pose: BodyPose) -> Skeleton:
     leg = identity.leg_length - _ANKLE
     hip_across = rect(1, radians(pose.hip_tilt))
     pelvis, hips, ankles = _stand(identity, pose, leg, hip_across)
-    knees = tuple(
+    right_knee, left_knee = (
         _knee(hips[i], ankles[i], leg, SIGNS[i] * knee) for i, knee in enumerate((pose.right_knee, pose.left_knee))
     )
 
@@ -82,8 +82,8 @@ def build_skeleton(identity: Identity, pose: BodyPose) -> Skeleton:
     elbows, wrists, hands, rolls = zip(*arms)
 
     return Skeleton(
-        neck_base, pelvis, down, across, hip_across, shoulders, elbows, wrists, hands, rolls, hips, knees, ankles,
-        _head(identity, pose, neck_base, down),
+        neck_base, pelvis, down, across, hip_across, shoulders, elbows, wrists, hands, rolls, hips,
+        (right_knee, left_knee), ankles,         _head(identity, pose, neck_base, down),
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def denoise(
     latents = (noise * scheduler.init_noise_sigma).expand(frames, -1, -1, -1)
 
     def controlled(text: Tensor, t: Tensor, step: int) -> GuidanceBranch:
-        source = reader and reader.source(networks.unet, t, text, appearance.at(step, steps))
+        source = reader.source(networks.unet, t, text, appearance.at(step, steps)) if reader else None
         return GuidanceBranch(text, source, pose_control.at(step, steps))
 
     for step, timestep in enumerate(scheduler.timesteps):

@@ -1,5 +1,7 @@
 """What users hand over as pictures, to tensors; and frames to what they want back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -56,7 +58,7 @@ def _check_tensor(images: Tensor, what: str) -> Tensor:
     return images.clamp(0, 1)
 
 
-def _from_pil(images: list, what: str) -> Tensor:
+def _from_pil(images: Sequence, what: str) -> Tensor:
     if not images:
         raise InputError(f"{what} is empty: give at least one image.")
     for image in images:

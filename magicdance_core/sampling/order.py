@@ -72,10 +72,10 @@ class Walk:
         A frame's prediction at a step is the weighted mean over its windows.
         """
         for step, window in self._pairs():
-            for frame in window.frames:
-                if frame not in self.alive:
-                    self.alive[frame] = Alive.at(0, start(frame))
-            seen = [self.alive[frame] for frame in window.frames]
+            for number in window.frames:
+                if number not in self.alive:
+                    self.alive[number] = Alive.at(0, start(number))
+            seen = [self.alive[number] for number in window.frames]
             predictions = predict(step, window, torch.cat([frame.latent for frame in seen]))
             for frame, weight, prediction in zip(seen, window.weights, predictions.split(1)):
                 frame.total = frame.total + weight * prediction

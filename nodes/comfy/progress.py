@@ -41,7 +41,7 @@ def counted(items: Iterable, total: int | None = None) -> Iterator:
     """The items one by one, each moving the progress bar. total: about how many, where they have no length."""
     import comfy.utils
 
-    bar = comfy.utils.ProgressBar(total or len(items))
+    bar = comfy.utils.ProgressBar(total or len(items))  # type: ignore[arg-type]
     for item in items:
         yield item
         bar.update(1)

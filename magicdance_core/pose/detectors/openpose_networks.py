@@ -75,6 +75,6 @@ def _open_pose(module: str) -> ModuleType:
             raise ImportError("it is not installed")
         package, util = ModuleType(_PRIVATE), ModuleType(f"{_PRIVATE}.util")
         package.__path__ = [str(Path(place) / "open_pose") for place in spec.submodule_search_locations]
-        package.util = util
+        package.util = util  # type: ignore[attr-defined]
         sys.modules[_PRIVATE], sys.modules[util.__name__] = package, util
     return importlib.import_module(f"{_PRIVATE}.{module}")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -123,7 +124,12 @@ def prepare_video(
     numbers: list[int] = []
     keypoints: list[PoseFrame] = []
     size, shown, total = None, {}, 0
-    record = {"name": name, "source": str(path), "settings": asdict(output) | asdict(filters), "maps": False}
+    record: dict[str, Any] = {
+        "name": name,
+        "source": str(path),
+        "settings": asdict(output) | asdict(filters),
+        "maps": False,
+    }
     with whole_folder(target, replaces=RECORD) as folder:
         try:
             pictures = Pictures(path, output.fps)
