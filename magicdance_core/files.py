@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from .errors import InputError
+from .limits import MOST_JSON_BYTES
 
 # Temporary names say which process on which machine writes, so that a killed one's leftovers are known as such.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
@@ -22,13 +24,13 @@ _numbers = itertools.count()
 
 
 def as_path(path: str | os.PathLike) -> Path:
-    """The path as a Path. Raises InputError where it is no path at all or holds a NUL."""
+    """The path as a Path. Raises InputError where it is none: another type, empty, or with a NUL in it."""
     try:
         text = os.fspath(path)
     except TypeError:
         raise InputError(f"A path is a text, not {type(path).__name__}; give the name of a file or folder.") from None
-    if not isinstance(text, str) or "\0" in text:
-        raise InputError(f"{text!r} is no name of a file; give a path without NUL.")
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InputError(f"{text!r} names no file; give a path.")
     return Path(text)
 
 
@@ -50,6 +52,26 @@ def existing_file(path: str | os.PathLike) -> Path:
     if not path.is_file():
         raise InputError(f"{path} is no file; give the path of one.")
     return path
+
+
+def read_json(path: str | os.PathLike, wanted: str):
+    """What a JSON file holds. wanted: what the file should be, in messages.
+
+    Raises InputError where it is no file or no JSON, is too large, or nested so deep that nothing could use it.
+    """
+    path = existing_file(path)
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise InputError(f"{path} is larger than {MOST_JSON_BYTES / 1e6:.0f} MB; give {wanted}.")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a readable file.") from error
+    except RecursionError:
+        raise InputError(f"{path} is nested too deep; give {wanted}.") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not JSON ({error}); give {wanted}.") from error
 
 
 def files_with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -72,6 +72,18 @@ def plain(value: object) -> Any:
     return value
 
 
+def number(kind: type, value: object, what: str, low=None, high=None):
+    """A number that a program hands over, as `kind` (int or float); NumPy's and torch's single numbers will do.
+
+    low, high: inclusive limits. what: names it in messages. Raises InputError for anything else.
+    """
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if kind is float and isinstance(value, str):
+        raise InputError(f"{what} is {_show(value)}: give a finite number.")
+    return _scalar(kind, value, what, (low, high))
+
+
 def _value(kind: Any, value: object, where: str, limits: tuple = (None, None)):
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:

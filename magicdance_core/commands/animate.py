@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
-from ..files import check_target
-from .common import add_model_arguments, count, finite, load_model, noise, sampling_settings, seed, size_unit
+from ..files import check_target, read_json
+from .common import add_model_arguments, count, load_model, location, noise, rate, sampling_settings, seed, size_unit
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,16 +26,16 @@ FALLBACK_FPS = 30.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="embedded, a checkpoint file, or a model folder")
-    parser.add_argument("--reference", required=True, type=Path, metavar="IMG", help="picture of the person")
+    parser.add_argument("--reference", required=True, type=location, metavar="IMG", help="picture of the person")
     parser.add_argument(
         "--poses",
         required=True,
-        type=Path,
+        type=location,
         metavar="DIR|VIDEO|JSON|NPZ",
         help="OpenPose maps, or keypoints to draw them of",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="FILE|DIR",
+        "--out", required=True, type=location, metavar="FILE|DIR",
         help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="of the noise that all frames share (default: 0)")
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="square: crop the centre, as published (default); keep: the aspect ratios",
     )  # fmt: skip
     parser.add_argument("--frames-per-batch", type=count, help="frames in a network at once; fewer need less memory")
-    parser.add_argument("--fps", type=finite, help="of the written file (default: the driving video's, else 30)")
+    parser.add_argument("--fps", type=rate, help="of the written file (default: the driving video's, else 30)")
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N poses")
     add_model_arguments(parser)
 
@@ -167,11 +166,11 @@ def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | No
 
 def _compare_settings(path: Path, settings: dict) -> None:
     try:
-        before = json.loads(path.read_bytes())
+        before = read_json(path, "what animate began")
         changed = [
             f"{key} {before.get(key)}, not {value}" for key, value in settings.items() if before.get(key) != value
         ]
-    except (OSError, ValueError, AttributeError) as error:
+    except (InputError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}); give --out another name.") from error
     if changed:
         raise InputError(f"{path.parent} was begun with {'; '.join(changed)}: repeat that or give --out another name.")

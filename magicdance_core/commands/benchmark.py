@@ -1,11 +1,12 @@
 """Count the arithmetic of a frame and step at full size, beside the published code's."""
 
 import argparse
-from pathlib import Path
+
+from .common import location
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--json", type=location, metavar="FILE", help="write the figures to this file, too")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..choices import DTYPES
 from ..errors import InputError
+from ..files import as_path, existing
+from ..limits import check_fps
 
 if TYPE_CHECKING:
     import torch
@@ -16,20 +19,30 @@ if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
 
 
+MOST_COUNT = 1_000_000  # of whatever a command counts
+
+
+def location(text: str) -> Path:
+    """An argument that names a file or folder."""
+    try:
+        return as_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def count(text: str) -> int:
     """An argument that has to be a positive whole number."""
-    number = int(text)
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
+    return _whole(text, 1, MOST_COUNT)
+
+
+def gap(text: str) -> int:
+    """An argument that has to be a whole number from 0 on."""
+    return _whole(text, 0, MOST_COUNT)
 
 
 def seed(text: str) -> int:
     """An argument that seeds random numbers."""
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2^63")
-    return number
+    return _whole(text, 0, 2**63 - 1)
 
 
 def finite(text: str) -> float:
@@ -37,6 +50,21 @@ def finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text} is not finite")
+    return number
+
+
+def rate(text: str) -> float:
+    """An argument that gives frames a second."""
+    try:
+        return check_fps(float(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    number = int(text) if len(text) <= 20 else high + 1
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is not between {low} and {high}")
     return number
 
 
@@ -58,9 +86,9 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
     kind = torch_dtype(dtype) or (torch.float32 if place.type == "cpu" else torch.float16)
     if model == "embedded":
         pipe = MagicDancePipeline.from_embedded()
-    elif not Path(model).exists():
+    elif not model or not os.path.exists(model):
         raise InputError(f"There is no model {model}; give a checkpoint file, a model folder or the word embedded.")
-    elif Path(model).is_dir():
+    elif existing(model).is_dir():
         pipe = MagicDancePipeline.from_pretrained(model, torch_dtype=kind)
     else:
         pipe = MagicDancePipeline.from_single_file(model, torch_dtype=kind)

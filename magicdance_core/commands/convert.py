@@ -1,14 +1,14 @@
 """Make a safetensors file or a folder of a checkpoint."""
 
 import argparse
-from pathlib import Path
 
 from ..choices import DTYPES
+from .common import location
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN", type=Path, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
-    parser.add_argument("target", metavar="OUT", type=Path, help="a .safetensors file, or without suffix a folder")
+    parser.add_argument("source", metavar="IN", type=location, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
+    parser.add_argument("target", metavar="OUT", type=location, help="a .safetensors file, or without suffix a folder")
     parser.add_argument("--dtype", choices=DTYPES, help="default: as it is")
 
 

@@ -4,7 +4,17 @@ import argparse
 import time
 from pathlib import Path
 
-from .common import add_model_arguments, count, load_model, noise, print_table, sampling_settings, seed, write_report
+from .common import (
+    add_model_arguments,
+    count,
+    load_model,
+    location,
+    noise,
+    print_table,
+    sampling_settings,
+    seed,
+    write_report,
+)
 
 PANEL = 256
 FPS = 15.0
@@ -14,7 +24,7 @@ CAPTIONS = ("reference", "pose", "result", "truth")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="default: ./demo")
+    parser.add_argument("--out", type=location, default=Path("demo"), metavar="DIR", help="default: ./demo")
     parser.add_argument("--seed", type=seed, default=5, help="of the person, the motion and the noise (default: 5)")
     parser.add_argument("--frames", type=count, default=48, help=f"default: 48, shown at {FPS:.0f} a second")
     add_model_arguments(parser)

@@ -4,31 +4,33 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputError
-from .common import add_model_arguments, count, load_model, print_table, seed, torch_device, write_report
+from .common import add_model_arguments, count, load_model, location, print_table, seed, torch_device, write_report
 
 PROTOCOLS = ("correct", "published")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("generated", nargs="?", metavar="GENERATED", type=Path, help="folder, video or picture")
-    parser.add_argument("true", nargs="?", metavar="TRUTH", type=Path, help="the same, with the same frame names")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("generated", nargs="?", metavar="GENERATED", type=location, help="folder, video or picture")
+    parser.add_argument("true", nargs="?", metavar="TRUTH", type=location, help="the same, with the same frame names")
+    parser.add_argument("--json", type=location, metavar="FILE", help="write the figures to this file, too")
     methods = parser.add_argument_group(
         "any methods in one table, instead of GENERATED and TRUTH",
         "Videos are subfolders of frames or video files; videos and frames are matched by name.",
     )
-    methods.add_argument("--truth", type=Path, metavar="DIR", help="the true videos")
+    methods.add_argument("--truth", type=location, metavar="DIR", help="the true videos")
     methods.add_argument(
         "--method", type=_method, action="append", default=[], metavar="NAME=DIR", help="a method's; any number of them"
     )
-    methods.add_argument("--weights", type=Path, metavar="DIR", help="files of networks that some metrics need")
+    methods.add_argument("--weights", type=location, metavar="DIR", help="files of networks that some metrics need")
     methods.add_argument("--weights-help", action="store_true", help="which files, where they are had; then stop")
     methods.add_argument(
         "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published slips"
     )
-    methods.add_argument("--keypoints", type=Path, metavar="DIR", help="driving poses, a file a video (.json, .npz)")
     methods.add_argument(
-        "--out", type=Path, metavar="DIR", help="page, tables, plots; and what a next run goes on from"
+        "--keypoints", type=location, metavar="DIR", help="driving poses, a file a video (.json, .npz)"
+    )
+    methods.add_argument(
+        "--out", type=location, metavar="DIR", help="page, tables, plots; and what a next run goes on from"
     )
     puppets = parser.add_argument_group("on drawn people, instead of GENERATED and TRUTH")
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
@@ -36,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
     puppets.add_argument("--identities", type=count, default=16, metavar="N", help="people (default: 16)")
     puppets.add_argument("--frames", type=count, default=4, metavar="N", help="frames of each (default: 4)")
-    puppets.add_argument("--sheet", type=Path, metavar="PNG", help="write reference, pose, generated, truth of each")
+    puppets.add_argument(
+        "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each"
+    )
     add_model_arguments(puppets)
 
 

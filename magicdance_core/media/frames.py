@@ -1,5 +1,7 @@
 """Reading pictures, folders of pictures, animations and videos; nothing is held longer than it is looked at."""
 
+import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from ..errors import InputError
-from ..files import existing, files_with_suffix
+from ..files import existing, existing_file, files_with_suffix
+from ..limits import check_size, plausible_fps
 from .video import average_rate, decode, unreadable
 
 PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -36,14 +39,10 @@ def read_picture(path: str | Path) -> Image.Image:
 
     The rotation in its EXIF data is applied, an alpha channel is dropped and not composited (as published), grey is
     spread over the channels, 16 bits are rounded down to 8.
-    Raises InputError where the file is missing, damaged or not a picture.
+    Raises InputError where the file is missing, damaged, not a picture or larger than limits.py allows.
     """
-    path = existing(path)
-    try:
-        with Image.open(path) as image:
-            return _upright_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as a picture ({_reason(error)}); give a PNG or JPEG file.") from error
+    with _opened(path, "cannot be read as a picture") as image:
+        return _upright_rgb(image)
 
 
 def read_frames(path: str | Path) -> Frames:
@@ -59,9 +58,24 @@ def read_frames(path: str | Path) -> Frames:
         if not files:
             raise InputError(f"{path} holds no pictures; give a folder with one picture a frame, or a video.")
         return Frames(lambda: map(read_picture, files), len(files), names=tuple(file.stem for file in files))
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return _animation(path)
-    return _video(path)
+    return (_animation if path.suffix.lower() in PICTURE_SUFFIXES else _video)(existing_file(path))
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path, complaint: str) -> Iterator[Image.Image]:
+    """A picture file of which only the header was read. complaint: what is said of it where reading fails."""
+    path = existing_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
+            image = Image.open(path)
+        with image:
+            check_size(*image.size, f"{path}, a picture")
+            yield image
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # damaged files make the many readers raise nearly anything
+        raise InputError(f"{path} {complaint} ({_reason(error)}); give a whole PNG or JPEG file.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -76,21 +90,17 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _animation(path: Path) -> Frames:
-    read_picture(path)  # says what is wrong with a damaged one
-    with Image.open(path) as image:
+    with _opened(path, "cannot be read as a picture") as image:
         image.load()
         count, duration = getattr(image, "n_frames", 1), image.info.get("duration")
 
     def read() -> Iterator[Image.Image]:
-        try:
-            with Image.open(path) as image:
-                yield from (frame.convert("RGB") for frame in ImageSequence.Iterator(image))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"{path} breaks off ({_reason(error)}); give an undamaged file.") from error
+        with _opened(path, "breaks off") as image:
+            yield from (frame.convert("RGB") for frame in ImageSequence.Iterator(image))
 
     if count == 1:
         return Frames(lambda: iter([read_picture(path)]), 1)
-    return Frames(read, count, 1000 / duration if duration else None)
+    return Frames(read, count, plausible_fps(1000 / duration) if duration else None)
 
 
 def _video(path: Path) -> Frames:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..limits import MOST_FRAMES, check_fps
 from .frames import read_frames
 from .video import Timed, decode
 
@@ -29,8 +30,7 @@ class Pictures:
     damaged: int = field(default=0, init=False)
 
     def __post_init__(self):
-        if not self.fps > 0:
-            raise InputError(f"{self.fps} frames a second are none; give a positive rate.")
+        self.fps = check_fps(self.fps)
         self._frames = read_frames(self.path)
         self._is_video = self._frames.count is None
 
@@ -64,6 +64,8 @@ def resample(timed: Iterable[Timed], fps: float) -> Iterator[np.ndarray | None]:
     for time, picture in timed:
         if previous is not None and time <= previous[0]:
             continue
+        if time * fps > MOST_FRAMES:
+            raise InputError(f"The video goes on until {time:.0f} seconds; cut it to {MOST_FRAMES / fps:.0f} or less.")
         while previous is not None and k / fps - previous[0] < time - k / fps:
             yield previous[1] if k / fps - previous[0] <= LONGEST_HOLD else None
             k += 1

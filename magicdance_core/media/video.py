@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..limits import check_size, plausible_fps
 
 Timed = tuple[float, np.ndarray]  # seconds, uint8 [H, W, 3] RGB
+# Playlists, which name other files and addresses, are no videos.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,h264,hevc,ivf,wav,mp3,aac,flac"
 FALLBACK_FPS = 30.0  # where a video does not tell its times
 
 
@@ -18,12 +21,15 @@ def open_video(path: Path) -> Iterator:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     with container:
         if not container.streams.video:
             raise InputError(f"{path} has no picture track; give a video.")
+        context = container.streams.video[0].codec_context
+        if context.width or context.height:  # else the first frame tells
+            check_size(context.width, context.height, f"{path}, a video")
         yield container
 
 
@@ -31,7 +37,7 @@ def average_rate(path: Path) -> float | None:
     """Frames a second of a video, where it tells."""
     with open_video(path) as container:
         rate = container.streams.video[0].average_rate
-    return float(rate) if rate else None
+    return plausible_fps(rate) if rate else None
 
 
 def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Timed]:
@@ -45,7 +51,7 @@ def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Ti
     with open_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        interval = 1 / float(stream.average_rate or FALLBACK_FPS)
+        interval = 1 / (plausible_fps(stream.average_rate or 0) or FALLBACK_FPS)
         packets, time, start, done = container.demux(stream), -interval, None, 0
         while True:
             try:
@@ -62,6 +68,7 @@ def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Ti
                 time = time + interval if frame.time is None else frame.time
                 start = time if start is None else start
                 done += 1
+                check_size(frame.width, frame.height, f"{path}, a video")
                 upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
                 yield time - start, np.ascontiguousarray(upright)
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import as_path, whole_file
+from ..limits import check_fps
 
 VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PICTURE_FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
@@ -38,7 +39,7 @@ def write_json(path: str | Path, data) -> None:
 
 def check_animation_path(path: str | Path) -> None:
     """Raise InputError where `write_animation` knows no format by the path's suffix."""
-    if Path(path).suffix.lower() not in FILE_SUFFIXES:
+    if as_path(path).suffix.lower() not in FILE_SUFFIXES:
         raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(FILE_SUFFIXES)}.")
 
 
@@ -51,10 +52,9 @@ def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
     fps: frames a second; GIF rounds times to 1/100 s and shows no more than 50.
     Raises InputError for an unknown suffix, a rate that is not positive, no frames at all, and where writing fails.
     """
-    path = Path(path)
+    path = as_path(path)
     check_animation_path(path)
-    if not fps > 0:
-        raise InputError(f"{fps} frames a second cannot be written; give a positive rate.")
+    fps = check_fps(fps)
     suffix = path.suffix.lower()
     with whole_file(path) as part:
         if suffix in VIDEO_FORMATS:

@@ -1,18 +1,29 @@
 """Pose frames in a compact file: NumPy's .npz without pickle."""
 
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import existing_file, whole_file
+from ..limits import MOST_ARCHIVE_BYTES, MOST_FRAMES, MOST_PEOPLE
 from .keypoints import PoseFrame
 from .sequence import POINTS, people_points, points_person
 
 _ARRAYS = ("points", "identities", "people", "sizes")
 _NOBODY = -1
+
+
+# What damaged and foreign bytes make NumPy and zipfile raise; MemoryError where a header promises more than there is.
+_FOREIGN = (
+    AttributeError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
+    lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
@@ -35,20 +46,27 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
 
 def load_archive(path: str | Path) -> list[PoseFrame]:
     """The frames of a file that `save_archive` wrote. InputError where it is something else or damaged."""
+    path = existing_file(path)
     try:
+        _check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             points, identities, people, sizes = (file[name] for name in _ARRAYS)
-        consistent = (
-            points.shape == (len(identities), POINTS, 3)
-            and (people.ndim, sizes.shape) == (1, (len(people), 2))
-            and (people >= 0).all()
-            and people.sum() == len(points)
-        )
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); give a readable file.") from error
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except _FOREIGN as error:
         raise InputError(f"{path} holds no keypoints of this pack ({error}); extract them again.") from error
-    if not consistent:
+    consistent = (
+        points.dtype.kind == "f"
+        and all(array.dtype.kind in "iu" for array in (identities, people, sizes))
+        and identities.ndim == 1
+        and points.shape == (len(identities), POINTS, 3)
+        and people.ndim == 1
+        and sizes.shape == (len(people), 2)
+    )
+    # The sum may overflow where single counts are out of bounds.
+    if not consistent or not ((people >= 0) & (people <= MOST_PEOPLE)).all() or people.sum() != len(points):
         raise InputError(f"{path} holds arrays that do not fit together; extract the keypoints again.")
     frames, start = [], 0
     for count, (width, height) in zip(people.tolist(), sizes.tolist()):
@@ -57,3 +75,17 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
         frames.append(PoseFrame(made, width, height))
         start += count
     return frames
+
+
+def _check_archive(path: Path) -> None:
+    """Raise InputError where unpacking would need a password or more memory than keypoints ever do."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.flag_bits & 1 for member in members):
+        raise InputError(f"{path} is encrypted; give an archive without a password.")
+    counts = {member.filename: member.file_size for member in members}
+    if sum(counts.values()) > MOST_ARCHIVE_BYTES or counts.get("people.npy", 0) > 8 * MOST_FRAMES + 1024:
+        raise InputError(
+            f"{path} holds more than {MOST_ARCHIVE_BYTES / 1e6:.0f} MB of keypoints or {MOST_FRAMES:,} frames; "
+            "give a shorter clip."
+        )

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
+from ..limits import MOST_RATIO, check_size
 from .keypoints import PoseFrame
 
 # The published maps were drawn on frames 604 pixels wide, then resized; this fixes the strokes' relative size.
@@ -46,12 +47,13 @@ def draw_pose(
 
     The strokes have the published sizes on a canvas whose short side is 604 pixels, which is then shrunk by area
     averaging. A map with a larger short side is drawn at its own size with wider strokes.
-    Raises InputError where a size is not positive.
+    Raises InputError where a size is not positive or beyond what limits.py allows.
     """
     width = frame.width if width is None else width
     height = frame.height if height is None else height
-    if width <= 0 or height <= 0:
-        raise InputError(f"A pose map of {width} x {height} pixels is empty; give positive sizes.")
+    width, height = check_size(width, height, "A pose map")
+    if max(width, height) > MOST_RATIO * min(width, height):
+        raise InputError(f"A pose map of {width} x {height} pixels is too narrow; give sides of nearer lengths.")
     scale = PUBLISHED_SHORT_SIDE / min(width, height)
     if scale <= 1:
         return draw_pose_strokes(frame.scaled(width, height), 1 / scale, body=body, hands=hands, face=face)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..choices import KEYPOINT_SUFFIXES
 from ..errors import InputError
-from ..files import existing, files_with_suffix, whole_file
+from ..files import existing, files_with_suffix, read_json, whole_file
 from ..media.frames import PICTURE_SUFFIXES
 from .archive import load_archive, save_archive
 from .keypoints import PoseFrame
@@ -54,12 +54,7 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
 def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
     if path.suffix.lower() == ".npz":
         return load_archive(path)
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a readable file.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); give keypoints as .json or .npz.") from error
+    data = read_json(path, "keypoints as .json or .npz")
     try:
         if not is_openpose_json(data):
             return frames_from_pose_keypoint(data)

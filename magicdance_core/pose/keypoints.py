@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import InputError
+from ..limits import MOST_CANVASES, MOST_PEOPLE, check_size
 
 PARTS = {"body": 18, "left_hand": 21, "right_hand": 21, "face": 70, "feet": 6}
 
@@ -42,7 +43,11 @@ class Person:
     def __post_init__(self):
         for part, count in PARTS.items():
             shape = (count, 3)
-            points = np.asarray(getattr(self, part), dtype=np.float32)
+            try:
+                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+                    points = np.asarray(getattr(self, part), dtype=np.float32)
+            except (TypeError, ValueError, OverflowError):
+                raise InputError(f"Person.{part} is no array of numbers; give one of shape {list(shape)}.") from None
             if points.shape != shape:
                 raise InputError(f"Person.{part} has shape {list(points.shape)}; give an array of shape {list(shape)}.")
             if not np.isfinite(points).all():
@@ -54,7 +59,8 @@ class Person:
 class PoseFrame:
     """The people of one frame and the size in pixels of the canvas that their coordinates belong to.
 
-    Raises InputError where width or height is not positive.
+    Raises InputError where a size is not positive, more than limits.py allows, people are not or too many, or one is
+    more than MOST_CANVASES of its longer sides away.
     """
 
     people: tuple[Person, ...]
@@ -62,12 +68,27 @@ class PoseFrame:
     height: int
 
     def __post_init__(self):
-        if self.width <= 0 or self.height <= 0:
-            raise InputError(f"A pose frame of {self.width} x {self.height} pixels is empty; give positive sizes.")
-        object.__setattr__(self, "people", tuple(self.people))
+        width, height = check_size(self.width, self.height, "A pose frame")
+        if not isinstance(self.people, (list, tuple)) or not all(isinstance(person, Person) for person in self.people):
+            raise InputError("The people of a pose frame are none; give a tuple of Person.")
+        if len(self.people) > MOST_PEOPLE:
+            raise InputError(f"A pose frame shows {len(self.people)} people; at most {MOST_PEOPLE} will do.")
+        for person in self.people:
+            if not _is_near(person, width, height):
+                raise InputError(
+                    f"A pose frame of {width} x {height} pixels has a keypoint more than {MOST_CANVASES} of its sides "
+                    "away; give coordinates in pixels of the canvas."
+                )
+        for name, value in (("people", tuple(self.people)), ("width", width), ("height", height)):
+            object.__setattr__(self, name, value)
 
     def scaled(self, width: int, height: int) -> PoseFrame:
         """The same people on a canvas of width x height pixels; each axis is stretched on its own."""
         factors = np.array([width / self.width, height / self.height, 1], np.float32)
         people = [replace(p, **{part: getattr(p, part) * factors for part in PARTS}) for p in self.people]
         return PoseFrame(tuple(people), width, height)
+
+
+def _is_near(person: Person, width: int, height: int) -> bool:
+    farthest = MOST_CANVASES * max(width, height)
+    return all(np.abs(getattr(person, part)[:, :2]).max() <= farthest for part in PARTS)

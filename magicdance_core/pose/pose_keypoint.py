@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
+from ..limits import MOST_PEOPLE, check_size
 from .face_order import number_landmarks
 from .keypoints import PARTS, Person, PoseFrame
 
@@ -84,14 +85,20 @@ def _frame(entry, name: str) -> PoseFrame:
             raise InputError(f"{name} of the pose keypoints lacks {key!r}; give people, canvas_width, canvas_height.")
     try:
         width, height = int(entry["canvas_width"]), int(entry["canvas_height"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} of the pose keypoints has a canvas size that is not a number.") from None
+    check_size(width, height, f"The canvas of {name.lower()} of the pose keypoints")
     people = () if entry["people"] is None else entry["people"]
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
+    if len(people) > MOST_PEOPLE:
+        raise InputError(f"{name} of the pose keypoints has {len(people)} people; at most {MOST_PEOPLE} will do.")
     canvas = None if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
     made = [person_from_dict(p, canvas, f"{name}, person {number}") for number, p in enumerate(people)]
-    return PoseFrame(tuple(made), width, height)
+    try:
+        return PoseFrame(tuple(made), width, height)
+    except InputError as error:
+        raise InputError(f"{name} of the pose keypoints: {error}") from error
 
 
 def person_from_dict(entry: dict, canvas: tuple[int, int] | None, name: str) -> Person:
@@ -130,14 +137,15 @@ def _exchanged(body: np.ndarray, left_hand: np.ndarray, right_hand: np.ndarray, 
 
 def _identity(value) -> int | None:
     value = value[0] if isinstance(value, (list, tuple)) and value else value
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and 0 <= value < 2**63 else None
 
 
 def _part(values, part: str, name: str) -> np.ndarray:
     """Points [n, 3] as they stand in a list: n is the part's, but for a face whose missing landmarks were left out."""
     count = PARTS[part]
     try:
-        points = np.array([] if values is None else values, dtype=np.float32).reshape(-1, 3)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+            points = np.array([] if values is None else values, dtype=np.float32).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} is not a flat list of x, y, confidence.") from None
     if len(points) == 0:

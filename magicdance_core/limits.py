@@ -1,0 +1,47 @@
+"""How large things from outside may be: what is beyond is refused before any work or memory goes into it."""
+
+from .errors import InputError
+from .schema import number
+
+MOST_PIXELS = 2**26  # of a picture, a video's frame or a canvas: 8192 x 8192
+MOST_SIDE = 32_767  # of the same; what OpenCV counts pixels with ends here
+MOST_MADE_PIXELS = 2**24  # of a frame to be generated: 4096 x 4096
+MOST_CANVASES = 100  # how many times a canvas' longer side a keypoint may lie away
+MOST_PEOPLE = 256  # in a frame
+MOST_RATIO = 50  # of the long to the short side of a pose map
+MOST_FRAMES = 500_000  # of a keypoint file or of a video at an even rate; more than four hours at 30 a second
+MOST_ARCHIVE_BYTES = 2**29  # of a keypoint archive, unpacked
+MOST_JSON_BYTES = 2**28
+LEAST_FPS, MOST_FPS = 0.01, 1000.0
+
+
+def check_size(width, height, what: str, most: int = MOST_PIXELS) -> tuple[int, int]:
+    """Width and height as whole numbers; InputError where one is not positive or they are more pixels than `most`.
+
+    what: has that size, in messages.
+    """
+    try:
+        width, height = (number(int, side, what) for side in (width, height))
+    except InputError:
+        raise InputError(f"{what} has a size of {width!r} x {height!r}; give whole numbers of pixels.") from None
+    if min(width, height) <= 0:
+        raise InputError(f"{what} of {width} x {height} pixels is empty; give positive sizes.")
+    if max(width, height) > MOST_SIDE or width * height > most:
+        raise InputError(
+            f"{what} of {width} x {height} pixels is too large; "
+            f"at most {most:,} pixels and {MOST_SIDE:,} a side will do."
+        )
+    return width, height
+
+
+def check_fps(fps) -> float:
+    """A number of frames a second; InputError where it is none or out of range."""
+    fps = number(float, fps, "The number of frames a second")
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise InputError(f"{fps:g} frames a second are no rate; give a positive rate, {LEAST_FPS:g} to {MOST_FPS:g}.")
+    return fps
+
+
+def plausible_fps(fps) -> float | None:
+    """Frames a second as a file tells them; None where that cannot be."""
+    return float(fps) if LEAST_FPS <= fps <= MOST_FPS else None
