@@ -2,7 +2,7 @@
 
 import argparse
 
-from .common import location
+from .common import location, print_table, write_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +11,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..benchmark import benchmark
-    from .common import print_table, write_report
 
     report = benchmark()
     print_table(report)

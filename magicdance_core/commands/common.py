@@ -27,7 +27,7 @@ def location(text: str) -> Path:
     try:
         return as_path(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
 def count(text: str) -> int:
@@ -58,7 +58,7 @@ def rate(text: str) -> float:
     try:
         return check_fps(float(text))
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
 def _whole(text: str, low: int, high: int) -> int:

@@ -3,7 +3,7 @@
 import argparse
 
 from ..choices import DTYPES
-from .common import location
+from .common import location, torch_dtype
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..checkpoints import convert
-    from .common import torch_dtype
 
     convert(options.source, options.target, torch_dtype(options.dtype))
     files = options.target.rglob("*.safetensors") if options.target.is_dir() else [options.target]

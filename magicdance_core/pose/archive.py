@@ -4,7 +4,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +68,19 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
     # The sum may overflow where single counts are out of bounds.
     if not consistent or not ((people >= 0) & (people <= MOST_PEOPLE)).all() or people.sum() != len(points):
         raise InputError(f"{path} holds arrays that do not fit together; extract the keypoints again.")
-    frames, start = [], 0
+    try:
+        return list(_frames(points, identities, people, sizes))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _frames(points, identities, people, sizes) -> Iterator[PoseFrame]:
+    start = 0
     for count, (width, height) in zip(people.tolist(), sizes.tolist()):
         own = zip(points[start : start + count], identities[start : start + count].tolist())
         made = tuple(points_person(row, None if number == _NOBODY else number) for row, number in own)
-        frames.append(PoseFrame(made, width, height))
+        yield PoseFrame(made, width, height)
         start += count
-    return frames
 
 
 def _check_archive(path: Path) -> None:

@@ -144,8 +144,7 @@ def _part(values, part: str, name: str) -> np.ndarray:
     """Points [n, 3] as they stand in a list: n is the part's, but for a face whose missing landmarks were left out."""
     count = PARTS[part]
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
-            points = np.array([] if values is None else values, dtype=np.float32).reshape(-1, 3)
+        points = np.array([] if values is None else values, dtype=np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} is not a flat list of x, y, confidence.") from None
     if len(points) == 0:
@@ -157,4 +156,6 @@ def _part(values, part: str, name: str) -> np.ndarray:
     if len(points) > count or (len(points) < count and part != "face"):
         raise InputError(f"{name} has {len(points)} points; it has to have {count}.")
     points[~np.isfinite(points).all(axis=1) | (points[:, 2] <= 0)] = 0
-    return points
+    if np.abs(points).max() > np.finfo(np.float32).max:
+        raise InputError(f"{name} has a number that is out of all bounds; give coordinates in pixels of the canvas.")
+    return points.astype(np.float32)
