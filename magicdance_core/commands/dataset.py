@@ -5,31 +5,34 @@ import os
 from pathlib import Path
 
 from ..choices import DETECTORS
-from ..errors import InputError
-from .common import count, finite
+from .common import count, finite, gap, location, rate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "videos", nargs="+", type=Path, metavar="VIDEOS", help="video files, folders of pictures, or folders of such"
+        "videos",
+        nargs="+",
+        type=location,
+        metavar="VIDEOS",
+        help="video files, folders of pictures, or folders of such",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="the data set; the same command goes on with it"
+        "--out", required=True, type=location, metavar="DIR", help="the data set; the same command goes on with it"
     )
     parser.add_argument(
-        "--poses", type=Path, metavar="DIR",
+        "--poses", type=location, metavar="DIR",
         help="given poses, an entry named as each video: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
     parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="where no poses are given")
     parser.add_argument(
-        "--models", type=Path, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        "--models", type=location, default=Path("models/magicdance_pose"), metavar="FOLDER",
         help="where the detector's files are (default: models/magicdance_pose)",
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
-    parser.add_argument("--fps", type=finite, default=30.0, help="frames a second (default: 30)")
+    parser.add_argument("--fps", type=rate, default=30.0, help="frames a second (default: 30)")
     parser.add_argument("--short-side", type=count, metavar="N", help="shrink larger pictures to N pixels")
     parser.add_argument("--png", action="store_true", help="lossless pictures (default: JPEG, quality 95)")
-    parser.add_argument("--min-keypoints", type=int, default=6, metavar="N", help="more than N of 18 (default: 6)")
+    parser.add_argument("--min-keypoints", type=gap, default=6, metavar="N", help="more than N of 18 (default: 6)")
     parser.add_argument("--min-area", type=finite, default=0.04, metavar="SHARE", help="of the person (default: 0.04)")
     parser.add_argument(
         "--validation", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)"
@@ -48,8 +51,6 @@ def run(options: argparse.Namespace) -> None:
     from ..training.data.prepare import Filters, Output, find_poses, find_videos, prepare_video, write_index
     from ..training.data.sheet import write_sheet
 
-    if options.fps <= 0:
-        raise InputError(f"--fps is {options.fps}; give a positive rate.")
     videos = find_videos(options.videos)
     poses = find_poses(options.poses, videos) if options.poses else {}
     filters = Filters(options.min_keypoints, options.min_area)

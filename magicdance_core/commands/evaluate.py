@@ -48,7 +48,7 @@ def _method(text: str) -> tuple[str, Path]:
     name, found, place = text.partition("=")
     if not (name and found and place):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
-    return name, Path(place)
+    return name, location(place)
 
 
 def run(options: argparse.Namespace) -> None:
