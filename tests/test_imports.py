@@ -54,4 +54,4 @@ def test_the_arrows_are_seen():
     found = arrows()
     assert {"media", "files", "errors"} <= found["pose"] and "pose" in found["puppets"]
     assert {"pipeline", "evaluation"} <= found["commands"] and "pipeline" in found["evaluation"]
-    assert not found["errors"] and found["files"] == {"errors"}
+    assert not found["errors"] and found["files"] == {"errors", "limits"}
