@@ -59,10 +59,14 @@ class MagicDanceLoadKeypoints:
         return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 
     def load(self, file, width, height):
+        from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_to_pose_keypoint
         from ..magicdance_core.pose.files import load_keypoints
 
-        frames = load_keypoints(files.input_path(file, EXAMPLES), width or None, height or None)
+        path = files.input_path(file, EXAMPLES)
+        if path is None:
+            raise InputError(f"{file} is not in the input folder: put it there and choose it.")
+        frames = load_keypoints(path, width or None, height or None)
         return frames_to_pose_keypoint(frames), len(frames)
 
 

@@ -64,7 +64,8 @@ def rate(text: str) -> float:
 def _whole(text: str, low: int, high: int) -> int:
     number = int(text) if len(text) <= 20 else high + 1
     if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"{text[:20]} is not between {low} and {high}")
+        allowed = f"{low} or more" if number < low else f"at most {high}"
+        raise argparse.ArgumentTypeError(f"{text[:20]} is out of range, give {allowed}")
     return number
 
 

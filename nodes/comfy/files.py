@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .folders import confined
+
 EXAMPLE = " [example]"  # after the name of a file that comes with the pack, as ComfyUI writes [input] and [output]
+NAMELESS = "MagicDance"
 
 
 def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
@@ -15,22 +19,32 @@ def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
     import folder_paths
 
     base = Path(folder_paths.get_input_directory())
-    files = sorted(file.relative_to(base).as_posix() for file in base.rglob("*") if file.suffix.lower() in suffixes)
+    found = (file.relative_to(base) for file in base.rglob("*") if file.suffix.lower() in suffixes)
+    files = sorted(name.as_posix() for name in found if confined(base, name))
     return files + sorted(file.name + EXAMPLE for file in examples.glob("*") if file.suffix in suffixes)
 
 
-def input_path(name: str, examples: Path) -> Path:
-    """Where a name of `input_files` is on the disk."""
+def input_path(name: str, examples: Path) -> Path | None:
+    """Where a name of `input_files` is on the disk; ComfyUI's [output] and [temp] after it name those folders.
+
+    None where it leads out of its folder: nothing else is opened, nor is anybody told whether it is there.
+    """
     import folder_paths
 
     if name.endswith(EXAMPLE):
-        return examples / Path(name.removesuffix(EXAMPLE)).name
-    return Path(folder_paths.get_annotated_filepath(name))
+        return confined(examples, name.removesuffix(EXAMPLE))
+    base = folder_paths.get_input_directory()
+    for mark in ("output", "temp"):
+        if name.endswith(f"[{mark}]"):
+            base = getattr(folder_paths, f"get_{mark}_directory")()
+    return confined(base, folder_paths.get_annotated_filepath(name))
 
 
-def stamp(path: Path) -> str:
+def stamp(path: Path | None) -> str:
     """Changes whenever the file does; empty where there is none."""
-    return f"{path.stat().st_mtime_ns} {path.stat().st_size}" if path.is_file() else ""
+    if path is None or not os.path.isfile(path):  # which never raises
+        return ""
+    return f"{path.stat().st_mtime_ns} {path.stat().st_size}"
 
 
 @contextmanager
@@ -61,8 +75,20 @@ def seconds(video) -> float:
 
 
 def output_path(prefix: str, suffix: str) -> Path:
-    """A new file's name in ComfyUI's output folder, counted on like its own."""
+    """A new file's name in ComfyUI's output folder, counted on like its own; NAMELESS where the prefix gives none.
+
+    Raises InputError where the prefix leads out of the folder, also by a link.
+    """
     import folder_paths
 
-    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    from ...magicdance_core.errors import InputError
+
+    base = folder_paths.get_output_directory()
+    prefix = prefix if os.path.basename(os.path.normpath(prefix)) != "." else NAMELESS
+    if confined(base, prefix) is None:
+        raise InputError("filename_prefix leads out of ComfyUI's output folder: give a name inside it.")
+    try:
+        folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, base)
+    except OSError as error:
+        raise InputError(f"filename_prefix cannot be used ({error.strerror}): give another one.") from error
     return Path(folder) / f"{name}_{counter:05}_{suffix}"

@@ -53,16 +53,27 @@ def list_magicdance() -> list[str]:
     return [name for name in list_files(FOLDER) if not name.startswith(parts)] + folders
 
 
+def confined(base: str | Path, name: str) -> Path | None:
+    """Where a name is below a folder; None where it leads out of it, also by a link, and where it is no name."""
+    try:
+        path, folder = Path(base, name), Path(base).resolve()
+        inside = path.resolve()
+    except (OSError, RuntimeError, TypeError, ValueError):  # names with NUL or too long, links in a circle
+        return None
+    return path if inside != folder and inside.is_relative_to(folder) else None
+
+
 def find_model(name: str, *keys: str) -> Path | None:
-    """Where a name of `list_files` or `list_folders` is on the disk; the first of `keys` that has it."""
+    """Where a name of `list_files` or `list_folders` is on the disk; the first of `keys` that has it.
+
+    Nothing outside these folders is found; a folder elsewhere belongs into ComfyUI's extra_model_paths.yaml.
+    """
     import folder_paths
 
-    for key in keys:
-        if path := folder_paths.get_full_path(key, name):
-            return Path(path)
-        for base in folder_paths.get_folder_paths(key):
-            if (Path(base) / name / "model_index.json").is_file():
-                return Path(base) / name
+    for base in (base for key in keys for base in folder_paths.get_folder_paths(key)):
+        path = confined(base, name)
+        if path is not None and (os.path.isfile(path) or os.path.isfile(path / "model_index.json")):
+            return path
     return None
 
 

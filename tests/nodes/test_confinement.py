@@ -1,0 +1,114 @@
+"""No file widget of any node leads out of its folders: not for reading, not for writing, not for a yes or no."""
+
+import json
+import os
+import sys
+
+import pytest
+
+FRAME = {"people": [], "canvas_width": 64, "canvas_height": 64}
+
+
+@pytest.fixture
+def places(comfy, tmp_path):
+    """ComfyUI's folders, and one beside them that nobody may look into."""
+    paths, made = sys.modules["folder_paths"], {}
+    for name in ("input", "output", "temp", "secret"):
+        made[name] = tmp_path / name
+        made[name].mkdir()
+    for name in ("input", "output", "temp"):
+        setattr(paths, f"get_{name}_directory", lambda name=name: str(made[name]))
+
+    def annotated(name):
+        for mark in ("input", "output", "temp"):
+            if name.endswith(f" [{mark}]"):
+                return os.path.join(made[mark], name.removesuffix(f" [{mark}]"))
+        return os.path.join(made["input"], name)
+
+    paths.get_annotated_filepath = annotated
+    paths.get_save_image_path = lambda prefix, base: (
+        os.path.join(base, os.path.dirname(prefix)), os.path.basename(prefix), 1, "", prefix,
+    )  # fmt: skip
+    (made["secret"] / "a.json").write_text(json.dumps(FRAME))
+    (made["secret"] / "model").mkdir()
+    (made["secret"] / "model" / "model_index.json").write_text("{}")
+    (made["secret"] / "a.safetensors").write_bytes(b"x")
+    for folder in (made["input"], comfy.models / "magicdance", comfy.models / "checkpoints", made["output"]):
+        (folder / "link").symlink_to(made["secret"])
+        (folder / "circle").symlink_to(folder / "circle")
+    (made["input"] / "link.json").symlink_to(made["secret"] / "a.json")
+    return made
+
+
+def names(places, file):
+    """A file in the forbidden folder, called in every way that comes to mind; the same of one that is not there."""
+    for name in (file, f"absent-{file}"):
+        outside = places["secret"] / name
+        yield from (str(outside), f"../secret/{name}", f"../../{outside.parent.parent.name}/secret/{name}")
+        yield from (f"x/../../secret/{name}", f"link/{name}", f"../secret/{name} [output]", f"{outside} [temp]")
+        yield from (f"../../../../secret/{name} [example]", f"{outside} [example]")
+    yield from ("circle", "", ".", "..", "/", "a\0b", "x" * 5000, "link.json")
+
+
+def test_keypoints_are_read_from_the_input_folder_only(node, places):
+    cls = type(node("LoadKeypoints"))
+    answers = set()
+    for name in names(places, "a.json"):
+        answer = cls.VALIDATE_INPUTS(name)
+        assert answer is not True and cls.IS_CHANGED(name, width=0, height=0) == ""
+        answers.add(answer.replace(name, "") if name else "")
+        with pytest.raises(ValueError, match="is not in the input folder|is no file|cannot be reached"):
+            node("LoadKeypoints").load(name, 0, 0)
+    assert len(answers) <= 2  # the same for what is there and what is not
+    assert cls.INPUT_TYPES()["required"]["file"][0] == ["dance.npz [example]"]
+
+
+@pytest.mark.parametrize("place", ["input", "output", "temp"])
+def test_keypoints_in_comfyui_s_folders_are_read(node, places, place):
+    (places[place] / "deep").mkdir()
+    (places[place] / "deep" / "b.json").write_text(json.dumps(FRAME))
+    (places[place] / "c.json").symlink_to(places[place] / "deep" / "b.json")
+    for name in ("deep/b.json", "c.json", "deep/../c.json"):
+        name = name if place == "input" else f"{name} [{place}]"
+        assert type(node("LoadKeypoints")).VALIDATE_INPUTS(name) is True
+        assert node("LoadKeypoints").load(name, 0, 0)[1] == 1
+
+
+@pytest.mark.parametrize("file", ["a.safetensors", "model"])
+def test_models_are_found_in_their_folders_only(node, places, held, file):
+    for name in names(places, file):
+        for loader, argument in (("LoadBackbone", "backbone"), ("LoadPublished", "checkpoint")):
+            assert type(node(loader)).VALIDATE_INPUTS(**{argument: name}) is not True
+            with pytest.raises(ValueError, match="not (in|there)"):
+                node(loader).load(name)
+        for apply, argument in (("ApplyAppearance", "appearance"), ("ApplyPose", "pose")):
+            assert type(node(apply)).VALIDATE_INPUTS(**{argument: name}) is not True
+            with pytest.raises(ValueError, match="not there any more"):
+                node(apply).apply(held, name, 1.0, 0.0, 1.0)
+
+
+def test_models_below_their_folders_are_found(node, places, comfy):
+    (comfy.models / "checkpoints" / "sd").mkdir()
+    (comfy.models / "checkpoints" / "sd" / "a.safetensors").write_bytes(b"x")
+    (comfy.models / "diffusers" / "b").mkdir()
+    (comfy.models / "diffusers" / "b" / "model_index.json").write_text("{}")
+    for name in ("sd/a.safetensors", "b"):
+        assert type(node("LoadBackbone")).VALIDATE_INPUTS(backbone=name) is True
+
+
+@pytest.mark.parametrize("prefix", ["../x", "/tmp/x", "a/../../x", "link/x", "..", "a\0b", "x" * 5000])
+def test_nothing_is_written_elsewhere(node, places, prefix):
+    before = sorted(places["secret"].rglob("*"))
+    with pytest.raises(ValueError):
+        node("SaveKeypoints").save([FRAME], prefix, "json")
+    assert sorted(places["secret"].rglob("*")) == before
+    assert sorted(os.listdir(places["output"])) == ["circle", "link"]
+
+
+@pytest.mark.parametrize(
+    "prefix, name", [("", "MagicDance"), (".", "MagicDance"), ("./", "MagicDance"), ("a/b", "a/b")]
+)
+def test_no_file_is_hidden(node, places, prefix, name):
+    saved = node("SaveKeypoints").save([FRAME], prefix, "json")
+    assert saved["ui"]["text"] == [str(places["output"] / f"{name}_00001_.json")]
+    assert (places["output"] / f"{name}_00001_.json").is_file()
