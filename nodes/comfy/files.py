@@ -20,7 +20,7 @@ def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
 
     base = Path(folder_paths.get_input_directory())
     found = (file.relative_to(base) for file in base.rglob("*") if file.suffix.lower() in suffixes)
-    files = sorted(name.as_posix() for name in found if confined(base, name))
+    files = sorted(name.as_posix() for name in found if confined(base, str(name)))
     return files + sorted(file.name + EXAMPLE for file in examples.glob("*") if file.suffix in suffixes)
 
 
