@@ -64,7 +64,9 @@ def read_frames(path: str | Path) -> Frames:
 @contextlib.contextmanager
 def _opened(path: str | Path, complaint: str) -> Iterator[Image.Image]:
     """A picture file of which only the header was read. complaint: what is said of it where reading fails."""
-    path = existing_file(path)
+    path = existing(path)
+    if not path.is_file():
+        raise InputError(f"{path} {complaint} (it is no file); give a whole PNG or JPEG file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
