@@ -14,6 +14,7 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
 }
 DTYPES = ("float32", "float16", "bfloat16")
 FITS = ("square", "keep")
+PROTOCOLS = ("correct", "published")  # of an evaluation
 
 DETECTORS = ("openpose", "dwpose", "drawn")
 PEOPLE = ("continuity", "size")  # or a number

@@ -1,6 +1,7 @@
 """What the graph editor shows: each module's nodes, with their titles."""
 
 from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
+from .compare import MagicDanceCompareFrames
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
 from .pose_draw import MagicDanceDrawPoses
 from .pose_extract import MagicDanceExtractPose
@@ -25,6 +26,7 @@ TITLES: dict[type, str] = {
     MagicDanceLoadKeypoints: "Load Keypoints (MagicDance)",
     MagicDanceSaveKeypoints: "Save Keypoints (MagicDance)",
     MagicDanceSample: "Sample Video Frames (MagicDance)",
+    MagicDanceCompareFrames: "Compare Frames (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: node for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}

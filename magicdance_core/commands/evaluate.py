@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
+from ..choices import PROTOCOLS
 from ..errors import InputError
 from .common import add_model_arguments, count, load_model, location, print_table, seed, torch_device, write_report
-
-PROTOCOLS = ("correct", "published")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

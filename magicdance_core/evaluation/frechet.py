@@ -7,7 +7,7 @@ Sources: Heusel et al., "GANs trained by a two time-scale update rule" (2017), f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ def frechet_of_features(one: Tensor, two: Tensor) -> float:
     return frechet_distance(Gaussian.of(one), Gaussian.of(two))
 
 
-def resampled_frechet(one: Sequence[Tensor], two: Sequence[Tensor], drawn: np.ndarray) -> np.ndarray:
+def resampled_frechet(one: Sequence[Tensor], two: Sequence[Tensor], drawn: Iterable[np.ndarray]) -> np.ndarray:
     """The distance in each resample of videos: float64 [resamples].
 
     one, two: features [n, d] of each video. drawn: [resamples, videos], see bootstrap.draws; both sides get the same.
@@ -75,7 +75,7 @@ def resampled_frechet(one: Sequence[Tensor], two: Sequence[Tensor], drawn: np.nd
     """
     both = [(torch.cat(list(side)), torch.tensor([len(video) for video in side])) for side in (one, two)]
     distances = []
-    for times in torch.from_numpy(drawn):
+    for times in map(torch.from_numpy, drawn):
         gaussians = []
         for features, sizes in both:
             weights = times.repeat_interleave(sizes).to(features.device)

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..files import whole_file
 from ..media import contact_sheet, read_frames, write_json, write_picture
 from . import plots
+from .difference import difference
 from .study import Study
 from .table import Column, Table, as_csv, as_data, as_latex
 from .videos import match_videos
@@ -123,18 +124,12 @@ def clip(study: Study, method: str, video: str) -> Image.Image:
     count = len(study.scores[method][list(study.videos).index(video)]["psnr"])
     moments = {round(i * (count - 1) / (MOMENTS - 1)) for i in range(MOMENTS)}
     pairs = zip(*(_frames_at(videos[video], moments) for videos in (study.videos, made)))
-    rows = [[true, result, difference(result.resize(true.size), true)] for true, result in pairs]
+    rows = [[true, result, difference(result.resize(true.size), true, AMPLIFIED)] for true, result in pairs]
     return contact_sheet(rows, ("truth", method, f"difference x {AMPLIFIED}"), PANEL)
 
 
 def _frames_at(path: Path, moments: Collection[int]) -> list[Image.Image]:
     return [frame for number, frame in enumerate(read_frames(path)) if number in moments]
-
-
-def difference(made: Image.Image, true: Image.Image) -> Image.Image:
-    """The absolute difference of two RGB pictures of one size, amplified."""
-    values = np.abs(np.asarray(made, np.int16) - np.asarray(true, np.int16)) * AMPLIFIED
-    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 def _page(study: Study, table: Table, sheets: dict[str, list[tuple[str, str]]]) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 from ..errors import InputError
 from ..pose.detectors.base import Detector
 from ..pose.keypoints import PoseFrame
+from .bootstrap import mean_of_all
 from .features import Lpips
 from .metrics import WINDOW, flicker, grey, l1, psnr, published_l1, published_psnr, ssim, to_float
 
@@ -117,3 +118,18 @@ def pose_scores(made: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
 def keypoints_as_features(frames: Sequence[PoseFrame]) -> np.ndarray:
     """Known keypoints in the place of a detector's: float32 [F, 18, 3]."""
     return np.stack([body_points(frame) for frame in frames])
+
+
+def mean_scores(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """The mean over the frames that have a value; NaN where none has."""
+    return {name: mean_of_all([values]) for name, values in scores.items()}
+
+
+def describe(means: dict[str, float], frames: int) -> str:
+    """A few lines for people."""
+    lines = [f"{frames} frame{'s' if frames != 1 else ''}", f"PSNR {means['psnr']:.2f} dB", f"SSIM {means['ssim']:.4f}"]
+    lines.append(f"L1 {means['l1']:.4f}")
+    for name, where in (("flicker_still", "what stands still"), ("flicker_moving", "what moves")):
+        if means[name] == means[name]:
+            lines.append(f"flicker {means[name]:.4f} in {where}")
+    return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,7 @@ PUBLISHED = (
 # The distances between sets of features, by the network that they need.
 FRECHET = {"fid": "inception", "fid_vid": "resnet3d", "fvd": "i3d"}
 Arrays = Mapping[str, np.ndarray]
+Watch = Callable[[Iterable, str], Iterable]
 
 
 @dataclass
@@ -120,12 +121,12 @@ def evaluate(
     kept: Kept,
     published: bool = False,
     keypoints: Path | None = None,
-    watch: Callable[[Iterable, str], Iterable] = lambda frames, _: frames,
+    watch: Watch = lambda frames, _: frames,
 ) -> Study:
     """Measure all methods. A method that fails does not stop the others; where all fail, InputError.
 
     keypoints: the driving poses, a file or folder a video by their names; detected in the true frames without them.
-    watch: gets the frames that are read and what they are of, and yields them again; shows progress.
+    watch: gets the frames that are read, or resamples, and what they are of, and yields them again; shows progress.
     """
     videos = find_videos(truth)
     study = Study(truth, dict(methods), videos, published, dict(tools.needs))
@@ -153,7 +154,7 @@ def evaluate(
             study.scores.pop(method, None)
     if not study.scores:
         raise InputError(next(iter(study.problems.values())))
-    _summarize(study, true_features, features, tools.device)
+    _summarize(study, true_features, features, tools.device, watch)
     study.warnings += _warnings(study)
     return study
 
@@ -186,7 +187,7 @@ def _keypoints(root: Path, video: str) -> np.ndarray:
     return keypoints_as_features(load_keypoints(place))
 
 
-def _summarize(study: Study, truth: list, features: dict[str, list], device: torch.device) -> None:
+def _summarize(study: Study, truth: list, features: dict[str, list], device: torch.device, watch: Watch) -> None:
     count = len(study.videos)
     drawn = draws(count)
     keys = [key for key in next(iter(study.scores.values()))[0] if key not in ("resized", "width", "height")]
@@ -205,7 +206,7 @@ def _summarize(study: Study, truth: list, features: dict[str, list], device: tor
                 study.notes[key] = f"{short[0]} is under {CLIP} frames"
                 continue
             made, true = (as_tensors(videos, network, device) for videos in (features[method], truth))
-            _compare_features(study, method, key, made, true, drawn[:FRECHET_RESAMPLES])
+            _compare_features(study, method, key, made, true, drawn[:FRECHET_RESAMPLES], watch)
     if short:
         study.problems[""] = (
             f"{study.videos[short[0]]} has fewer than the {CLIP} frames of a clip, so there is no FID-VID or FVD; "
@@ -217,7 +218,9 @@ def _short(seen: Arrays) -> bool:
     return any(network in seen and len(seen[network]) == 0 for network in ("resnet3d", "i3d"))
 
 
-def _compare_features(study: Study, method: str, key: str, made: list, true: list, drawn: np.ndarray) -> None:
+def _compare_features(
+    study: Study, method: str, key: str, made: list, true: list, drawn: np.ndarray, watch: Watch
+) -> None:
     whole = torch.cat(made), torch.cat(true)
     if min(map(len, whole)) < 2:
         study.notes[key] = "needs two features"
@@ -226,7 +229,8 @@ def _compare_features(study: Study, method: str, key: str, made: list, true: lis
     study.biases[method][key] = frechet_bias(*whole)
     study.clips = len(whole[1]) if key != "fid" else study.clips
     if len(made) > 1:
-        study.resampled[method][key] = resampled_frechet(made, true, drawn)
+        watched = watch(drawn, f"{method}, intervals of {key}")
+        study.resampled[method][key] = resampled_frechet(made, true, watched)
     if key == "fid":
         kernels = KernelSums.of(made, true)
         study.statistics[method]["kid"] = kernels.distance()
@@ -272,7 +276,8 @@ def _looks_reconstructed(truth: Path, videos: Mapping[str, Path]) -> str | None:
 
 
 def progress(frames: Iterable, label: str) -> Iterator:
-    """A bar on stderr for one video."""
+    """A bar on stderr for one video's frames, or for resamples."""
     from tqdm import tqdm
 
-    return iter(tqdm(frames, desc=label, unit="frame", total=getattr(frames, "count", None), leave=False))
+    total = len(frames) if isinstance(frames, Sized) else getattr(frames, "count", None)
+    return iter(tqdm(frames, desc=label, total=total, leave=False))

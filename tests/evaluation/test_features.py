@@ -1,15 +1,19 @@
 """Networks over streams of frames: the same whatever the batches, and the arithmetic written out beside them."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation import features
 from magicdance_core.evaluation.features import CLIP, KINETICS_MEAN, ClipNetwork, InceptionViewer, Lpips, view_video
 from magicdance_core.evaluation.resnet3d import ResNet3D
+from magicdance_core.evaluation.scores import score_frames
 
 CPU = torch.device("cpu")
 
@@ -36,6 +40,25 @@ def test_clips_begin_at_every_frame_whatever_the_batch(clip_network, square, mon
 
 def test_too_short_a_video_has_no_clip(clip_network, square):
     assert len(view_video(square(15), [clip_network])["resnet3d"]) == 0
+
+
+def test_never_more_frames_are_kept_than_a_batch_takes(clip_network, square):
+    alive, most = [], 0
+
+    class Frame(np.ndarray):
+        """A picture that can be watched."""
+
+    def frames():
+        nonlocal most
+        for picture in square(3) * 40:
+            frame = picture.copy().view(Frame)
+            alive[:] = [reference for reference in alive if reference() is not None] + [weakref.ref(frame)]
+            most = max(most, len(alive))
+            yield frame
+
+    assert len(view_video(frames(), [clip_network])["resnet3d"]) == 120 - 15 and most <= 3
+    pairs = ((Image.fromarray(f), Image.fromarray(f)) for f in frames())
+    assert len(score_frames(pairs)["psnr"]) == 120 and most <= 3
 
 
 def test_weights_that_give_no_numbers_are_told(clip_network, square):

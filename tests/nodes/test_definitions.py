@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 TAKEN = {"LoadMagicDanceModel", "MagicDanceEncoder", "MagicDanceSampler", "MagicDanceDecoder"}
 NAMES = {
     "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
-    "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
+    "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
 }  # fmt: skip
 
 
