@@ -69,7 +69,9 @@ def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Ti
                 start = time if start is None else start
                 done += 1
                 check_size(frame.width, frame.height, f"{path}, a video")
-                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4)
+                # PyAV before 17 heeds the colours that a file names only where a range is asked for; RGB has the full.
+                rgb = frame.to_ndarray(format="rgb24", dst_color_range="JPEG")
+                upright = np.rot90(rgb, frame.rotation // 90 % 4)
                 yield time - start, np.ascontiguousarray(upright)
 
 
