@@ -236,7 +236,7 @@ def test_evaluate_methods_in_one_table(work, capsys):
     arguments = ["evaluate", "--truth", "truth", "--method", "ours=ours", "--json", "all.json"]
     assert main([*arguments, "--method", "theirs=theirs", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
-    assert "1 videos, 3 frames" in out and "ours less theirs" in out and "needs" not in out
+    assert "1 video, 3 frames, protocol: correct" in out and "ours less theirs" in out and "needs" not in out
     scores = json.loads(Path("all.json").read_text())["methods"]
     assert scores["ours"]["psnr"] == 100 > scores["theirs"]["psnr"]
     Path("weights").mkdir()

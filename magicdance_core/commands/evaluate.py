@@ -92,7 +92,9 @@ def _compare_methods(options: argparse.Namespace) -> None:
     kept = Kept(options.out / "measured" if options.out else None)
     study = evaluate(options.truth, methods, tools, kept, published, options.keypoints, progress)
 
-    print(f"{len(study.videos)} videos, {study.frames} frames, {study.clips} clips, protocol: {options.protocol}\n")
+    counts = {"video": len(study.videos), "frame": study.frames, "clip": study.clips}
+    counted = [f"{number} {what}{'s' if number > 1 else ''}" for what, number in counts.items() if number]
+    print(f"{', '.join(counted)}, protocol: {options.protocol}\n")
     print(as_text(study.table(weights=bool(options.weights))))
     for line in page.remarks(study, weights=bool(options.weights)):
         print(f"\n{line}")

@@ -26,10 +26,15 @@ KINETICS_MEAN = (114.7748, 107.7354, 99.4750)  # of the training data, RGB in 0.
 
 
 class Viewer(Protocol):
-    """A network that looks at frames. window: how many frames, one after the other, it needs for one feature."""
+    """A network that looks at frames."""
 
-    name: str
-    window: int
+    @property
+    def name(self) -> str:
+        """What its features are called."""
+
+    @property
+    def window(self) -> int:
+        """How many frames, one after the other, it needs for one feature."""
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
         """A frame, uint8 [H, W, 3], as small as the network takes it."""

@@ -23,9 +23,9 @@ def score_frames(
 ) -> dict[str, np.ndarray]:
     """Of pairs (generated, true) a value a frame, float64 [F], by PIXEL_SCORES and lpips; see metrics for each.
 
-    The first frame has no change, so its flicker is NaN. published: LPIPS is fed as the published evaluation feeds it,
-    and generated frames of another size are resized to the true ones' (bilinear); without it they are an error.
-    resized: whether a frame was. width, height: of the true frames.
+    Without a frame of the same size before it there is no change, and flicker is NaN. published: LPIPS is fed as the
+    published evaluation feeds it, and generated frames of another size are resized to the true ones' (bilinear);
+    without it they are an error. resized: whether a frame was. width, height: of the true frames.
     Raises InputError where sizes differ that must not, and for pictures under 7 pixels a side.
     """
     rows, before = [], None
@@ -33,11 +33,6 @@ def score_frames(
         picture, target = np.asarray(made), np.asarray(true)
         if min(true.size) < WINDOW:
             raise InputError(f"Frame {number} has {true.width} x {true.height} pixels; give at least 7 x 7.")
-        if before is not None and target.shape != before[1].shape:
-            raise InputError(
-                f"Frame {number} of the truth has {true.width} x {true.height} pixels, those before it have others; "
-                "give frames of one size."
-            )
         resized = picture.shape != target.shape
         if resized and not published:
             raise InputError(
@@ -57,7 +52,9 @@ def score_frames(
             "width": true.width,
             "height": true.height,
         }
-        changes = (np.nan, np.nan) if before is None else flicker(now[0], before[0], now[1], before[1])
+        changes = (np.nan, np.nan)
+        if before is not None and before[1].shape == target.shape:
+            changes = flicker(now[0], before[0], now[1], before[1])
         row |= zip(("flicker_still", "flicker_moving"), changes)
         if lpips is not None:
             row["lpips"] = lpips(picture, target, signed=not published)

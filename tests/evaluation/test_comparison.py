@@ -22,7 +22,7 @@ def test_means_over_frames(tmp_path):
     assert report["frames"] == 2 and report["resized"] == 0 and (report["width"], report["height"]) == (16, 12)
     assert report["psnr"] == pytest.approx((20 * np.log10(5) + 100) / 2)
     assert report["l1"] == pytest.approx(0.1) and report["l1_published"] == pytest.approx(51 / 2 / (16 * 12))
-    assert 0.9 < report["ssim"] < 1
+    assert 0.9 < report["ssim"] < 1 and report["psnr_published"] > report["psnr"]
 
 
 def test_other_sizes_are_resized_and_noted(tmp_path):
@@ -60,5 +60,5 @@ def test_two_pictures(tmp_path):
 
 def test_too_small_frames(tmp_path):
     tiny = folder(tmp_path / "a", "1", size=(4, 4))
-    with pytest.raises(InputError, match="too small"):
+    with pytest.raises(InputError, match="4 x 4 pixels; give at least 7 x 7"):
         compare(tiny, tiny)

@@ -74,7 +74,7 @@ def test_pickled_code_is_never_run(tmp_path):
 def test_help_lists_every_file_with_its_hash(tmp_path):
     (tmp_path / VGG.name).write_bytes(b"x")
     text = help_text(tmp_path)
-    assert all(file.name in text and file.source in text and (file.sha256 or "not stated") in text for file in FILES)
+    assert all(file.name in text and file.source in text and (file.sha256 or "unknown") in text for file in FILES)
     assert f"{hashlib.sha256(b'x').hexdigest()} (another file)" in text
 
 
