@@ -3,6 +3,13 @@
 from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
 from .compare import MagicDanceCompareFrames
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
+from .native import (
+    MagicDanceApplyAppearanceToModel,
+    MagicDanceEmptyFrames,
+    MagicDanceLoadAppearance,
+    MagicDanceLoadPoseControlNet,
+    MagicDanceLoadPublishedAsModel,
+)
 from .pose_draw import MagicDanceDrawPoses
 from .pose_extract import MagicDanceExtractPose
 from .pose_files import MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
@@ -27,6 +34,11 @@ TITLES: dict[type, str] = {
     MagicDanceSaveKeypoints: "Save Keypoints (MagicDance)",
     MagicDanceSample: "Sample Video Frames (MagicDance)",
     MagicDanceCompareFrames: "Compare Frames (MagicDance)",
+    MagicDanceLoadPublishedAsModel: "Load MagicDance as MODEL",
+    MagicDanceLoadPoseControlNet: "Load Pose ControlNet (MagicDance)",
+    MagicDanceLoadAppearance: "Load Appearance (MagicDance)",
+    MagicDanceApplyAppearanceToModel: "Apply Appearance to MODEL",
+    MagicDanceEmptyFrames: "Empty Frames (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: node for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}

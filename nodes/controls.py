@@ -6,41 +6,15 @@ from dataclasses import replace
 
 from ..magicdance_core.choices import OWN
 from .comfy import folders, memory
-from .last_result import LastResult, identity
+from .control_inputs import is_there, loader, strength_and_range
+from .last_result import LastResult
 from .model import TYPE, MagicDanceModel
 
 OUTPUT_TOOLTIP = "The model with the control attached; the model that came in stays as it is."
 
 
-def _widgets(strength: str) -> dict:
-    return {
-        "strength": (
-            "FLOAT",
-            {"default": 1.0, "min": 0.0, "max": 4.0, "step": 0.05, "round": 0.001, "tooltip": strength},
-        ),
-        "start": (
-            "FLOAT",
-            {
-                "default": 0.0,
-                "min": 0.0,
-                "max": 1.0,
-                "step": 0.05,
-                "round": 0.001,
-                "tooltip": "From which part of the run on the control acts: 0 is the first step.",
-            },
-        ),
-        "end": (
-            "FLOAT",
-            {
-                "default": 1.0,
-                "min": 0.0,
-                "max": 1.0,
-                "step": 0.05,
-                "round": 0.001,
-                "tooltip": "Up to which part of the run the control acts: 1 is the last step.",
-            },
-        ),
-    }
+START = "From which part of the run on the control acts: 0 is the first step."
+END = "Up to which part of the run the control acts: 1 is the last step."
 
 
 class MagicDanceApplyAppearance:
@@ -68,20 +42,22 @@ class MagicDanceApplyAppearance:
             "required": {
                 "model": (TYPE, {"tooltip": "Any backbone."}),
                 "appearance": (names, {"default": OWN, "tooltip": tooltip}),
-                **_widgets("Weight of the reference: 1 as published, 0 exactly no control, above 1 stronger."),
+                **strength_and_range(
+                    "Weight of the reference: 1 as published, 0 exactly no control, above 1 stronger.", START, END
+                ),
             }
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, appearance):
-        return _is_there(appearance, folders.FOLDER)
+        return is_there(appearance, folders.FOLDER)
 
     def apply(self, model, appearance, strength, start, end):
         from ..magicdance_core.sampling import Control
 
         held = model.appearance
         if appearance != OWN:
-            held = self._network(*_loader(appearance, "appearance", folders.FOLDER))
+            held = self._network(*loader(appearance, "appearance", folders.FOLDER))
         _require(held, "Appearance Control Model", "appearance")
         _check_fit(held, model, "Appearance Control Model")
         return (replace(model, appearance=held, appearance_control=Control(strength, start, end)),)
@@ -115,41 +91,25 @@ class MagicDanceApplyPose:
             "required": {
                 "model": (TYPE, {"tooltip": "Any backbone."}),
                 "pose": (names, {"default": OWN, "tooltip": tooltip}),
-                **_widgets("How strictly the frames follow the pose maps: 1 as published, 0 exactly no control."),
+                **strength_and_range(
+                    "How strictly the frames follow the pose maps: 1 as published, 0 exactly no control.", START, END
+                ),
             }
         }
 
     @classmethod
     def VALIDATE_INPUTS(cls, pose):
-        return _is_there(pose, folders.FOLDER, "controlnet")
+        return is_there(pose, folders.FOLDER, "controlnet")
 
     def apply(self, model, pose, strength, start, end):
         from ..magicdance_core.sampling import Control
 
         held = model.pose
         if pose != OWN:
-            held = self._network(*_loader(pose, "pose", folders.FOLDER, "controlnet"))
+            held = self._network(*loader(pose, "pose", folders.FOLDER, "controlnet"))
         _require(held, "Pose ControlNet", "pose")
         _check_fit(held, model, "Pose ControlNet")
         return (replace(model, pose=held, pose_control=Control(strength, start, end)),)
-
-
-def _is_there(name: str, *keys: str) -> bool | str:
-    if name == OWN or folders.find_model(name, *keys):
-        return True
-    places = " or ".join(f"models/{key}" for key in keys)
-    return f"{name} is not in {places}: put the file there and refresh the list (R), or choose another one."
-
-
-def _loader(name: str, role: str, *keys: str):
-    """Key and maker for `LastResult`."""
-    from ..magicdance_core.checkpoints import load_control
-    from ..magicdance_core.errors import InputError
-
-    path = folders.find_model(name, *keys)
-    if path is None:
-        raise InputError(f"{name} is not there any more: choose another file.")
-    return identity(path), lambda: memory.hold(load_control(path, role, memory.storage_dtypes()[role]), role)
 
 
 def _require(held, title: str, widget: str) -> None:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from ..magicdance_core.choices import CONTROL_MODES, OWN, SCHEDULERS
 from .comfy import memory, progress
+from .control_inputs import MOST_REFERENCES
 from .model import TYPE, MagicDanceModel
 from .pictures import crop, stretch, to_pictures
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
     from torch import Tensor
-
-MOST_REFERENCES = 32  # every one is read at every step, and each frame looks at all of them
 
 
 class MagicDanceSample:

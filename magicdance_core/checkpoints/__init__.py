@@ -3,7 +3,7 @@
 from .components import PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .folder import load_folder, save_folder
-from .published import load_file, load_published, load_tensors, save_published
+from .published import load_file, load_published, load_tensors, read_tensors, save_published
 from .roles import ROLES, Role
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "load_folder",
     "load_published",
     "load_tensors",
+    "read_tensors",
     "save_folder",
     "save_published",
 ]

@@ -54,11 +54,20 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
 def load_part(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
     """One network of a file; role: "appearance" (stage-1 and stage-2 files) or "pose" (and bare ControlNets)."""
     file = TensorFile(Path(path))
-    prefix = _require(file, contents(file), role)
-    part = _part(file, ROLES[role], prefix)
-    dead = _dead(part, prefix)
-    check(file, [part], lambda name: not name.startswith(prefix) or name in dead)
-    return fill(part, file, dtype)
+    return fill(_checked_parts(file, [role])[role], file, dtype)
+
+
+def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torch.Tensor]]:
+    """Some networks of a file as another program takes them: role -> name in the published layout, without prefix.
+
+    The tensors are as stored, and map the file. Raises InputError that names the missing and mis-shaped ones.
+    """
+    file = TensorFile(Path(path))
+    found, tensors = contents(file), {}
+    for role, part in _checked_parts(file, roles).items():
+        read = file.read(part.names.values())
+        tensors[role] = {name.removeprefix(found[role]): tensor for name, tensor in read}
+    return tensors
 
 
 def load_tensors(
@@ -140,6 +149,16 @@ def _load(
         context=context,
         defaults=saved.get("defaults", PUBLISHED_DEFAULTS.copy()),
     )
+
+
+def _checked_parts(file: Tensors, roles: list[str]) -> dict[str, Part]:
+    """Some networks of a file, complete; what else it holds is not looked at."""
+    found = contents(file)
+    parts = {role: _part(file, ROLES[role], _require(file, found, role)) for role in roles}
+    prefixes = tuple(found[role] for role in roles)
+    dead = set().union(*(_dead(part, found[role]) for role, part in parts.items()))
+    check(file, parts.values(), lambda name: not name.startswith(prefixes) or name in dead)
+    return parts
 
 
 def _part(file: Tensors, role: Role, prefix: str) -> Part:

@@ -1,4 +1,4 @@
-"""ComfyUI's own MODEL, VAE and CLIP as tensors."""
+"""ComfyUI's own MODEL, VAE, CLIP and CONTROL_NET from and to tensors."""
 
 from __future__ import annotations
 
@@ -50,3 +50,27 @@ def vae_tensors(vae) -> dict[str, Tensor]:
 def empty_prompt(clip) -> Tensor:
     """The empty prompt `[1, 77, C]` through a CLIP."""
     return clip.encode_from_tokens(clip.tokenize("")).float().cpu()
+
+
+def to_checkpoint(tensors: dict[str, Tensor]) -> tuple:
+    """MODEL, CLIP and VAE of a checkpoint in the published layout, names with prefix."""
+    import comfy.sd
+    import folder_paths
+
+    from ...magicdance_core.errors import InputError
+
+    loaded = comfy.sd.load_state_dict_guess_config(
+        tensors, embedding_directory=folder_paths.get_folder_paths("embeddings")
+    )
+    if loaded is None or None in loaded[:3]:
+        raise InputError(
+            "ComfyUI does not take this checkpoint for Stable Diffusion 1.5: load it with Load MagicDance Checkpoint."
+        )
+    return loaded[:3]
+
+
+def to_control_net(tensors: dict[str, Tensor]):
+    """CONTROL_NET of a Pose ControlNet, names without prefix."""
+    import comfy.controlnet
+
+    return comfy.controlnet.load_controlnet_state_dict(tensors)

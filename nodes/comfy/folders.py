@@ -48,9 +48,13 @@ def list_folders(*keys: str) -> list[str]:
 
 def list_magicdance() -> list[str]:
     """Files and model folders in `models/magicdance`, without the files that a model folder consists of."""
-    folders = list_folders(FOLDER)
-    parts = tuple(folder + os.sep for folder in folders)
-    return [name for name in list_files(FOLDER) if not name.startswith(parts)] + folders
+    return list_magicdance_files() + list_folders(FOLDER)
+
+
+def list_magicdance_files() -> list[str]:
+    """Checkpoints of one file in `models/magicdance`."""
+    parts = tuple(folder + os.sep for folder in list_folders(FOLDER))
+    return [name for name in list_files(FOLDER) if not name.startswith(parts)]
 
 
 def confined(base: str | Path, name: str) -> Path | None:

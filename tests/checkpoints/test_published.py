@@ -5,7 +5,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from magicdance_core import MagicDancePipeline
-from magicdance_core.checkpoints import load, load_control, load_published, load_tensors, save_published
+from magicdance_core.checkpoints import (
+    ROLES,
+    load,
+    load_control,
+    load_published,
+    load_tensors,
+    read_tensors,
+    save_published,
+)
 from magicdance_core.errors import InputError
 from magicdance_core.models import SourceAttention
 
@@ -205,3 +213,18 @@ def test_network_of_tensors_in_memory(state, published, role, prefix):
     del tensors[next(name for name in tensors if name.endswith("norm1.bias"))]
     with pytest.raises(InputError, match="The connected MODEL does not fit .* 1 missing"):
         load_tensors(tensors, role, "The connected MODEL")
+
+
+@pytest.mark.parametrize("suffix", [".th", ".safetensors"])
+def test_tensors_for_another_program(published_files, state, suffix):
+    tensors = read_tensors(published_files[suffix], ["unet", "pose"])
+    assert {role: len(part) for role, part in tensors.items()} == {"unet": 686, "pose": 340}
+    for role, part in tensors.items():
+        assert all(torch.equal(tensor, state[ROLES[role].prefix + name]) for name, tensor in part.items())
+
+
+def test_tensors_of_an_incomplete_network_are_named(state, write):
+    short = write({name: tensor for name, tensor in state.items() if name != f"{POSE}zero_convs.3.0.bias"})
+    assert read_tensors(short, ["unet"])
+    with pytest.raises(InputError, match="zero_convs.3.0.bias"):
+        read_tensors(short, ["pose"])

@@ -40,7 +40,18 @@ def base(tmp_path_factory) -> Path:
     if not embedded.is_dir():
         models.write_embedded(embedded)
     models.write_models(folder / "models")
+    link_packs(folder)
     return folder
+
+
+def link_packs(folder: Path) -> None:
+    """Make the packs in COMFYUI_PACKS, which a workflow may name, known to ComfyUI; their models are empty files."""
+    if packs := os.environ.get("COMFYUI_PACKS"):
+        for pack in Path(packs).iterdir():
+            (folder / "custom_nodes" / pack.name).symlink_to(pack)
+    motion = folder / "models" / "animatediff_models" / "mm_sd_v15_v2.ckpt"
+    motion.parent.mkdir()
+    motion.touch()
 
 
 @pytest.fixture(scope="session")

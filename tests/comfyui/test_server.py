@@ -15,6 +15,7 @@ SMALL = {
     "MagicDancePuppets.width": 64,
     "MagicDancePuppets.height": 64,
     "MagicDanceSample.steps": 2,
+    "KSampler.steps": 2,
 }
 
 
@@ -51,6 +52,8 @@ def test_it_loads(server):
 def test_every_workflow_runs(server, file):
     from magicdance_core.media import read_frames
 
+    if "AnimateDiff" in file.stem:
+        pytest.skip("motion modules go with models of full size only: test_full_size.py runs it")
     outputs = server.run(server.prompt(json.loads(file.read_text()), SMALL))
     (saved,) = (entry for output in outputs.values() for entry in output.get("images", []))
     file = server.output / saved["subfolder"] / saved["filename"]

@@ -25,7 +25,7 @@ ROOT = HERE.parents[2]
 sys.path[:0] = [str(ROOT), str(HERE.parent)]
 
 import models  # noqa: E402
-from conftest import PACK, UNPUBLISHED, Server  # noqa: E402
+from conftest import PACK, UNPUBLISHED, Server, link_packs  # noqa: E402
 
 from magicdance_core.media import read_frames  # noqa: E402
 
@@ -57,6 +57,7 @@ def main() -> None:
         if not embedded.is_dir():
             models.write_embedded(embedded)
         models.write_models(base / "models")
+        link_packs(base)
         names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md"))
         shown_in = {name: next(file for file in WORKFLOWS if name in graph_types(file)) for name in names}
         shots = [
