@@ -13,8 +13,8 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
     "unipc": ("UniPCMultistepScheduler", {}),
 }
 DTYPES = ("float32", "float16", "bfloat16")
-FITS = ("square", "keep")
 PROTOCOLS = ("correct", "published")  # of an evaluation
+FITS = ("keep", "square")
 
 DETECTORS = ("openpose", "dwpose", "drawn")
 PEOPLE = ("continuity", "size")  # or a number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -71,17 +72,24 @@ def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
     return F.interpolate(pictures, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def crop(pictures: Tensor, width: int, height: int) -> Tensor:
-    """The largest centred part of pictures `[N, 3, H, W]` that has the shape of width x height, in that size."""
+def in_own_shape(pictures: Tensor, pixels: int, unit: int, what: str) -> Tensor:
+    """Pictures `[N, 3, H, W]` in about as many pixels as given, in their own shape up to multiples of `unit`.
+
+    What that crops from the middle goes to ComfyUI's log in one line; what: names the pictures there.
+    """
     import numpy as np
     import torch
 
-    from ..magicdance_core.media.fit import fit
+    from ..magicdance_core.media import cropped, fit, size_of_area
     from ..magicdance_core.sampling.images import to_pil
 
-    if pictures.shape[2:] == (height, width):
+    size = pictures.shape[3], pictures.shape[2]
+    shape = size_of_area(*size, pixels**0.5, unit)
+    if size == shape:
         return pictures
-    fitted = np.stack([np.asarray(fit(picture, width, height)) for picture in to_pil(pictures)])
+    if taken := cropped(what, size, shape):
+        logging.info("MagicDance: %s", taken)
+    fitted = np.stack([np.asarray(fit(picture, *shape)) for picture in to_pil(pictures)])
     return torch.from_numpy(fitted).movedim(-1, 1).float() / 255
 
 

@@ -8,7 +8,7 @@ from ..magicdance_core.choices import CONTROL_MODES, OWN, SCHEDULERS
 from .comfy import memory, progress
 from .control_inputs import MOST_REFERENCES
 from .model import TYPE, MagicDanceModel
-from .pictures import crop, stretch, to_pictures
+from .pictures import in_own_shape, stretch, to_pictures
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -22,8 +22,8 @@ class MagicDanceSample:
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Makes one frame a pose map, of the person in the reference. The poses' size is the video's (rounded to what "
-        "the model can do); the reference is cropped and resized to it. 0 steps and 0 guidance stand for the model's "
-        "own values."
+        "the model can do); the reference keeps its own shape, resized to as many pixels. 0 steps and 0 guidance "
+        "stand for the model's own values."
     )
     RETURN_TYPES = ("IMAGE", "LATENT")
     RETURN_NAMES = ("frames", "latent")
@@ -204,7 +204,8 @@ def _prompt(model: MagicDanceModel, conditioning, what: str) -> Tensor:
 
 
 def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Reference and pose maps `[n, 3, H, W]` in the video's size: the poses', to the next multiple of `factor`."""
+    """Pose maps `[n, 3, H, W]` in the video's size, theirs to the next multiple of `factor`; the reference in its own
+    shape with as many pixels."""
     from ..magicdance_core.errors import InputError
 
     reference, poses = to_pictures(reference, "reference"), to_pictures(poses, "poses")
@@ -213,7 +214,7 @@ def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tens
             f"reference holds {len(reference)} pictures: connect 1 to {MOST_REFERENCES} pictures of one person."
         )
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
-    return crop(reference, width, height), stretch(poses, width, height)
+    return in_own_shape(reference, width * height, factor, "reference"), stretch(poses, width, height)
 
 
 def _scheduler(name: str, own: SchedulerMixin) -> SchedulerMixin:

@@ -54,20 +54,42 @@ def test_animate_makes_numbered_frames(work):
     made = frames("out")
     assert list(made) == ["00000.png", "00001.png", "00002.png"] and len(set(made.values())) == 3
     with Image.open("out/00000.png") as image:
-        assert image.size == (32, 32) and image.mode == "RGB"
+        assert image.size == (24, 40) and image.mode == "RGB"  # the poses' shape with the pixels of 32 x 32
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a.webp"])
 def test_animate_makes_a_file(work, name):
     assert animate(name, "--limit", 3, "--fps", 12.5) == 0
     result = media.read_frames(name)
-    assert [frame.size for frame in result] == [(32, 32)] * 3 and result.fps == pytest.approx(12.5)
+    assert [frame.size for frame in result] == [(24, 40)] * 3 and result.fps == pytest.approx(12.5)
 
 
 def test_keeping_the_shape(work):
     assert animate("out", "--limit", 1, "--fit", "keep", "--size", 16) == 0
     with Image.open("out/00000.png") as image:
         assert image.size == (16, 24)
+
+
+def test_the_published_square(work, capsys):
+    assert animate("out", "--limit", 1, "--fit", "square") == 0
+    assert "poses of 32 x 48 pixels cropped by 8 top, 8 bottom\n" in capsys.readouterr().out
+    with Image.open("out/00000.png") as image:
+        assert image.size == (32, 32)
+
+
+def test_what_a_square_has_already_is_the_same_either_way(work, capsys):
+    for pose in media.read_frames("poses"):
+        media.write_picture("whole/0.png", pose.resize((48, 48)))
+    assert animate("a", poses="whole") == animate("b", "--fit", "square", poses="whole") == 0
+    assert frames("a") == frames("b") and "cropped" not in capsys.readouterr().out
+
+
+def test_poses_are_cropped_around_the_person(work, capsys):
+    tall = Image.new("RGB", (40, 62))
+    tall.paste((255, 255, 255), (10, 0, 20, 30))
+    media.write_picture("tall/0.png", tall)
+    assert animate("out", poses="tall") == 0
+    assert "poses of 40 x 62 pixels cropped by " in (said := capsys.readouterr().out) and " top" not in said
 
 
 def test_an_interrupted_run_resumes_to_the_same_frames(work, monkeypatch, capsys):

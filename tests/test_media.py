@@ -13,14 +13,17 @@ from PIL import Image
 from magicdance_core.errors import InputError
 from magicdance_core.media import (
     contact_sheet,
+    cropped,
     fit,
     fitted_size,
     read_frames,
     read_picture,
+    size_of_area,
     write_animation,
     write_json,
     write_picture,
 )
+from magicdance_core.media.fit import crop_box
 from magicdance_core.pose import frames_from_pose_keypoint
 from magicdance_core.pose.files import save_keypoints
 from magicdance_core.pose.maps import read_poses
@@ -230,6 +233,61 @@ def test_sizes():
     assert fitted_size(1080, 604, 512, 64, keep=True) == (896, 512)
     with pytest.raises(InputError, match="multiple of 64"):
         fitted_size(604, 1080, 500, 64, keep=True)
+
+
+@pytest.mark.parametrize(
+    "size, made",
+    [((604, 1080), (384, 704)), ((1080, 604), (704, 384)), ((900, 900), (512, 512)), ((100, 3000), (64, 2816))],
+)
+def test_sizes_of_one_area(size, made):
+    assert size_of_area(*size, 512, 64) == made and abs(made[0] * made[1] / 512**2 - 1) < 0.4
+
+
+def test_a_shape_that_no_area_suits():
+    with pytest.raises(InputError, match="too narrow"):
+        size_of_area(1, 1000, 512, 64)
+    with pytest.raises(InputError, match="too large"):
+        fitted_size(1, 1000, 512, 64, keep=True)
+    with pytest.raises(InputError, match="too large"):
+        fitted_size(4, 4, 64_000, 64, keep=False)
+
+
+@pytest.mark.parametrize(
+    "around, box",
+    [
+        (None, (0, 20, 60, 80)),
+        ((0.2, 0.3, 0.8, 0.7), (0, 20, 60, 80)),  # it is there already
+        ((0.2, 0.1, 0.8, 0.6), (0, 10, 60, 70)),
+        ((0.2, 0.5, 0.8, 0.95), (0, 35, 60, 95)),
+        ((0.2, 0.1, 0.8, 0.9), (0, 10, 60, 70)),  # not all of it fits: the head does
+        ((0.2, -0.5, 0.8, 1.5), (0, 0, 60, 60)),
+    ],
+)
+def test_the_crop_holds_the_person(around, box):
+    assert crop_box((60, 100), (32, 32), around) == box
+
+
+def test_of_a_person_who_is_too_wide_the_middle_stays():
+    assert crop_box((100, 60), (32, 32), (0.1, 0.2, 1.0, 0.8)) == (25, 0, 85, 60)
+    assert crop_box((100, 60), (32, 32), (0.0, 0.2, 0.4, 0.8)) == (0, 0, 60, 60)
+
+
+def test_what_is_cropped_is_said():
+    assert cropped("poses", (64, 64), (32, 32)) == ""
+    assert cropped("poses", (60, 100), (32, 32)) == "poses of 60 x 100 pixels cropped by 20 top, 20 bottom"
+
+
+def test_where_people_are(tmp_path):
+    frames = [keypoint_frame(x) for x in (20, 30)]
+    write_json(tmp_path / "poses.json", frames)
+    for i, drawn in enumerate(read_poses(tmp_path / "poses.json")):
+        write_picture(tmp_path / "maps" / f"{i}.png", drawn)
+    known, seen = (read_poses(tmp_path / name).people() for name in ("poses.json", "maps"))
+    assert known == pytest.approx((20 / 64, 18 / 96, 30 / 64, 40 / 96), abs=0.02)
+    assert seen == pytest.approx(known, abs=0.04)
+    for name in ("a", "b"):
+        write_picture(tmp_path / "black" / f"{name}.png", Image.new("RGB", (64, 96), (9, 9, 9)))
+    assert read_poses(tmp_path / "black").people() is None
 
 
 def test_keeping_the_shape_crops_a_little_from_the_centre():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from tqdm import tqdm
 
+    from ..pipeline import MagicDancePipeline
+
 # Frames are made and written this many at a time; a frame does not depend on the others of its chunk.
 CHUNK = 16
 SETTINGS = "settings.json"
@@ -41,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, default=0, help="of the noise that all frames share (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the frames that the folder has, make the others")
     parser.add_argument("--control-mode", choices=CONTROL_MODES, default=CONTROL_MODES[0])
-    parser.add_argument("--size", type=count, help="short side in pixels (default: the model's own)")
+    parser.add_argument("--size", type=count, help="short side in pixels (default: as many pixels as suit the model)")
     parser.add_argument(
         "--fit", choices=FITS, default=FITS[0],
-        help="square: crop the centre, as published (default); keep: the aspect ratios",
+        help="keep: the pictures' own shapes (default); square: crop the centre, as published",
     )  # fmt: skip
     parser.add_argument("--frames-per-batch", type=count, help="frames in a network at once; fewer need less memory")
     parser.add_argument("--fps", type=rate, help="of the written file (default: the driving video's, else 30)")
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..media import check_animation_path, fit, fitted_size, read_picture
+    from ..media import check_animation_path, cropped, fit, read_picture
     from ..pose.maps import read_poses
 
     out = options.out
@@ -70,18 +72,20 @@ def run(options: argparse.Namespace) -> None:
     pipe = load_model(options.model, options.device, options.dtype)
     if pipe.appearance is None or pipe.pose is None:
         raise InputError(f"{options.model} lacks Appearance Control or the Pose ControlNet; give a MagicDance model.")
-    shape = {
-        "size": options.size or pipe.defaults["sample_size"], "unit": size_unit(pipe), "keep": options.fit == "keep"
-    }  # fmt: skip
-    width, height = fitted_size(*first.size, **shape)
-    reference = fit(reference, *fitted_size(*reference.size, **shape))
+    width, height = _size(pipe, options, first.size)
+    around = poses.people() if options.fit == "keep" and cropped("", first.size, (width, height)) else None
+    shape = _size(pipe, options, reference.size)
+    taken = (cropped("poses", first.size, (width, height), around), cropped("reference", reference.size, shape))
+    if any(taken):
+        print("; ".join(filter(None, taken)))
+    reference = fit(reference, *shape)
     settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}
     batch = {"frames_per_batch": options.frames_per_batch} if options.frames_per_batch else {}
 
     def generate(chunk: list[Image.Image], bar: tqdm) -> list[Image.Image]:
         return pipe(
             reference,
-            [fit(pose, width, height) for pose in chunk],
+            [fit(pose, width, height, around) for pose in chunk],
             generator=noise(options.seed),
             callback=lambda progress: bar.set_postfix_str(f"step {progress.step + 1} of {progress.steps}"),
             **settings,
@@ -105,6 +109,16 @@ def run(options: argparse.Namespace) -> None:
     else:
         made = _write_file(out, options.fps or poses.fps or FALLBACK_FPS, chunks, generate, total)
     print(f"{made} frames of {width} x {height} pixels in {out}")
+
+
+def _size(pipe: MagicDancePipeline, options: argparse.Namespace, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in which to process a picture of some size."""
+    from ..media import fitted_size, size_of_area
+
+    unit, side, keep = size_unit(pipe), pipe.defaults["sample_size"], options.fit == "keep"
+    if keep and options.size is None:
+        return size_of_area(*size, side, unit)
+    return fitted_size(*size, options.size or side, unit, keep)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:

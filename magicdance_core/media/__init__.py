@@ -1,6 +1,6 @@
 """Pictures and videos in; pictures, animations and videos out."""
 
-from .fit import fit, fitted_size
+from .fit import cropped, fit, fitted_size, size_of_area
 from .frames import Frames, read_frames, read_picture
 from .panels import contact_sheet
 from .write import FILE_SUFFIXES, check_animation_path, write_animation, write_json, write_picture
@@ -10,10 +10,12 @@ __all__ = [
     "Frames",
     "check_animation_path",
     "contact_sheet",
+    "cropped",
     "fit",
     "fitted_size",
     "read_frames",
     "read_picture",
+    "size_of_area",
     "write_animation",
     "write_json",
     "write_picture",
