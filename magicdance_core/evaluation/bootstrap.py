@@ -34,7 +34,7 @@ def resampled_means(values: Sequence[np.ndarray], drawn: np.ndarray) -> np.ndarr
 
 
 def interval(statistics: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of a statistic's resamples; None where they are not two different numbers' worth."""
+    """The middle 95 % of a statistic's resamples; None where all are alike or none is a number."""
     known = statistics[np.isfinite(statistics)]
     if known.size == 0 or np.ptp(known) == 0:
         return None

@@ -174,7 +174,10 @@ class Lpips:
             from torchmetrics.functional.image.lpips import _LPIPS
         except ImportError as error:
             raise InputError(f"LPIPS needs torchmetrics ({error}); {INSTALL}") from error
-        network, file = _LPIPS(net="vgg", pnet_rand=True), TensorFile(path)
+        file = TensorFile(path)
+        if file.shapes.get("features.28.weight") != (512, 512, 3, 3):  # the last layer, before the network is built
+            raise InputError(f"{path} is no VGG-16 (its last convolution is missing); see --weights-help.")
+        network = _LPIPS(net="vgg", pnet_rand=True)
         # torchmetrics cuts VGG into slices: "slice2.5.weight" is torchvision's "features.5.weight".
         names = {f"features.{name.split('.', 1)[1]}": name for name in network.net.state_dict()}
         if missing := names.keys() - file.shapes.keys():

@@ -75,8 +75,11 @@ def vgg(tmp_path_factory):
     """A VGG-16 of random weights in torchvision's layout, without its classifier."""
     torchvision = pytest.importorskip("torchvision")
     pytest.importorskip("torchmetrics")
-    torch.manual_seed(0)
-    network = torchvision.models.vgg16(weights=None, init_weights=True).features
+    with torch.device("meta"):  # its classifier takes seconds to fill
+        network = torchvision.models.vgg16(weights=None).features
+    network, dice = network.to_empty(device="cpu"), torch.Generator().manual_seed(0)
+    for value in network.parameters():
+        value.data.normal_(0, (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1, generator=dice)
     path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
     save_file({f"features.{name}": value for name, value in network.state_dict().items()}, path)
     return path, network.eval()
