@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..errors import InputError
 from ..media import read_frames
 from .bootstrap import draws, interval, mean_of_all, resampled_means
+from .cautions import cautions
 from .faces import face_scores
 from .features import CLIP, as_tensors, view_video
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
@@ -23,7 +23,6 @@ from .tools import Tools
 from .videos import ONLY, find_videos, frame_pairs, match_videos
 
 FRECHET_RESAMPLES = 100  # each takes the eigenvalues of a matrix anew
-FEW_VIDEOS = 5
 
 FLICKER = (Column("flicker_still", "flicker, still", 4, -1), Column("flicker_moving", "flicker, moving", 4, -1))
 BY_WEIGHTS = (
@@ -155,7 +154,7 @@ def evaluate(
     if not study.scores:
         raise InputError(next(iter(study.problems.values())))
     _summarize(study, true_features, features, tools.device, watch)
-    study.warnings += _warnings(study)
+    study.warnings += cautions(study)
     return study
 
 
@@ -236,43 +235,6 @@ def _compare_features(
         study.statistics[method]["kid"] = kernels.distance()
         if len(made) > 1:
             study.resampled[method]["kid"] = np.array([kernels.distance(times) for times in drawn])
-
-
-def _warnings(study: Study) -> list[str]:
-    warnings = []
-    first = next(iter(study.scores.values()))
-    sizes = sorted({size for video in first for size in zip(video["width"].astype(int), video["height"].astype(int))})
-    if len(sizes) > 1:
-        listed = ", ".join(f"{width} x {height}" for width, height in sizes)
-        warnings.append(f"The truth has several resolutions ({listed}): L1 as published compares only within one.")
-    for method, scores in study.scores.items():
-        if resized := int(sum(video["resized"].sum() for video in scores)):
-            warnings.append(f"{resized} frames of {method} had another size than the truth and were resized.")
-    if suspect := _looks_reconstructed(study.truth, study.videos):
-        warnings.append(suspect)
-    if 1 < len(study.videos) < FEW_VIDEOS:
-        warnings.append(f"Intervals from {len(study.videos)} videos are rough: take them for the least that is unsure.")
-    return warnings
-
-
-def _looks_reconstructed(truth: Path, videos: Mapping[str, Path]) -> str | None:
-    """The published test script's gt_images are no true frames: its VAE's reconstructions, as JPEG of 512 x 512."""
-    for path in (truth.absolute(), *videos.values()):
-        if "gt_images" in path.parts:
-            return (
-                f"{path} looks like the output of the published test script: reconstructions by the VAE, which flatter "
-                "every method that shares it. Compare with the real frames."
-            )
-    folder = next((path for path in videos.values() if path.is_dir()), None)
-    pictures = sorted(folder.iterdir())[:1] if folder else []
-    if pictures and pictures[0].suffix.lower() in (".jpg", ".jpeg"):
-        with Image.open(pictures[0]) as picture:
-            if picture.size == (512, 512):
-                return (
-                    "The truth is JPEG of 512 x 512, as the published test script writes its VAE's reconstructions; "
-                    "if it is that, every method that shares the VAE is flattered."
-                )
-    return None
 
 
 def progress(frames: Iterable, label: str) -> Iterator:
