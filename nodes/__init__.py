@@ -17,6 +17,7 @@ from .pose_motion import MagicDanceRetargetPose, MagicDanceSmoothPose
 from .pose_preview import MagicDancePreviewPose
 from .puppets import MagicDancePuppets
 from .sampling import MagicDanceSample
+from .side_by_side import MagicDanceSideBySide
 
 TITLES: dict[type, str] = {
     MagicDanceLoadBackbone: "Load Backbone (MagicDance)",
@@ -39,6 +40,7 @@ TITLES: dict[type, str] = {
     MagicDanceLoadAppearance: "Load Appearance (MagicDance)",
     MagicDanceApplyAppearanceToModel: "Apply Appearance to MODEL",
     MagicDanceEmptyFrames: "Empty Frames (MagicDance)",
+    MagicDanceSideBySide: "Side by Side (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: node for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}

@@ -185,7 +185,7 @@ class MagicDanceFromModel:
 def _embedded() -> MagicDanceModel:
     from ..magicdance_core.pipeline import MagicDancePipeline
 
-    return _held(MagicDancePipeline.from_embedded().components)
+    return replace(_held(MagicDancePipeline.from_embedded().components), puppets_only=True)
 
 
 def _stock(path) -> MagicDanceModel:

@@ -22,8 +22,9 @@ class MagicDanceModel:
     """Networks in ComfyUI's keeping (`memory.hold`) and settings; nodes return changed copies.
 
     context: the empty prompt `[1, n, C]`; None where no CLIP was connected. knows_text: whether prompts can replace
-    it. scheduler: never stepped, only copied. defaults: `num_inference_steps`, `guidance_scale`, `sample_size`.
-    appearance_control, pose_control: strength and range; None for full strength all the time.
+    it. puppets_only: whether drawn puppets are all it knows. scheduler: never stepped, only copied. defaults:
+    `num_inference_steps`, `guidance_scale`, `sample_size`. appearance_control, pose_control: strength and range; None
+    for full strength all the time.
     """
 
     unet: ModelPatcher
@@ -31,6 +32,7 @@ class MagicDanceModel:
     scheduler: SchedulerMixin
     context: Tensor | None
     knows_text: bool
+    puppets_only: bool = False
     defaults: Mapping = field(default_factory=lambda: MappingProxyType({}))
     appearance: ModelPatcher | None = None
     pose: ModelPatcher | None = None

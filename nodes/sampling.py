@@ -30,6 +30,9 @@ class MagicDanceSample:
     OUTPUT_TOOLTIPS = ("The frames of the video.", "The frames' latents, for VAE Decode or another sampler.")
     FUNCTION = "sample"
 
+    def __init__(self):
+        self._remarks = progress.Remarks()
+
     @classmethod
     def INPUT_TYPES(cls):
         return {
@@ -124,6 +127,7 @@ class MagicDanceSample:
         import torch
 
         from ..magicdance_core.models import Networks
+        from ..magicdance_core.puppets.likeness import remarks
         from ..magicdance_core.sampling import Control, get_noise, run, vae_factor
 
         _require_controls(model)
@@ -133,6 +137,8 @@ class MagicDanceSample:
         vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
         factor = vae_factor(vae)
         reference, poses = _fitted(reference, poses, factor)
+        if model.puppets_only:
+            self._remarks.show(remarks(reference, poses))
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
         run_progress = progress.RunProgress(model, count * (steps + 1))
@@ -163,7 +169,7 @@ class MagicDanceSample:
             for part in sample.frames:
                 frames[done : done + len(part)] = part.movedim(1, -1)
                 done += len(part)
-                run_progress.decoded(count * steps + done, part[-1])
+                run_progress.decoded(count * steps + done, part)
         samples = memory.output(sample.latents.cpu() / vae.config.scaling_factor)
         return memory.output(frames), {"samples": samples}
 

@@ -24,6 +24,7 @@ from magicdance_core.media import (
     write_picture,
 )
 from magicdance_core.media.fit import crop_box
+from magicdance_core.media.panels import ground
 from magicdance_core.pose import frames_from_pose_keypoint
 from magicdance_core.pose.files import save_keypoints
 from magicdance_core.pose.maps import read_poses
@@ -366,3 +367,13 @@ def test_contact_sheet_has_a_panel_for_each_picture():
     assert sheet.width > 64 and sheet.height > 64
     pixels = np.asarray(sheet).reshape(-1, 3)
     assert (pixels == GREEN).all(1).sum() == 2 * 32 * 32
+
+
+def test_ground_has_even_sides_and_captions_that_fit():
+    sheet, lefts, tops = ground([31, 64], [40, 21], ["a very long caption"])
+    assert sheet.width % 2 == sheet.height % 2 == 0 and len(lefts) == len(tops) == 2
+    assert lefts[1] - lefts[0] - 31 == tops[1] - tops[0] - 40 == lefts[0]
+    pixels = np.asarray(sheet)[: tops[0]]
+    drawn = np.flatnonzero((pixels != pixels[0, 0]).any((0, 2)))
+    assert 0 < drawn.min() and drawn.max() < lefts[1]  # beside its neighbours, not over them
+    assert ground([32], [32], [])[2] == [lefts[0]]

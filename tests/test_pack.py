@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 LOADER = """
@@ -80,6 +81,9 @@ def test_workflows_are_whole():
         graph = json.loads(file.read_text(encoding="utf-8"))
         assert file.with_suffix(".jpg").is_file(), f"{file.name} has no thumbnail"
         assert re.fullmatch(r"\d [\w ]+", file.stem) and "_" not in file.stem  # the template's title in the dialog
+        with Image.open(file.with_suffix(".jpg")) as thumbnail:
+            own_model = any(node.get("widgets_values") == ["embedded"] for node in graph["nodes"])
+            assert getattr(thumbnail, "n_frames", 1) > 1 or not own_model, f"{file.name}: its thumbnail does not move"
         assert {node["type"] for node in graph["nodes"]} & {"Note", "MarkdownNote"}
         nodes = {node["id"]: node for node in graph["nodes"]}
         for number, source, slot, target, entry, kind in graph["links"]:

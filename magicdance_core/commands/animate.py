@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..media import check_animation_path, cropped, fit, read_picture
     from ..pose.maps import read_poses
+    from ..puppets.likeness import remarks
+    from ..sampling import to_images
 
     out = options.out
     to_folder = out.is_dir() or not out.suffix
@@ -79,6 +82,9 @@ def run(options: argparse.Namespace) -> None:
     if any(taken):
         print("; ".join(filter(None, taken)))
     reference = fit(reference, *shape)
+    if options.model == "embedded":
+        for remark in remarks(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
+            logging.warning("%s", remark)
     settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}
     batch = {"frames_per_batch": options.frames_per_batch} if options.frames_per_batch else {}
 

@@ -1,9 +1,11 @@
-"""The progress bar, previews, and ComfyUI's interrupt."""
+"""The progress bar, previews, remarks, and ComfyUI's interrupt."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from typing import TYPE_CHECKING
 
 from . import memory
@@ -13,11 +15,14 @@ if TYPE_CHECKING:
 
     from ..model import MagicDanceModel
 
-PREVIEW_SIDE = 256
+PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; the second is ComfyUI's own
 
 
 class RunProgress:
     """The progress bar of a run with previews of frames; every report may raise ComfyUI's interrupt.
+
+    ComfyUI shows one still picture at a time, so the frames come one after the other: while denoising the next one of
+    each batch, while decoding all of them in order.
 
     total: of the whole run, in frames computed.
     """
@@ -27,14 +32,40 @@ class RunProgress:
 
         self._bar = comfy.utils.ProgressBar(total)
         self._preview = _previewer(model)
+        self._reports = 0
 
     def denoised(self, frames_done: int, latents: Tensor | None) -> None:
         """frames_done: of the total. latents: clean scaled latents `[n, 4, h, w]` to show, if there are any."""
-        self._bar.update_absolute(frames_done, preview=None if latents is None else self._preview(latents[:1]))
+        preview = None
+        if latents is not None:
+            shown = self._reports % len(latents)
+            preview = self._preview(latents[shown : shown + 1])
+        self._reports += 1
+        self._bar.update_absolute(frames_done, preview=preview)
 
-    def decoded(self, frames_done: int, frame: Tensor) -> None:
-        """frame: `[3, H, W]` in [0, 1]."""
-        self._bar.update_absolute(frames_done, preview=_as_preview(frame))
+    def decoded(self, frames_done: int, frames: Tensor) -> None:
+        """frames_done: of the total, with these. frames: `[n, 3, H, W]` in [0, 1]."""
+        for number, frame in enumerate(frames, frames_done - len(frames) + 1):
+            self._bar.update_absolute(number, preview=_as_preview(frame))
+
+
+class Remarks:
+    """Sentences about a run that is no error: in the log, and on the node, where they stay until the next run."""
+
+    def __init__(self):
+        self._shown = False
+
+    def show(self, sentences: Sequence[str]) -> None:
+        from comfy_execution.utils import get_executing_context
+
+        for sentence in sentences:
+            logging.warning("MagicDance: %s", sentence)
+        context = get_executing_context()
+        if context is not None and (sentences or self._shown):
+            from server import PromptServer
+
+            PromptServer.instance.send_progress_text("\n".join(sentences), context.node_id)
+        self._shown = bool(sentences)
 
 
 def counted(items: Iterable, total: int | None = None) -> Iterator:
@@ -90,10 +121,12 @@ def _previewer(model: MagicDanceModel):
 
 
 def _as_preview(frame: Tensor) -> tuple:
+    """What the progress bar takes. A small frame is enlarged by a whole factor, so that its pixels stay what they are
+    and the editor, which only shrinks pictures, leaves no space beside it; a large one is shrunk by ComfyUI."""
     from PIL import Image
 
     picture = Image.fromarray((frame.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
-    if max(picture.size) < PREVIEW_SIDE:
-        factor = PREVIEW_SIDE // max(picture.size)
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
-    return "JPEG", picture, max(PREVIEW_SIDE, 512)
+    if max(picture.size) > LARGEST_PREVIEW:
+        return "JPEG", picture, LARGEST_PREVIEW
+    factor = ceil(PREVIEW_SIDE / max(picture.size))
+    return "JPEG", picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), None

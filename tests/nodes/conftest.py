@@ -35,6 +35,10 @@ class Comfy:
         self.bars: list[list] = []
         self.interrupt_after: int | None = None
         self.checks = 0
+        self.texts: list[tuple[str, str]] = []
+
+    def send_progress_text(self, text, node_id):
+        self.texts.append((text, node_id))
 
     def check_interrupt(self):
         self.checks += 1
@@ -101,6 +105,9 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
             "load_models_gpu": lambda models, memory_required=0, **more: comfy.loads.append((models, memory_required)),
             "throw_exception_if_processing_interrupted": comfy.check_interrupt,
         },
+        "comfy_execution": {},
+        "comfy_execution.utils": {"get_executing_context": lambda: SimpleNamespace(node_id="7")},
+        "server": {"PromptServer": SimpleNamespace(instance=comfy)},
         "latent_preview": {"get_previewer": lambda device, latent_format: LatentPreviewer()},
         "folder_paths": {
             "models_dir": str(comfy.models),

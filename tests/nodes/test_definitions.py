@@ -13,7 +13,7 @@ TAKEN = {"LoadMagicDanceModel", "MagicDanceEncoder", "MagicDanceSampler", "Magic
 NAMES = {
     "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
     "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
-    "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel",
+    "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel", "SideBySide",
 }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_the_whole_run_moves_one_bar_with_previews(sample, comfy):
     (bar,) = comfy.bars
     values = [value for value, *_ in bar]
     assert values == sorted(values) and values[-1] == bar[-1][1] == 3 * (2 + 1)
-    assert all(preview[0] == "JPEG" and preview[1].size == (256, 256) for *_, preview in bar)
+    assert all(preview[0] == "JPEG" and preview[1].size == (384, 384) for *_, preview in bar)
 
 
 def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sample, comfy, held):
@@ -321,3 +321,22 @@ def test_drawing_poses(node, comfy):
         draw([*keypoints, {**keypoints[0], "canvas_width": 96}], 0, 0, True, True, True)
     with pytest.raises(ValueError, match="lacks 'people'"):
         draw([{}], 0, 0, True, True, True)
+
+
+def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_log(node, held, comfy, caplog):
+    from dataclasses import replace
+
+    reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    photograph = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
+    sampler, puppets_only = node("Sample"), replace(held, puppets_only=True)
+
+    def run(model, reference):
+        sampler.sample(model=model, reference=reference, poses=poses, **SAMPLE)
+
+    run(held, photograph)
+    run(puppets_only, reference)
+    assert comfy.texts == [] and caplog.text == ""
+    run(puppets_only, photograph)
+    assert "photograph" in caplog.text and [node for _, node in comfy.texts] == ["7"]
+    run(puppets_only, reference)
+    assert comfy.texts[1:] == [("", "7")]  # and goes with the next run

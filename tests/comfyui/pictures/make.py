@@ -30,7 +30,7 @@ from conftest import PACK, UNPUBLISHED, Server, link_packs  # noqa: E402
 from magicdance_core.media import read_frames  # noqa: E402
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-THUMBNAIL = (960, 540)
+STILL, MOVING, FPS = (960, 540), (420, 420), 15
 
 
 def graph_types(workflow: Path) -> set[str]:
@@ -87,22 +87,40 @@ def main() -> None:
             picture = Image.open(base / f"{name}.png").convert("RGB")
             picture.save(pictures / f"{name}.jpg", quality=88, optimize=True)
         for file in WORKFLOWS:
-            result = runs(file) and not options.quick
-            picture = middle_frame(base / "output", file) if result else Image.open(base / f"{file.stem}.png")
-            thumbnail(picture.convert("RGB")).save(file.with_suffix(".jpg"), quality=85, optimize=True)
+            if runs(file) and not options.quick:
+                moving_thumbnail(base / "output", file)
+            else:
+                picture = Image.open(base / f"{file.stem}.png").convert("RGB")
+                on_grey(picture, STILL).save(file.with_suffix(".jpg"), quality=85, optimize=True)
 
 
-def middle_frame(output: Path, workflow: Path) -> Image.Image:
-    """Of the video that a workflow has written."""
+def moving_thumbnail(output: Path, workflow: Path) -> None:
+    """The video that a workflow has written, small.
+
+    The templates dialog asks for NAME.jpg and nothing else. Browsers go by what a picture holds, not by its name, so
+    what it gets is an animated WebP.
+    """
     nodes = json.loads(workflow.read_text())["nodes"]
     prefix = next(node["widgets_values"][0] for node in nodes if node["type"] == "SaveVideo")
-    frames = list(read_frames(output / f"{prefix}_00001_.mp4"))
-    return frames[len(frames) // 2]
+    frames = [on_grey(in_two_rows(frame), MOVING) for frame in read_frames(output / f"{prefix}_00001_.mp4")]
+    with open(workflow.with_suffix(".jpg"), "wb") as file:
+        frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=1000 // FPS, loop=0, quality=75)
 
 
-def thumbnail(picture: Image.Image) -> Image.Image:
+def in_two_rows(picture: Image.Image) -> Image.Image:
+    """A long row of pictures as two rows: thumbnails are shown in a square."""
+    half, height = picture.width // 2, picture.height
+    if picture.width < 3 * height:
+        return picture
+    stacked = Image.new("RGB", (half, 2 * height))
+    for row in range(2):
+        stacked.paste(picture.crop((row * half, 0, (row + 1) * half, height)), (0, row * height))
+    return stacked
+
+
+def on_grey(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The whole picture on the editor's grey."""
-    return ImageOps.pad(picture, THUMBNAIL, Image.Resampling.LANCZOS, (32, 32, 32))
+    return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, (32, 32, 32))
 
 
 if __name__ == "__main__":
