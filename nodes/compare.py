@@ -1,7 +1,5 @@
 """Frames beside their truth: how far apart they are, and where."""
 
-from __future__ import annotations
-
 from .comfy import progress
 from .pictures import to_arrays, to_image
 

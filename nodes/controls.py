@@ -1,7 +1,5 @@
 """Controls: attach the Appearance Control Model and the Pose ControlNet."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from ..magicdance_core.choices import OWN

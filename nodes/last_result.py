@@ -1,7 +1,5 @@
 """What a node keeps between two runs, so that one changed widget reloads nothing else."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Poses: pose maps from keypoints."""
 
-from __future__ import annotations
-
 from .comfy import progress
 from .pictures import to_image
 

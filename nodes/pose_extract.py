@@ -1,7 +1,5 @@
 """Poses: one person's keypoints of pictures, or of keypoints that another node found."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

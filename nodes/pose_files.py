@@ -1,7 +1,5 @@
 """Poses: keypoint files in and out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..magicdance_core.choices import KEYPOINT_SUFFIXES

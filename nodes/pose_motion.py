@@ -1,7 +1,5 @@
 """Poses: fit a motion to another body, and take its jitter away."""
 
-from __future__ import annotations
-
 from ..magicdance_core.choices import PLACES, SMOOTHING_METHODS
 
 

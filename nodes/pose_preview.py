@@ -1,7 +1,5 @@
 """Poses: the skeleton over the frame."""
 
-from __future__ import annotations
-
 from itertools import chain, repeat
 
 from .comfy import progress

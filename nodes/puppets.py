@@ -1,7 +1,5 @@
 """Puppets: drawn people as a source that needs no file."""
 
-from __future__ import annotations
-
 from .comfy import progress
 from .pictures import to_image
 

@@ -1,7 +1,5 @@
 """ComfyUI's input and output folders, and its videos as files."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Model folders: ComfyUI's and the pack's own."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

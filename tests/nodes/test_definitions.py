@@ -13,7 +13,8 @@ TAKEN = {"LoadMagicDanceModel", "MagicDanceEncoder", "MagicDanceSampler", "Magic
 NAMES = {
     "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
     "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
-    "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel", "SideBySide",
+    "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel",
+    "SideBySide",
 }  # fmt: skip
 
 
