@@ -49,7 +49,7 @@ for (const shot of job.shots) {
     const left = Math.min(...boxes.map((b) => b[0])) - margin;
     const top = Math.min(...boxes.map((b) => b[1])) - margin;
     const width = Math.max(...boxes.map((b) => b[0] + b[2])) + margin - left;
-    const height = Math.max(...boxes.map((b) => b[1] + b[3])) + margin - top;
+    const height = Math.max(...boxes.map((b) => b[1] + b[3])) + (type ? 0 : margin) - top; // the next node's badge begins here
     const scale = type ? 1.2 : Math.min(1800 / width, 1020 / height, 1);
     const area = { x: 120, y: 90, width: width * scale, height: height * scale };
     const place = canvas.canvas.getBoundingClientRect();
