@@ -1,7 +1,5 @@
 """What the nodes of the controls have in common: their files, and the widgets for strength and range."""
 
-from __future__ import annotations
-
 from ..magicdance_core.choices import OWN
 from .comfy import folders, memory
 from .last_result import identity
