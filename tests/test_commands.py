@@ -242,7 +242,8 @@ def test_evaluate_a_folder_against_itself(work, capsys):
 
 def test_evaluate_the_embedded_model(work):
     arguments = ["--identities", "2", "--frames", "2", "--steps", "2", "--sheet", "sheet.png", "--json", "scores.json"]
-    assert main(["evaluate", "--embedded", "--seed", "3", "--device", "cpu", *arguments]) == 0
+    assert main(["evaluate", "--embedded", "--seed", "3", "--device", "cpu", "--out", "tables", *arguments]) == 0
+    assert Path("tables/table.csv").read_text().count("\n") == 5 and "generated" in Path("tables/table.tex").read_text()
     scores = json.loads(Path("scores.json").read_text())
     kinds = {f"{name}{ending}" for name in ("psnr", "ssim", "psnr_moving") for ending in ("", "_copy", "_vae")}
     kinds |= {kind + ending for kind in ("expression", "identity", "psnr_hands") for ending in ("", "_vae")}

@@ -107,8 +107,9 @@ def _compare_methods(options: argparse.Namespace) -> None:
 
 
 def _score_puppets(options: argparse.Namespace) -> None:
+    from ..evaluation.page import write_text
     from ..evaluation.puppets import evaluate_puppets
-    from ..evaluation.table import as_text
+    from ..evaluation.table import as_csv, as_latex, as_text
     from ..media import contact_sheet, write_picture
 
     pipe = load_model(options.model, options.device, options.dtype)
@@ -120,4 +121,8 @@ def _score_puppets(options: argparse.Namespace) -> None:
     settings = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
     print_table({"model": options.model} | {name: result.scores[name] for name in settings})
     print(f"\n{as_text(result.table())}")
+    if options.out:
+        write_text(options.out / "table.csv", as_csv(result.table()))
+        write_text(options.out / "table.tex", as_latex(result.table()))
+        print(f"tables in {options.out}")
     write_report({"model": options.model, **result.scores}, options.json)

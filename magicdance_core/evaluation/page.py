@@ -79,8 +79,8 @@ def write(study: Study, folder: Path) -> None:
     """report.json, table.csv, table.tex, frames.csv, index.html with its pictures, into a folder."""
     table = study.table(weights=False)
     write_json(folder / "report.json", report(study))
-    _write_text(folder / "table.csv", as_csv(Table(_all_columns(study), _all_rows(study))))
-    _write_text(folder / "table.tex", as_latex(table))
+    write_text(folder / "table.csv", as_csv(Table(_all_columns(study), _all_rows(study))))
+    write_text(folder / "table.tex", as_latex(table))
     _write_frames(study, folder / "frames.csv")
     sheets = {}
     for number, method in enumerate(study.scores):
@@ -89,10 +89,11 @@ def write(study: Study, folder: Path) -> None:
             picture = f"clips/{number}_{rank}.png"
             write_picture(folder / picture, clip(study, method, name))
             sheets[method].append((picture, f"{rank}: {name}, {mean:.1f} dB"))
-    _write_text(folder / "index.html", _page(study, table, sheets))
+    write_text(folder / "index.html", _page(study, table, sheets))
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
