@@ -3,10 +3,11 @@
 For maintainers, after a change of a node, a workflow or the embedded model:
 
     COMFYUI_PATH=... PYTHON=... PLAYWRIGHT_DIR=... python tests/comfyui/pictures/make.py [--quick] [--embedded FOLDER]
+        [--only NAME ...]
 
---quick runs no workflow, so there are no results in the pictures. --embedded takes a model folder in place of the
-embedded model. Needs pytest beside ComfyUI's requirements and ours, and Chromium, Node.js and playwright-core, as the
-acceptance harness does.
+--quick runs no workflow, so there are no results in the pictures. --only makes those of some nodes (MagicDanceSample)
+and workflows ("7 KSampler"). --embedded takes a model folder in place of the embedded model. Needs pytest beside
+ComfyUI's requirements and ours, and Chromium, Node.js and playwright-core, as the acceptance harness does.
 """
 
 import argparse
@@ -46,7 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--embedded", type=Path)
+    parser.add_argument("--only", nargs="+")
     options = parser.parse_args()
+
+    def wanted(file: Path) -> bool:
+        return not options.only or file.stem in options.only
+
+    workflows = [file for file in WORKFLOWS if wanted(file)]
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         pack = base / "custom_nodes" / PACK
@@ -58,7 +65,7 @@ def main() -> None:
             models.write_embedded(embedded)
         models.write_models(base / "models")
         link_packs(base)
-        names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md"))
+        names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md") if wanted(page))
         shown_in = {name: next(file for file in WORKFLOWS if name in graph_types(file)) for name in names}
         shots = [
             {
@@ -67,7 +74,7 @@ def main() -> None:
                 "node": node,
                 "out": str(base / f"{node or workflow.stem}.png"),
             }
-            for node, workflow in [*shown_in.items(), *((None, file) for file in WORKFLOWS)]
+            for node, workflow in [*shown_in.items(), *((None, file) for file in workflows)]
         ]
         shots.sort(key=lambda shot: shot["workflow"])
         server = Server(base)
@@ -86,7 +93,7 @@ def main() -> None:
         for name in names:
             picture = Image.open(base / f"{name}.png").convert("RGB")
             picture.save(pictures / f"{name}.jpg", quality=88, optimize=True)
-        for file in WORKFLOWS:
+        for file in workflows:
             if runs(file) and not options.quick:
                 moving_thumbnail(base / "output", file)
             else:
