@@ -177,8 +177,8 @@ def test_a_range_that_ends_before_it_starts(node, held):
 
 
 def test_controls_from_files(node, comfy, published_files):
-    (comfy.models / "magicdance" / "all.th").symlink_to(published_files[".th"])
-    (comfy.models / "checkpoints" / "sd.safetensors").symlink_to(published_files[".safetensors"])
+    (comfy.models / "magicdance" / "all.th").hardlink_to(published_files[".th"])
+    (comfy.models / "checkpoints" / "sd.safetensors").hardlink_to(published_files[".safetensors"])
     (plain,) = node("LoadBackbone").load("sd.safetensors")
     assert plain.appearance is None and plain.pose is None and plain.knows_text
     appearance = node("ApplyAppearance")
@@ -195,7 +195,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
 
     with pytest.raises(ValueError, match="came without a Pose ControlNet"):
         node("ApplyPose").apply(replace(held, pose=None), "the model's own", 1.0, 0.0, 1.0)
-    (comfy.models / "controlnet" / "other.safetensors").symlink_to(published_files[".safetensors"])
+    (comfy.models / "controlnet" / "other.safetensors").hardlink_to(published_files[".safetensors"])
     with pytest.raises(ValueError, match="another kind of backbone"):
         node("ApplyPose").apply(held, "other.safetensors", 1.0, 0.0, 1.0)
     (comfy.models / "magicdance" / "text.safetensors").write_text("not tensors")
@@ -210,7 +210,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
 
 
 def test_the_published_checkpoint_in_one_go(node, comfy, published_files):
-    (comfy.models / "magicdance" / "model_state-110000.th").symlink_to(published_files[".th"])
+    (comfy.models / "magicdance" / "model_state-110000.th").hardlink_to(published_files[".th"])
     loader = node("LoadPublished")
     assert loader.INPUT_TYPES()["required"]["checkpoint"][0] == ["model_state-110000.th"]
     assert loader.VALIDATE_INPUTS("model_state-110000.th") is True
