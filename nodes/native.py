@@ -241,6 +241,10 @@ class MagicDanceEmptyFrames:
     def make(self, poses, one_noise):
         import torch
 
+        from ..magicdance_core.errors import InputError
+
+        if poses.dim() != 4 or len(poses) == 0 or min(poses.shape[1:3]) < 8:
+            raise InputError("`poses` is no IMAGE with sides of at least 8 pixels: connect pose maps.")
         frames, height, width, _ = poses.shape
         latent = {"samples": torch.zeros(frames, 4, height // 8, width // 8)}
         if one_noise:

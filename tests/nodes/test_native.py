@@ -306,6 +306,8 @@ def test_empty_frames_are_the_poses(node):
     (latent,) = node("EmptyFrames").make(torch.zeros(3, 64, 100, 3), True)
     assert latent["samples"].shape == (3, 4, 8, 12) and latent["batch_index"] == [0, 0, 0]
     assert "batch_index" not in node("EmptyFrames").make(torch.zeros(3, 64, 64, 3), False)[0]
+    with pytest.raises(ValueError, match="sides of at least 8"):
+        node("EmptyFrames").make(torch.zeros(3, 4, 64, 3), True)
 
 
 def test_a_checkpoint_gives_comfyui_what_it_asks_for(node, comfy, published_files, monkeypatch):
