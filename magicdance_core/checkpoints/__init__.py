@@ -3,6 +3,7 @@
 from .components import PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .folder import load_folder, save_folder
+from .motion import load_motion, merge_lora, save_motion
 from .published import load_file, load_published, load_tensors, read_tensors, save_published
 from .roles import ROLES, Role
 
@@ -16,9 +17,12 @@ __all__ = [
     "load_control",
     "load_file",
     "load_folder",
+    "load_motion",
     "load_published",
     "load_tensors",
+    "merge_lora",
     "read_tensors",
     "save_folder",
+    "save_motion",
     "save_published",
 ]

@@ -4,13 +4,16 @@ Every function raises KeyError with the name of a tensor that it cannot do witho
 model of another family.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
+from types import MappingProxyType
 
 from ..errors import InputError
 
 Shapes = dict[str, tuple[int, ...]]
 HEADS = 8  # of every Stable Diffusion 1.x; shapes do not show it
+MOTION_LENGTH_OF_V1 = 24  # frames that the first version of AnimateDiff knows
+MOTION_LENGTH_UNTOLD = 32  # AnimateLCM's files hold no table of positions; its configuration says 32
 
 
 def unet_config(shapes: Shapes) -> dict:
@@ -56,6 +59,31 @@ def vae_config(shapes: Shapes) -> dict:
         "latent_channels": shapes["post_quant_conv.weight"][0],
         "sample_size": 64 * 2 ** (len(widths) - 1),
         "scaling_factor": 0.18215,
+    }
+
+
+def motion_config(shapes: Shapes, stated: Mapping[str, object] = MappingProxyType({})) -> dict:
+    """Of a motion module under our names, trained as AnimateDiff's were.
+
+    stated: what its folder says of heads and groups, which shapes do not show; by default as in all released modules.
+    """
+    norm = "down_blocks.{}.motion_modules.0.norm.weight"
+    names = list(_numbered(shapes, norm))
+    if not names:
+        raise KeyError(norm.format(0))
+    middle = any(name.startswith("mid_block.") for name in shapes)
+    length = next((shape[1] for name, shape in shapes.items() if name.endswith(".pos_embed.pe")), MOTION_LENGTH_UNTOLD)
+    layers = [list(_numbered(shapes, f"down_blocks.{k}.motion_modules.{{}}.norm.weight")) for k in range(len(names))]
+    return {
+        "block_out_channels": [shapes[name][0] for name in names],
+        "motion_layers_per_block": [len(found) for found in layers],
+        "motion_num_attention_heads": stated.get("motion_num_attention_heads", HEADS),
+        "motion_norm_num_groups": stated.get("motion_norm_num_groups", 32),
+        "use_motion_mid_block": middle,
+        "motion_max_seq_length": length,
+        "norm_over_frames": length == MOTION_LENGTH_OF_V1 and not middle,
+        "noise": "independent",
+        "beta_schedule": "linear",
     }
 
 

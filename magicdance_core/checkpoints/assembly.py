@@ -76,6 +76,8 @@ def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> nn.Module:
     if dtype is None:
         widest = reduce(torch.promote_types, {weight.dtype for weight in weights.values()})
         weights = {name: weight.to(widest) for name, weight in weights.items()}
+    computed = {name: buffer for name, buffer in wanted.items() if name not in part.names}  # files need not hold them
+    weights |= {name: buffer.to(next(iter(weights.values())).dtype) for name, buffer in computed.items()}
     part.network.load_state_dict(weights, assign=True)
     return part.network.eval()
 

@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from ..models import AppearanceControlModel, PoseControlNet
+from ..models import AppearanceControlModel, MotionModule, PoseControlNet
 from .roles import ROLES
 
 PUBLISHED_DEFAULTS = {"num_inference_steps": 50, "guidance_scale": 7.0, "sample_size": 512}
@@ -16,7 +16,7 @@ PUBLISHED_DEFAULTS = {"num_inference_steps": 50, "guidance_scale": 7.0, "sample_
 class Components:
     """A whole model; its networks are fields named as in `ROLES`.
 
-    unet: holds `SourceAttention` processors. appearance, pose: None where the source had no such network.
+    unet: holds `SourceAttention` processors. appearance, pose, motion: None where the source had no such network.
     text_encoder: None where the model knows no text. context: the empty prompt `[1, n, C]`, float32, on the
     CPU. defaults: `num_inference_steps`, `guidance_scale` and `sample_size` (pixels) that suit the model.
     """
@@ -27,6 +27,7 @@ class Components:
     context: Tensor
     appearance: AppearanceControlModel | None = None
     pose: PoseControlNet | None = None
+    motion: MotionModule | None = None
     text_encoder: CLIPTextModel | None = None
     defaults: dict = field(default_factory=PUBLISHED_DEFAULTS.copy)
 

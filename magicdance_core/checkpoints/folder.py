@@ -67,8 +67,8 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
         needed = role.required and role.samples and not role.control  # the empty prompt may stand for a text tower
         if needed or (path / role.folder).is_dir() and (controls or not role.control):
             networks[name] = load_network(path / role.folder, name, dtype_of(dtype, name))
-    index = _read_json(path / INDEX)
-    schedule = _read_json(path / "scheduler" / "scheduler_config.json")
+    index = read_json(path / INDEX)
+    schedule = read_json(path / "scheduler" / "scheduler_config.json")
     own = index.get("_class_name") == OWN
     return Components(
         **networks,
@@ -88,8 +88,8 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
     path, row = Path(path), ROLES[role]
     if (path / row.folder).is_dir():
         path /= row.folder
-    config = _read_json(path / "config.json")
-    file = TensorFile(*_weights(path))
+    config = read_json(path / "config.json")
+    file = TensorFile(*weight_files(path))
     network = row.build(config)
     part = Part(row, network, _names_in_file(row, network, file))
     spare = set(ROLES[row.stored_as].build(config).state_dict()) if row.stored_as else set()
@@ -108,7 +108,8 @@ def _save_network(path: Path, role: Role, network: nn.Module, dtype: torch.dtype
     write_tensors(path / f"{role.weights}.safetensors", weights)
 
 
-def _weights(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
+    """The tensor files of a network's folder. Raises InputError where there are none."""
     for stem in ("diffusion_pytorch_model", "model", "pytorch_model"):
         for pattern in WEIGHTS:
             if files := sorted(path.glob(pattern.format(stem))):
@@ -137,7 +138,8 @@ def _context(path: Path, text_encoder: nn.Module | None) -> torch.Tensor:
     return context.float().clone()
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """What a JSON file says. Raises InputError where it is absent or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -31,6 +31,16 @@ VAE = {
     "mid_block.attentions.0.to_v": "mid.attn_1.v",
     "mid_block.attentions.0.to_out.0": "mid.attn_1.proj_out",
 }
+MOTION = {  # AnimateDiff's -> diffusers'
+    ".temporal_transformer.": ".",
+    ".attention_blocks.0.pos_encoder.pe": ".pos_embed.pe",  # both attentions of a block have the same table
+    ".attention_blocks.0.": ".attn1.",
+    ".attention_blocks.1.": ".attn2.",
+    ".norms.0.": ".norm1.",
+    ".norms.1.": ".norm2.",
+    ".ff_norm.": ".norm3.",
+}
+MOTION_LAYER = re.compile(r"(?:.*\.)?((?:down_blocks\.\d+|mid_block|up_blocks\.\d+)\.motion_modules\..+)")
 UNET_BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
 VAE_BLOCK = re.compile(r"(\w+)\.(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsamplers)\.(\d+)\.(.+)")
 
@@ -66,6 +76,22 @@ def vae_names(vae: nn.Module) -> dict[str, str]:
 def text_names(text_encoder: nn.Module) -> dict[str, str]:
     """Of a CLIP text tower, after `text_model.`, which files have and networks of transformers 5 lack."""
     return {name: name.removeprefix("text_model.") for name in text_encoder.state_dict()}
+
+
+def motion_names(motion: nn.Module) -> dict[str, str]:
+    """Of a motion module, which no published layout knows."""
+    return {name: name for name in motion.state_dict()}
+
+
+def motion_name(name: str) -> str | None:
+    """What a tensor of AnimateDiff's or diffusers' motion modules is called here; None for any other tensor."""
+    match = MOTION_LAYER.fullmatch(name)
+    if match is None:
+        return None
+    name = match[1]
+    for theirs, ours in MOTION.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _unet_name(name: str, config) -> str:

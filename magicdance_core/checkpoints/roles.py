@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ..models import AppearanceControlModel, PoseControlNet, use_source_attention
+from ..models import AppearanceControlModel, MotionModule, PoseControlNet, add_motion_slots, use_source_attention
 from . import architecture, names
 
 
@@ -52,6 +52,7 @@ class Role:
 def _unet(config: dict) -> UNet2DConditionModel:
     unet = UNet2DConditionModel.from_config(config)
     use_source_attention(unet)
+    add_motion_slots(unet)
     return unet
 
 
@@ -119,6 +120,17 @@ _TABLE = (
         names=names.pose_names,
         folder="pose_control_model",
         required=True,
+        control=True,
+    ),
+    Role(
+        name="motion",
+        title="motion module",
+        make=MotionModule.from_config,
+        library="magicdance_core",
+        prefix="motion_module.",
+        config=architecture.motion_config,
+        names=names.motion_names,
+        folder="motion_module",
         control=True,
     ),
 )

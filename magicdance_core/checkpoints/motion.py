@@ -1,0 +1,124 @@
+"""Motion modules as users have them: AnimateDiff and its kin, diffusers folders, ours; and LoRAs for them.
+
+Everything is told by the names and shapes of tensors, never by the name of a file.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..files import existing, whole_file
+from ..models import MotionModule
+from .architecture import Shapes, motion_config
+from .assembly import Part, check, fill
+from .folder import read_json, weight_files
+from .names import motion_name
+from .roles import ROLES
+from .tensors import SAFETENSORS, TensorFile, write_tensors
+
+METADATA = "magicdance_motion"  # our addition to a file of ours: its configuration as JSON
+SECOND_TABLE = ".attention_blocks.1.pos_encoder.pe"
+LORA = re.compile(r"(.+?)(?:\.processor)?\.to_(q|k|v|out)(?:\.0)?(?:_lora|\.lora)[._](down|up|A|B)\.weight")
+LORA_SIDES = {"A": "down", "B": "up"}
+SDXL_WIDTHS = [320, 640, 1280]
+
+
+def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionModule:
+    """A motion module: AnimateDiff v1, v2 or v3, TemporalDiff, AnimateLCM, a diffusers or HelloMeme one, or ours.
+
+    path: a file, a folder of one, or a model's folder that has one. dtype: None keeps the file's.
+    The UNet that AnimateDiff's trainer saves around a module is left. Raises InputError that names missing, extra and
+    mis-shaped tensors, and for modules of other models, which it calls by their names.
+    """
+    path, stated, role = existing(path), {}, ROLES["motion"]
+    if path.is_dir():
+        path = path / role.folder if (path / role.folder).is_dir() else path
+        stated, file = read_json(path / "config.json"), TensorFile(*weight_files(path))
+    else:
+        file = TensorFile(path)
+        stated = json.loads(file.metadata.get(METADATA, "{}"))
+    names = {ours: name for name in file.shapes if (ours := motion_name(name)) and not name.endswith(SECOND_TABLE)}
+    config = _config(file, {ours: file.shapes[name] for ours, name in names.items()}, stated)
+    network = role.build(config)
+    needed = {name: names.get(name, name) for name in network.state_dict()}
+    tables = {name for name in needed if name.endswith(".pe") and name not in names}
+    if len(tables) == sum(name.endswith(".pe") for name in needed):  # no file of AnimateLCM holds any
+        needed = {name: stored for name, stored in needed.items() if name not in tables}
+    part = Part(role, network, needed)
+    check(file, [part], lambda name: name.endswith(SECOND_TABLE) or motion_name(name) is None)
+    return fill(part, file, dtype)
+
+
+def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | None = None) -> None:
+    """Write a motion module as one safetensors file under diffusers' names, its configuration in the metadata."""
+    path = Path(path)
+    if path.suffix not in SAFETENSORS:
+        raise InputError(
+            f"A motion module is written as {SAFETENSORS[0]}, not as {path.name}; give a name that ends so."
+        )
+    tensors = {name: weight.to("cpu", dtype) for name, weight in motion.state_dict().items()}
+    with whole_file(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
+        write_tensors(temporary, tensors, {METADATA: motion.to_json_string()})
+
+
+@torch.no_grad()
+def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module) -> None:
+    """Add a LoRA to the weights that it was made for: a motion LoRA to the motion module; AnimateDiff v3's adapter,
+    which is a spatial LoRA, to the UNet.
+
+    Raises InputError for a file that is neither or does not fit; nothing is changed then.
+    """
+    file = TensorFile(Path(path))
+    pairs: dict[str, dict[str, str]] = {}
+    for name in file.shapes:
+        if match := LORA.fullmatch(name):
+            layer, projection, side = match.groups()
+            target = f"{layer}.to_{projection}{'.0' if projection == 'out' else ''}.weight"
+            target = motion_name(target) or target.removeprefix("unet.")
+            pairs.setdefault(target, {})[LORA_SIDES.get(side, side)] = name
+    if not pairs:
+        raise InputError(f"{path} is no LoRA for a motion module; give a motion LoRA or AnimateDiff v3's adapter.")
+    network = motion if any(map(motion_name, pairs)) else unet
+    weights, changes = network.state_dict(), {}
+    for target, names in pairs.items():
+        if target not in weights or len(names) < 2:
+            raise InputError(
+                f"{path} does not fit the model: it changes {target}, which is not there or only half told."
+            )
+        halves = dict(file.read(names.values()))
+        up, down = (halves[names[side]].float() for side in ("up", "down"))
+        if (up.shape[0], down.shape[-1]) != tuple(weights[target].shape) or up.shape[-1] != down.shape[0]:
+            raise InputError(f"{path} does not fit the model: its {target} has another shape.")
+        changes[target] = strength * (up @ down)
+    for target, change in changes.items():
+        weights[target].copy_(weights[target].float() + change.to(weights[target].device))
+
+
+def _config(file: TensorFile, shapes: Shapes, stated: dict) -> dict:
+    """Of the module in a file; shapes: under our names. InputError, by name, for what is no module for SD 1.5."""
+
+    def has(part: str) -> bool:
+        return any(part in name for name in file.shapes)
+
+    if has("temporal_attentions.") or has("pos_encoder.positional_encoding"):
+        raise InputError(f"{file.path} is HotShot-XL, a module for SDXL; give one for Stable Diffusion 1.5.")
+    if any(map(LORA.fullmatch, file.shapes)):
+        kind = "a motion LoRA" if shapes else "a spatial LoRA, like AnimateDiff v3's adapter"
+        raise InputError(f"{file.path} is {kind}; give it as a LoRA beside a motion module.")
+    if not shapes:
+        raise InputError(f"{file.path} holds no motion module; give one of AnimateDiff for Stable Diffusion 1.5.")
+    if file.shapes.get("conv_in.weight", (0, 4))[1] != 4:
+        raise InputError(f"{file.path} is PIA, whose UNet sees a picture besides; give a module of AnimateDiff.")
+    if "noise" in stated:  # ours, which tells all
+        return stated
+    try:
+        config = motion_config(shapes, stated)
+    except KeyError as error:
+        raise InputError(f"{file.path} is incomplete: it lacks {error.args[0]}; download it again.") from error
+    if config["block_out_channels"] == SDXL_WIDTHS:
+        raise InputError(f"{file.path} is a module for SDXL; give one for Stable Diffusion 1.5.")
+    return config
