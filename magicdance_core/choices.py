@@ -12,6 +12,9 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
     "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
 }
+BETA_SCHEDULES = (OWN, "scaled_linear", "linear")
+NOISES = (OWN, "shared", "independent", "mixed", "free")
+WINDOW_WEIGHTS = ("pyramid", "flat", "ramps")
 DTYPES = ("float32", "float16", "bfloat16")
 PROTOCOLS = ("correct", "published")  # of an evaluation
 FITS = ("keep", "square")

@@ -1,8 +1,9 @@
 """MagicDancePipeline: from a picture of a person and pose maps to frames of that person in those poses."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ from diffusers import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints import ROLES, Components, load_folder, load_published, save_folder
+from .checkpoints import ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
 from .choices import CONTROL_MODES
 from .errors import InputError
-from .models import Networks
-from .sampling import Control, Progress, Sample, get_noise, run, vae_factor
+from .models import MotionModule, Networks, check_motion_fits
+from .models.motion import NoiseKind
+from .sampling import Bunch, Control, FrameNoise, Progress, Sample, Windows, get_noise, run, stream, vae_factor
+from .sampling.denoise import windows_for
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
+from .sampling.noise import make_noise
 from .sampling.settings import FULL
+from .sampling.steps import remembers
 
 EMBEDDED = Path(__file__).parent / "assets" / "embedded"
 
@@ -32,7 +37,7 @@ class MagicDanceOutput:
 class MagicDancePipeline:
     """A whole model (`components`) and the way to sample from it.
 
-    `unet`, `vae`, `appearance`, `pose` are networks; `defaults` holds `num_inference_steps`, `guidance_scale`
+    `unet`, `vae`, `appearance`, `pose`, `motion` are networks; `defaults` holds `num_inference_steps`, `guidance_scale`
     and `sample_size` (pixels) that suit the model. The text tower, if any, stays on the CPU: sampling needs only
     the empty prompt, `components.context` `[1, n, C]`.
     """
@@ -45,6 +50,7 @@ class MagicDancePipeline:
                 f"The Pose ControlNet shrinks pictures {components.pose.pose_factor} times and the VAE {self.factor} "
                 "times: take both from one model."
             )
+        self.motion = components.motion
 
     @classmethod
     def from_single_file(cls, path: str | Path, torch_dtype: torch.dtype = torch.float32) -> "MagicDancePipeline":
@@ -65,6 +71,18 @@ class MagicDancePipeline:
         if not EMBEDDED.is_dir():
             raise InputError(f"The embedded model is not in {EMBEDDED}: install the pack again.")
         return cls(load_folder(EMBEDDED, torch.float32))
+
+    def load_motion(self, path: str | Path, loras: Sequence[tuple[str | Path, float]] = ()) -> None:
+        """Take a motion module from a file or folder, where and as precise as the UNet is.
+
+        See `checkpoints.load_motion`. loras: files and their strengths; motion LoRAs go into the module, AnimateDiff
+        v3's adapter into the UNet, for good.
+        """
+        motion = load_motion(path, self.unet.dtype)
+        check_motion_fits(self.unet, motion)
+        for file, strength in loras:
+            merge_lora(file, strength, motion, self.unet)
+        self.motion = torch.nn.Module.to(motion, self.unet.device)
 
     def save_pretrained(self, path: str | Path, torch_dtype: torch.dtype | None = None) -> None:
         """Write a diffusers folder, in another dtype if asked; complete or not at all."""
@@ -92,6 +110,17 @@ class MagicDancePipeline:
     @property
     def pose(self):
         return self.components.pose
+
+    @property
+    def motion(self) -> MotionModule | None:
+        """What lets frames see each other; None for frames on their own."""
+        return self.components.motion
+
+    @motion.setter
+    def motion(self, motion: MotionModule | None) -> None:
+        if motion is not None:
+            check_motion_fits(self.unet, motion)
+        self.components.motion = motion
 
     @property
     def defaults(self) -> dict:
@@ -133,6 +162,10 @@ class MagicDancePipeline:
         negative_prompt_embeds: Tensor | None = None,
         appearance: Control = FULL,
         pose: Control = FULL,
+        motion: Control = FULL,
+        motion_in_uncond: bool = False,
+        windows: Windows | None = None,
+        noise: NoiseKind | None = None,
         eta: float = 0.0,
         frames_per_batch: int = 8,
         decode_batch: int = 4,
@@ -146,60 +179,130 @@ class MagicDancePipeline:
         num_inference_steps, guidance_scale: None for the model's own (`defaults`: 50 and 7.0 as published).
         control_mode: "controlnet_important" leads away from the model without controls, "balance" from the
         negative prompt with them.
-        latents: initial noise `[1, 4, h, w]` for all frames, or `[F, 4, h, w]`; by default one, drawn with
-        `generator` (on the CPU for the same frames everywhere).
+        latents: initial noise `[1, 4, h, w]` for all frames, or `[F, 4, h, w]`; by default drawn with `generator`
+        (on the CPU for the same frames everywhere).
         output_type: "pil" list of images, "pt" `[F, 3, H, W]` in [0, 1], "np" `[F, H, W, 3]`, "latent"
         `[F, 4, h, w]` scaled, float32; tensors on the CPU.
         prompt_embeds, negative_prompt_embeds: text contexts `[1, n, C]`; by default the empty prompt, and for
         the negative one in "controlnet_important" the same as the positive one.
-        appearance, pose: strength and range of each control. eta: of DDIM, 0 for no noise on the way.
-        frames_per_batch, decode_batch: frames that the networks and the VAE take at once; results agree.
+        appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module also acts in
+        the branch that guidance leads away from.
+        windows: which frames the motion module sees together; by default 16 with 4 overlapping.
+        noise: what frames share, see `FrameNoise`; by default what suits the motion module, "shared" without one.
+        eta: of DDIM, 0 for no noise on the way.
+        frames_per_batch, decode_batch: frames that the networks, without a motion module, and the VAE take at once;
+        results agree.
         callback: called with a `Progress` after each batch; an exception raised there cancels the run.
 
         The reference's latent is the mode of the VAE's posterior; the published code samples it.
         Raises InputError for what cannot be used, before any network runs.
         """
-        steps = self._steps(num_inference_steps)
+        if output_type not in OUTPUT_TYPES:
+            raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES)}.")
+        pose_maps = to_images(poses, "The pose sequence", self.factor)
+        arguments = self._arguments(
+            reference,
+            pose_maps,
+            len(pose_maps),
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            control_mode=control_mode,
+            latents=latents,
+            generator=generator,
+            prompt_embeds=prompt_embeds,
+            negative_prompt_embeds=negative_prompt_embeds,
+            appearance=appearance,
+            pose=pose,
+            motion=motion,
+            motion_in_uncond=motion_in_uncond,
+            windows=windows,
+            noise=noise,
+            eta=eta,
+            frames_per_batch=frames_per_batch,
+            decode_batch=decode_batch,
+            callback=callback,
+        )
+        return MagicDanceOutput(_output(run(**arguments, pose_maps=pose_maps), output_type))
+
+    def stream(
+        self,
+        reference: Image.Image | list[Image.Image] | Tensor,
+        poses: Iterable[Image.Image],
+        frames: int,
+        *,
+        state: dict[str, Tensor] | None = None,
+        quick: bool = False,
+        **options,
+    ) -> Iterator[Bunch]:
+        """Make a video of any length in the memory of a short one; its frames come out as they are ready.
+
+        poses: pose maps, read one after the other when they are needed; frames: how many of them.
+        state: of the walk of an earlier `Bunch` of the same run, to go on behind it, to the same pixels; for
+        schedulers that take each step on its own, like DDIM. quick: the first frames after as many windows as
+        there are steps, an approximation. options: those of a call, without `latents` and `output_type`; `generator`
+        as at the beginning of the run.
+        Raises InputError for what cannot be used, as soon as it is seen.
+        """
+        if state is not None and remembers(self.scheduler):
+            raise InputError(f"A run with {type(self.scheduler).__name__} cannot be resumed: use DDIM or start afresh.")
+        maps = (to_images(pose, "The pose sequence", self.factor) for pose in islice(poses, frames))
+        first = next(maps, None)
+        if first is None:
+            raise InputError("The pose sequence is empty: give at least one pose.")
+        arguments = self._arguments(reference, first, frames, **options)
+        yield from stream(**arguments, poses=chain([first], maps), frames=frames, state=state, quick=quick)
+
+    def _arguments(
+        self,
+        reference: object,
+        pose_map: Tensor,
+        frames: int,
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        control_mode: str = CONTROL_MODES[0],
+        latents: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        windows: Windows | None = None,
+        noise: NoiseKind | None = None,
+        frames_per_batch: int = 8,
+        decode_batch: int = 4,
+        **others,
+    ) -> dict:
+        """What `run` and `stream` are told, checked. pose_map: at least one of the maps `[n, 3, H, W]`."""
         scale = self.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
         if not math.isfinite(scale):
             raise InputError(f"guidance_scale is {scale}: give a finite number, 1 for no guidance.")
         if control_mode not in CONTROL_MODES:
             raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
-        if output_type not in OUTPUT_TYPES:
-            raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES)}.")
         for name, number in (("frames_per_batch", frames_per_batch), ("decode_batch", decode_batch)):
             if number < 1:
                 raise InputError(f"{name} is {number}: give at least 1.")
-        reference = to_images(reference, "The reference", self.factor)
-        pose_maps = to_images(poses, "The pose sequence", self.factor)
-        noise = self._noise(latents, pose_maps, generator)
         context = self._context(prompt_embeds, "prompt_embeds")
         if negative_prompt_embeds is not None:
             uncond_context = self._context(negative_prompt_embeds, "negative_prompt_embeds")
         else:
             uncond_context = self._context(None, "") if control_mode == "balance" else context
-
-        sample = run(
-            Networks(self.unet, self.appearance, self.pose),
-            self.vae,
-            self.scheduler,
-            reference,
-            pose_maps,
-            noise,
-            context,
-            num_inference_steps=steps,
-            guidance_scale=scale,
-            uncond_context=uncond_context,
-            control_mode=control_mode,
-            appearance=appearance,
-            pose=pose,
-            frames_per_batch=frames_per_batch,
-            decode_batch=decode_batch,
-            eta=eta,
-            generator=generator,
-            callback=callback,
-        )
-        return MagicDanceOutput(_output(sample, output_type))
+        networks = Networks(self.unet, self.appearance, self.pose, self.motion)
+        windows_for(networks, frames, windows)
+        return others | {
+            "networks": networks,
+            "vae": self.vae,
+            "scheduler": self.scheduler,
+            "reference": to_images(reference, "The reference", self.factor),
+            "noise": self._noise(latents, noise, pose_map, frames, windows, generator),
+            "context": context,
+            "num_inference_steps": self._steps(num_inference_steps),
+            "guidance_scale": scale,
+            "uncond_context": uncond_context,
+            "control_mode": control_mode,
+            "windows": windows,
+            "frames_per_batch": frames_per_batch,
+            "decode_batch": decode_batch,
+            "generator": generator,
+        }
 
     def _steps(self, steps: int | None) -> int:
         steps = self.defaults["num_inference_steps"] if steps is None else steps
@@ -208,14 +311,23 @@ class MagicDancePipeline:
             raise InputError(f"num_inference_steps is {steps}: give a whole number from 1 to {most}.")
         return steps
 
-    def _noise(self, latents: Tensor | None, pose_maps: Tensor, generator: torch.Generator | None) -> Tensor:
-        shape = (1, self.unet.config.in_channels, pose_maps.shape[2] // self.factor, pose_maps.shape[3] // self.factor)
+    def _noise(
+        self,
+        latents: Tensor | None,
+        kind: NoiseKind | None,
+        pose_map: Tensor,
+        frames: int,
+        windows: Windows | None,
+        generator: torch.Generator | None,
+    ) -> Tensor | FrameNoise:
+        shape = (1, self.unet.config.in_channels, pose_map.shape[2] // self.factor, pose_map.shape[3] // self.factor)
         if latents is None:
-            return get_noise(shape, generator)
-        if tuple(latents.shape) not in (shape, (len(pose_maps), *shape[1:])):
+            kind = kind or (self.motion.config.noise if self.motion is not None else "shared")
+            return make_noise(kind, get_noise(shape, generator), windows, generator)
+        if tuple(latents.shape) not in (shape, (frames, *shape[1:])):
             raise InputError(
                 f"latents has the shape {list(latents.shape)}: give {list(shape)} for all frames "
-                f"or {[len(pose_maps), *shape[1:]]}."
+                f"or {[frames, *shape[1:]]}."
             )
         if not latents.isfinite().all():
             raise InputError("latents contains NaN or infinite values: give standard normal noise.")

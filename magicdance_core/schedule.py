@@ -38,6 +38,12 @@ def scheduler_from_config(config: dict) -> SchedulerMixin:
     return kind.from_config(config)  # type: ignore[attr-defined]
 
 
+def with_beta_schedule(scheduler: SchedulerMixin, beta_schedule: str) -> SchedulerMixin:
+    """The scheduler with noise that grows otherwise: "scaled_linear" as MagicDance was trained, or "linear" as
+    AnimateDiff's motion modules were, which leaves less of the picture at the first step."""
+    return type(scheduler).from_config(scheduler.config, beta_schedule=beta_schedule)
+
+
 def predict_x0(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:
     """The clean latents that a prediction implies; None where the scheduler has no alphas.
 

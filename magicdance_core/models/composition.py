@@ -1,4 +1,4 @@
-"""The three networks put together: what is predicted with the controls, and what without."""
+"""The networks put together: what is predicted with the controls, and what without."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .appearance import AppearanceControlModel
 from .attention import ReferenceSource
+from .motion import MotionModule, in_motion
 from .pose import PoseControlNet, PoseResiduals
 from .reference import ReferenceReader
 
@@ -21,6 +22,7 @@ class Networks:
     unet: UNet2DConditionModel
     appearance: AppearanceControlModel | None = None
     pose: PoseControlNet | None = None
+    motion: MotionModule | None = None
 
     def roles(self) -> tuple[str, ...]:
         """The names of those that are there."""
@@ -64,17 +66,21 @@ def predict(
     context: Tensor,
     source: ReferenceSource | None = None,
     residuals: PoseResiduals | None = None,
+    motion: float = 0.0,
+    frames: int | None = None,
 ) -> Tensor:
     """The UNet's prediction `[F, 4, h, w]` (noise or velocity) for noisy latents of the same shape.
 
-    Without `source` and `residuals` this is the untouched Stable Diffusion prediction.
+    motion: scale of the motion module, for which each `frames` consecutive rows are a clip; by default all.
+    Without `source`, `residuals` and `motion` this is the untouched Stable Diffusion prediction.
     """
-    return networks.unet(
-        latents,
-        timestep,
-        context,
-        cross_attention_kwargs=None if source is None else {"source": source},
-        down_block_additional_residuals=None if residuals is None else residuals.down,
-        mid_block_additional_residual=None if residuals is None else residuals.mid,
-        return_dict=False,
-    )[0]
+    with in_motion(networks.unet, networks.motion, frames or len(latents), motion):
+        return networks.unet(
+            latents,
+            timestep,
+            context,
+            cross_attention_kwargs=None if source is None else {"source": source},
+            down_block_additional_residuals=None if residuals is None else residuals.down,
+            mid_block_additional_residual=None if residuals is None else residuals.mid,
+            return_dict=False,
+        )[0]

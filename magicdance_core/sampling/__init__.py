@@ -5,15 +5,20 @@ from .denoise import denoise
 from .guidance import guide
 from .images import to_images, to_pil
 from .latents import decode_frames, encode_images, encode_poses, get_noise, vae_factor
-from .run import Phase, Place, Sample, run
+from .noise import FrameNoise
+from .run import Bunch, Phase, Place, Sample, run, stream
 from .settings import Control, Progress
+from .windows import Windows
 
 __all__ = [
+    "Bunch",
     "Control",
+    "FrameNoise",
     "Phase",
     "Place",
     "Progress",
     "Sample",
+    "Windows",
     "decode_frames",
     "denoise",
     "encode_images",
@@ -22,6 +27,7 @@ __all__ = [
     "guide",
     "published_scheduler",
     "run",
+    "stream",
     "to_images",
     "to_pil",
     "vae_factor",

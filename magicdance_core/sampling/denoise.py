@@ -1,7 +1,7 @@
-"""The denoising loop: steps outside, frames inside."""
+"""Denoising: what a walk over windows and steps asks of the networks and the schedule."""
 
-import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 from diffusers import SchedulerMixin
@@ -12,105 +12,223 @@ from ..errors import InputError
 from ..models import Networks, ReferenceReader
 from ..schedule import predict_x0
 from .guidance import GuidanceBranch, guide, predict_branch
+from .hints import Hints
+from .noise import FrameNoise, make_noise
+from .order import Finished, Order, Walk, in_turn, preview
 from .settings import FULL, Control, Progress
+from .steps import Steps
+from .windows import Batches, Window, Windows
 
 
-@torch.no_grad()
 def denoise(
     networks: Networks,
     scheduler: SchedulerMixin,
-    noise: Tensor,
+    noise: Tensor | FrameNoise,
     context: Tensor,
     *,
-    num_inference_steps: int,
-    guidance_scale: float,
-    reference: Tensor | None = None,
     hints: Tensor | None = None,
     frames: int | None = None,
-    uncond_context: Tensor | None = None,
-    control_mode: str = "controlnet_important",
-    appearance: Control = FULL,
-    pose: Control = FULL,
+    order: Order = "steps",
+    windows: Windows | None = None,
     frames_per_batch: int = 8,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
-    callback: Callable[[Progress], None] | None = None,
+    **options,
 ) -> Tensor:
-    """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `noise`.
+    """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `context`.
 
-    noise: `[1, 4, h, w]`, from which all frames start, or `[F, 4, h, w]`; standard normal, float32.
-    context: text `[1, n, C]`. Its dtype and the device of `noise` are where the networks compute; guidance and
-    schedule compute in float32.
-    num_inference_steps: taken exactly; the published code takes more where it does not divide 1000.
-    guidance_scale: 1 runs no second branch.
-    reference: clean scaled latents `[R, 4, h', w']` of R pictures of one person, any size; None for no control.
-    hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, moved a batch at a time; None likewise.
+    noise: `[1, 4, h, w]`, from which all frames start, or `[F, 4, h, w]`; standard normal, float32; or `FrameNoise`.
+    hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, moved a batch at a time; None for no control.
     frames: F, where there are no hints; by default the rows of `noise`.
-    uncond_context: text of the branch that guidance leads away from; by default `context`.
-    control_mode: "controlnet_important" contrasts the controls with the plain UNet; "balance" has the controls
-    in both branches, so only texts are contrasted, and equal texts cost one branch.
-    appearance, pose: strength and range of each control.
-    eta, generator: handed to schedulers that take them; noise added on the way differs between frames.
-    callback: called after each batch of frames. What it raises ends the run and comes out unchanged; the next
-    run starts afresh.
-
-    The reference is read once a step for all frames. Where all frames start from one noise, the unconditional
-    branch of the first step is computed once. Raises InputError for an unknown mode and for noise that does not
-    fit the number of frames.
+    order, windows: see `order` and `windows_for`. options: see `Denoiser`.
+    Raises InputError as `Denoiser` does, and for noise that does not fit the number of frames.
     """
-    if control_mode not in CONTROL_MODES:
-        raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
-    frames = len(hints) if hints is not None else frames or len(noise)
-    if len(noise) not in (1, frames):
+    if frames is None:
+        frames = len(hints) if hints is not None else len(noise)
+    if isinstance(noise, Tensor) and len(noise) not in (1, frames):
         raise InputError(f"There are {len(noise)} noises for {frames} frames: give one for all or one for each.")
-    device, dtype = noise.device, context.dtype
-    uncond_context = context if uncond_context is None else uncond_context.to(context)
-    if uncond_context is not context and torch.equal(uncond_context, context):
-        uncond_context = context  # the same object tells that nothing is contrasted
-    reader = None
-    if networks.appearance is not None and reference is not None:
-        reader = ReferenceReader(networks.appearance, reference.to(device, dtype), len(reference))
-    pose_control = pose if networks.pose is not None and hints is not None else Control(0.0)
+    stored = None if hints is None else Hints(hints.split(1), lambda encoded: encoded)
+    denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=stored, **options)
+    walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps, order)
+    return torch.cat(list(in_turn(denoiser.run(walk))))
 
-    scheduler.set_timesteps(num_inference_steps)  # on the CPU, where looking up a table waits for no device
-    options = _options_of_step(scheduler, eta=eta, generator=generator)
-    steps = len(scheduler.timesteps)
-    latents = (noise * scheduler.init_noise_sigma).expand(frames, -1, -1, -1)
 
-    def controlled(text: Tensor, t: Tensor, step: int) -> GuidanceBranch:
-        source = reader.source(networks.unet, t, text, appearance.at(step, steps)) if reader else None
-        return GuidanceBranch(text, source, pose_control.at(step, steps))
+def windows_for(
+    networks: Networks, frames: int, windows: Windows | None = None, frames_per_batch: int = 8
+) -> Windows | Batches:
+    """The windows of a run: those asked for; by default 16 frames, a quarter of them overlapping, or what the motion
+    module knows; without a motion module mere batches of frames.
 
-    for step, timestep in enumerate(scheduler.timesteps):
-        t = timestep.to(device)
-        cond = controlled(context, t, step)
-        if guidance_scale == 1:
-            uncond = cond
-        elif control_mode == "balance":
-            uncond = cond if uncond_context is context else controlled(uncond_context, t, step)
+    Raises InputError for windows longer than the module's position encoding.
+    """
+    if networks.motion is None:
+        return Batches(frames_per_batch)
+    most = networks.motion.max_frames
+    if windows is None:
+        length = min(16, most)
+        return Windows(length, length // 4)
+    if min(windows.length, frames) > most:
+        raise InputError(
+            f"The context length is {windows.length} frames and the motion module knows {most}: give at most {most}."
+        )
+    return windows
+
+
+class Denoiser:
+    """The networks and the schedule at work for one run; `start`, `predict` and `advance` are what `Walk` asks for."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        scheduler: SchedulerMixin,
+        noise: Tensor | FrameNoise,
+        context: Tensor,
+        *,
+        frames: int,
+        num_inference_steps: int,
+        guidance_scale: float,
+        reference: Tensor | None = None,
+        hints: Hints | None = None,
+        uncond_context: Tensor | None = None,
+        control_mode: str = "controlnet_important",
+        appearance: Control = FULL,
+        pose: Control = FULL,
+        motion: Control = FULL,
+        motion_in_uncond: bool = False,
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ):
+        """noise: see `denoise`. context: text `[1, n, C]`; where it is and its dtype are where the networks compute;
+        guidance and schedule compute in float32.
+
+        num_inference_steps: taken exactly; the published code takes more where it does not divide 1000.
+        guidance_scale: 1 runs no second branch.
+        reference: clean scaled latents `[R, 4, h', w']` of R pictures of one person, any size; None for no control.
+        hints: of the frames' poses; None likewise.
+        uncond_context: text of the branch that guidance leads away from; by default `context`.
+        control_mode: "controlnet_important" contrasts the controls with the plain UNet; "balance" has the controls
+        in both branches, so only texts are contrasted, and equal texts cost one branch.
+        appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module acts in the
+        branch that guidance leads away from, too.
+        eta: of schedulers that take it. generator: seeds the noise added on the way, which frames share as they share
+        what they start from. callback: called after each batch of frames. What it raises ends the run and comes out
+        unchanged; the next run starts afresh.
+
+        The reference is read once a window and step, once a step for all windows of a step in a row. Where all frames
+        start from one noise, the unconditional branch of the first step is computed once.
+        Raises InputError for an unknown mode.
+        """
+        if control_mode not in CONTROL_MODES:
+            raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
+        self._networks, self._context, self._frames, self._hints = networks, context, frames, hints
+        self._device, self._dtype = context.device, context.dtype
+        self._uncond_context = context if uncond_context is None else uncond_context.to(context)
+        if torch.equal(self._uncond_context, context):
+            self._uncond_context = context  # the same object tells that nothing is contrasted
+        self._reader = None
+        if networks.appearance is not None and reference is not None:
+            self._reader = ReferenceReader(networks.appearance, reference.to(self._device, self._dtype), len(reference))
+        self._appearance, self._motion, self._motion_in_uncond = appearance, motion, motion_in_uncond
+        self._pose = pose if networks.pose is not None and hints is not None else Control(0.0)
+        if networks.motion is None or frames == 1:
+            self._motion = Control(0.0)
+        if networks.motion is not None and frames == 1:
+            warnings.warn("One frame does not move: the motion module is left out.", stacklevel=2)
+        self._guidance_scale, self._balance = guidance_scale, control_mode == "balance"
+        self._callback = callback
+
+        self._schedule = Steps(scheduler, num_inference_steps, _way(noise, generator), eta, self._device)
+        self.steps = self._schedule.number
+        self._noise = noise
+        self._alike = len(noise) == 1 if isinstance(noise, Tensor) else noise.kind == "shared"
+        self._away: Tensor | None = None  # the unconditional branch of the first step, where all frames start alike
+        self._branches: tuple[int, GuidanceBranch, GuidanceBranch] | None = None
+        self._done = [0] * self.steps  # frames of each step
+
+    @torch.no_grad()
+    def run(self, walk: Walk) -> Iterator[Finished]:
+        """Frames as a walk has them ready; one that was restored goes on."""
+        self._done = [
+            walk.finished + sum(frame.step > step for frame in walk.alive.values()) for step in range(self.steps)
+        ]
+        for finished in walk.run(self.start, self.predict, self.advance):
+            if self._hints is not None:
+                self._hints.drop(frame for frame, _ in finished)
+            yield finished
+
+    @torch.no_grad()
+    def preview(self, walk: Walk) -> Iterator[Finished]:
+        """Frames in the quick order of `order.preview`; for a first look, so all hints are kept."""
+        yield from preview(walk.windows, walk.frames, walk.steps, self.start, self.predict, self.advance)
+
+    def start(self, frame: int) -> Tensor:
+        """What a frame starts from, `[1, 4, h, w]`, as noisy as the schedule begins."""
+        if isinstance(self._noise, Tensor):
+            noise = self._noise[frame % len(self._noise)][None]
         else:
-            uncond = GuidanceBranch(uncond_context)
+            noise = self._noise.start(frame)
+        return noise.to(self._device) * self._schedule.first_sigma
 
-        inputs = scheduler.scale_model_input(latents, timestep)
-        alike = step == 0 and len(noise) == 1 and not uncond.pose_strength
-        predictions: list[Tensor] = []
-        for start in range(0, frames, frames_per_batch):
-            batch = slice(start, start + frames_per_batch)
-            x = inputs[batch].to(dtype)
-            hint = None if hints is None else hints[batch].to(device, dtype)
-            prediction = predict_branch(networks, cond, x, t, hint)
-            if not cond.equals(uncond):
-                if not (alike and start):
-                    away = predict_branch(networks, uncond, x[:1] if alike else x, t, hint)
-                prediction = guide(prediction, away, guidance_scale)
-            predictions.append(prediction)
-            if callback is not None:
-                denoised = predict_x0(scheduler, inputs[batch], prediction, timestep)
-                callback(Progress(step, steps, min(start + frames_per_batch, frames), frames, denoised))
-        latents = scheduler.step(torch.cat(predictions), timestep, latents, **options).prev_sample
-    return latents
+    def predict(self, step: int, window: Window, latents: Tensor) -> Tensor:
+        """The controlled prediction for a window, which is one clip; contrasted where the other branch is one too."""
+        cond, uncond = self._branches_at(step)
+        inputs = self._schedule.inputs(step, window.frames, latents)
+        prediction = self._branch(cond, step, window.frames, inputs)
+        if uncond.motion_scale and not cond.equals(uncond):
+            away = self._branch(uncond, step, window.frames, inputs)
+            prediction = guide(prediction, away, self._guidance_scale)
+        return prediction
+
+    def advance(self, step: int, frames: tuple[int, ...], predictions: Tensor, latents: Tensor) -> Tensor:
+        """Frames through a step; contrasted here where the other branch sees them on their own, each once."""
+        cond, uncond = self._branches_at(step)
+        inputs = self._schedule.inputs(step, frames, latents)
+        if not uncond.motion_scale and not cond.equals(uncond):
+            predictions = guide(predictions, self._alone(uncond, step, frames, inputs), self._guidance_scale)
+        after = self._schedule.advance(step, frames, predictions, latents)
+        self._done[step] += len(frames)
+        if self._callback is not None:
+            x0 = predict_x0(self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])
+            fraction = sum(self._done) / (self.steps * self._frames)
+            self._callback(Progress(step, self.steps, self._done[step], self._frames, fraction, x0))
+        return after
+
+    def _alone(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
+        if step or not self._alike or branch.pose_strength:
+            return self._branch(branch, step, frames, inputs)
+        if self._away is None:
+            self._away = self._branch(branch, step, frames[:1], inputs[:1])
+        return self._away
+
+    def _branch(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
+        hints = self._hints.take(frames).to(self._device, self._dtype) if branch.pose_strength else None
+        timestep = self._schedule.timesteps[step].to(self._device)
+        return predict_branch(self._networks, branch, inputs.to(self._dtype), timestep, hints)
+
+    def _branches_at(self, step: int) -> tuple[GuidanceBranch, GuidanceBranch]:
+        """With the controls, and what that is contrasted with; those of the last step asked for are kept."""
+        if self._branches is None or self._branches[0] != step:
+            cond = self._controlled(self._context, step)
+            if self._guidance_scale == 1:
+                uncond = cond
+            elif self._balance:
+                same = self._uncond_context is self._context
+                uncond = cond if same else self._controlled(self._uncond_context, step)
+            else:
+                motion = self._motion.at(step, self.steps) if self._motion_in_uncond else 0.0
+                uncond = GuidanceBranch(self._uncond_context, motion_scale=motion)
+            self._branches = step, cond, uncond
+        return self._branches[1:]
+
+    def _controlled(self, text: Tensor, step: int) -> GuidanceBranch:
+        source = None
+        if self._reader is not None:
+            timestep = self._schedule.timesteps[step].to(self._device)
+            source = self._reader.source(self._networks.unet, timestep, text, self._appearance.at(step, self.steps))
+        return GuidanceBranch(text, source, self._pose.at(step, self.steps), self._motion.at(step, self.steps))
 
 
-def _options_of_step(scheduler: SchedulerMixin, **options) -> dict:
-    known = inspect.signature(scheduler.step).parameters
-    return {name: value for name, value in options.items() if name in known}
+def _way(noise: Tensor | FrameNoise, generator: torch.Generator | None) -> FrameNoise:
+    """The noise that schedulers add."""
+    if isinstance(noise, FrameNoise):
+        return noise
+    return make_noise("shared" if len(noise) == 1 else "independent", noise[:1], generator=generator)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..choices import NOISES, OWN
 from ..errors import InputError
 from ..models.motion import NoiseKind
+from .windows import Windows
 
-NOISES: tuple[NoiseKind, ...] = ("shared", "independent", "mixed", "free")
 SHARED_PART = 0.5  # of the variance of mixed noise
 
 
@@ -34,8 +35,9 @@ class FrameNoise:
     overlap: int = 4
 
     def __post_init__(self):
-        if self.kind not in NOISES:
-            raise InputError(f"The noise {self.kind!r} is unknown: use one of {', '.join(NOISES)}.")
+        known = [kind for kind in NOISES if kind != OWN]
+        if self.kind not in known:
+            raise InputError(f"The noise {self.kind!r} is unknown: use one of {', '.join(known)}.")
 
     def start(self, frame: int) -> Tensor:
         """What a frame starts from, `[1, 4, h, w]`."""
@@ -72,3 +74,13 @@ class FrameNoise:
         key = (self.seed, step, 0 if frame is None else frame + 1)
         state = np.random.SeedSequence(key).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def make_noise(
+    kind: NoiseKind, shared: Tensor, windows: Windows | None = None, generator: torch.Generator | None = None
+) -> FrameNoise:
+    """Noise of a kind; what frames do not share is seeded by the generator, "free" follows the windows."""
+    device = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**62, (), generator=generator, device=device))
+    windows = windows or Windows()
+    return FrameNoise(kind, shared.cpu(), seed, windows.length, windows.overlap)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .windows import Window, Windows
+from .windows import Batches, Window, Windows
 
 Order = Literal["steps", "diagonal"]
 ORDERS: tuple[Order, ...] = ("steps", "diagonal")
@@ -24,8 +24,8 @@ Start = Callable[[int], Tensor]
 """frame -> the noise `[1, 4, h, w]` that it starts from"""
 Predict = Callable[[int, Window, Tensor], Tensor]
 """step, window, its frames' latents `[n, 4, h, w]` -> predictions of that shape"""
-Advance = Callable[[int, int, Tensor, Tensor], Tensor]
-"""step, frame, prediction, latent, both `[1, 4, h, w]` -> the latent after the step"""
+Advance = Callable[[int, tuple[int, ...], Tensor, Tensor], Tensor]
+"""step, frames, their predictions and latents, both `[n, 4, h, w]` -> their latents after the step"""
 Finished = list[tuple[int, Tensor]]
 """frames and their clean latents `[1, 4, h, w]`"""
 
@@ -54,11 +54,12 @@ class Walk:
     What is alive: frames after their first window and before their last step, `alive`; nothing else is kept.
     """
 
-    def __init__(self, windows: Windows, frames: int, steps: int, order: Order = "diagonal"):
+    def __init__(self, windows: Windows | Batches, frames: int, steps: int, order: Order = "diagonal"):
         if order not in ORDERS:
             raise InputError(f"The order {order!r} is unknown: use {' or '.join(ORDERS)}.")
         self.windows, self.frames, self.steps, self.order = windows, frames, steps, order
         self.done = [0] * steps  # windows of each step
+        self.finished = 0  # frames
         self.alive: dict[int, Alive] = {}
 
     @property
@@ -80,31 +81,34 @@ class Walk:
             for frame, weight, prediction in zip(seen, window.weights, predictions.split(1)):
                 frame.total = frame.total + weight * prediction
                 frame.weight += weight
-            finished = []
-            for number in window.done:
-                frame = self.alive.pop(number)
-                latent = advance(step, number, frame.total / frame.weight, frame.latent)
-                if step + 1 < self.steps:
-                    self.alive[number] = Alive.at(step + 1, latent)
-                else:
-                    finished.append((number, latent))
+            ready = [self.alive.pop(number) for number in window.done]
+            if ready:
+                means = torch.cat([frame.total / frame.weight for frame in ready])
+                latents = advance(step, window.done, means, torch.cat([frame.latent for frame in ready])).split(1)
             self.done[step] += 1
-            if finished:
-                yield finished
+            if ready and step + 1 < self.steps:
+                self.alive |= {number: Alive.at(step + 1, latent) for number, latent in zip(window.done, latents)}
+            elif ready:
+                self.finished += len(ready)
+                yield list(zip(window.done, latents))
 
     def state(self) -> dict[str, Tensor]:
-        """All there is to go on from, but for what `advance` may remember; the tensors are the walk's own."""
+        """All there is to go on from, on the CPU, but for what `advance` may remember."""
         alive = list(self.alive.values())
-        numbers = {"frame": list(self.alive), "step": [frame.step for frame in alive], "done": self.done}
+        numbers = {"frame": list(self.alive), "step": [frame.step for frame in alive]}
+        numbers |= {"done": self.done, "finished": [self.finished]}
         tensors = {name: torch.tensor(values, dtype=torch.int64) for name, values in numbers.items()}
         tensors["weight"] = torch.tensor([frame.weight for frame in alive], dtype=torch.float64)
         if alive:
-            tensors |= {name: torch.cat([getattr(frame, name) for frame in alive]) for name in ("latent", "total")}
+            tensors |= {
+                name: torch.cat([getattr(frame, name) for frame in alive]).cpu() for name in ("latent", "total")
+            }
         return tensors
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave for a walk of the same windows, frames and steps."""
-        self.done = state["done"].tolist()
+    def restore(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Go on from what `state` gave for a walk of the same windows, frames and steps. device: where latents are."""
+        state = state | {name: state[name].to(device) for name in ("latent", "total") if name in state}
+        self.done, self.finished = state["done"].tolist(), int(state["finished"])
         rows = zip(state["frame"].tolist(), state["step"].tolist(), state["weight"].tolist())
         self.alive = {
             frame: Alive(state["latent"][row : row + 1], step, state["total"][row : row + 1], weight)
@@ -134,15 +138,17 @@ def preview(
     """One window after the other through all steps, for a first look at a long run: the first frames are ready after
     `steps` windows. An approximation: frames that a window shares with the one before stay on the way they went there.
     """
-    known: dict[int, list[Tensor]] = {}  # frame -> its latents before each step
-    for window in replace(windows, shift=False, strides=(1,)).at(0, frames):
+    known: dict[int, list[Tensor]] = {}  # frame -> its latents before each step, and after the last
+    for window in replace(windows, shift=False, strides=(1,), closed=False, random=None).at(0, frames):
         way = {frame: known.get(frame) or [start(frame)] for frame in window.frames}
+        rows = [row for row, frame in enumerate(window.frames) if frame not in known]
+        fresh = tuple(window.frames[row] for row in rows)
         for step in range(steps):
-            predictions = predict(step, window, torch.cat([way[frame][step] for frame in window.frames]))
-            for frame, prediction in zip(window.frames, predictions.split(1)):
-                if frame not in known:
-                    way[frame].append(advance(step, frame, prediction, way[frame][step]))
-        yield [(frame, latents[-1]) for frame, latents in way.items() if frame not in known]
+            latents = torch.cat([way[frame][step] for frame in window.frames])
+            predictions = predict(step, window, latents)[rows]
+            for frame, latent in zip(fresh, advance(step, fresh, predictions, latents[rows]).split(1)):
+                way[frame].append(latent)
+        yield [(frame, way[frame][-1]) for frame in fresh]
         known = {frame: latents for frame, latents in way.items() if frame not in window.done}
 
 

@@ -1,6 +1,6 @@
 """One run: the reference is encoded, the frames are denoised, then decoded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,12 @@ from diffusers import AutoencoderKL, SchedulerMixin
 from torch import Tensor
 
 from ..models import Networks
-from .denoise import denoise
+from .denoise import Denoiser, denoise, windows_for
+from .hints import Hints
 from .latents import decode_frames, encode_images, encode_poses
+from .noise import FrameNoise
+from .order import Walk
+from .windows import Windows
 
 Place = tuple[torch.device, torch.dtype]
 """Where and in which dtype a network computes, wherever its weights happen to be."""
@@ -44,9 +48,10 @@ def run(
     scheduler: SchedulerMixin,
     reference: Tensor,
     pose_maps: Tensor,
-    noise: Tensor,
+    noise: Tensor | FrameNoise,
     context: Tensor,
     *,
+    windows: Windows | None = None,
     frames_per_batch: int = 8,
     decode_batch: int = 4,
     place: Place | None = None,
@@ -58,27 +63,31 @@ def run(
 
     reference: `[R, 3, H', W']` in [0, 1], not encoded without an Appearance Control Model. pose_maps: `[F, 3, H, W]`
     in [0, 1], not encoded without a Pose ControlNet. noise, context, options: see `denoise`.
-    frames_per_batch, decode_batch: frames that the networks and the VAE take at once.
+    windows: what a motion module sees together. frames_per_batch, decode_batch: frames that the networks, without a
+    motion module, and the VAE take at once.
     place, vae_place: of `networks` and of the VAE; by default where the UNet's and the VAE's weights are.
     before: called before each phase, so that its networks can be brought to their place.
     """
     place, vae_place = place or (networks.unet.device, networks.unet.dtype), vae_place or (vae.device, vae.dtype)
-    count, batch, clean, hints = len(pose_maps), min(frames_per_batch, len(pose_maps)), None, None
+    count, clean, hints = len(pose_maps), None, None
+    batch = min(windows_for(networks, count, windows, frames_per_batch).length, count)
+    height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
     if networks.appearance is not None:
         before(Phase(("vae",), len(reference), *reference.shape[-2:]))
         clean = encode_images(vae, reference, *vae_place)
-    before(Phase(networks.roles(), batch + (0 if clean is None else len(clean)), *noise.shape[-2:]))
+    before(Phase(networks.roles(), batch + (0 if clean is None else len(clean)), height, width))
     if networks.pose is not None:
         hints = encode_poses(networks.pose, pose_maps, batch, *place)
     latents = denoise(
         networks,
         scheduler,
-        noise.to(place[0]),
+        noise,
         context.to(*place),
         reference=clean,
         hints=hints,
         frames=count,
-        frames_per_batch=batch,
+        windows=windows,
+        frames_per_batch=frames_per_batch,
         **options,
     )
 
@@ -88,3 +97,54 @@ def run(
         yield from decode_frames(vae, latents, at_once, *vae_place)
 
     return Sample(latents, frames())
+
+
+@dataclass(frozen=True)
+class Bunch:
+    """frames: their numbers. pictures: `[n, 3, H, W]` in [0, 1], float32, on the CPU. walk: how far the run is; its
+    state is whole when the bunch is put away."""
+
+    frames: tuple[int, ...]
+    pictures: Tensor
+    walk: Walk
+
+
+def stream(
+    networks: Networks,
+    vae: AutoencoderKL,
+    scheduler: SchedulerMixin,
+    reference: Tensor,
+    poses: Iterable[Tensor],
+    frames: int,
+    noise: Tensor | FrameNoise,
+    context: Tensor,
+    *,
+    windows: Windows | None = None,
+    frames_per_batch: int = 8,
+    decode_batch: int = 4,
+    quick: bool = False,
+    state: dict[str, Tensor] | None = None,
+    **options,
+) -> Iterator[Bunch]:
+    """A video of any length in the memory of a short one: frames come out as they are ready, in the diagonal order.
+
+    poses: maps `[1, 3, H, W]` in [0, 1], read when they are needed; frames: how many. state: of an earlier run's walk,
+    to go on from. quick: in the preview's order, an approximation. The networks compute where their weights are.
+    Others: see `run`.
+    """
+    clean = None if networks.appearance is None else encode_images(vae, reference)
+    hints = None if networks.pose is None else Hints(poses, lambda maps: encode_poses(networks.pose, maps))
+    place = networks.unet.device, networks.unet.dtype
+    denoiser = Denoiser(
+        networks, scheduler, noise, context.to(*place), frames=frames, reference=clean, hints=hints, **options
+    )
+    walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
+    if state is not None:
+        walk.restore(state, place[0])
+        if hints is not None:
+            hints.skip(min(walk.alive, default=walk.finished))
+    bunches = denoiser.preview(walk) if quick and networks.motion is not None else denoiser.run(walk)
+    for bunch in bunches:
+        latents = torch.cat([latent for _, latent in bunch])
+        pictures = torch.cat(list(decode_frames(vae, latents, decode_batch)))
+        yield Bunch(tuple(frame for frame, _ in bunch), pictures, walk)

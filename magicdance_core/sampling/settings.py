@@ -13,7 +13,7 @@ class Control:
     """How much a control has to say, and when.
 
     strength: 1 is the published behaviour, 0 is exactly no control. Appearance: weight of each token of the
-    reference beside an own one; pose: factor of the residuals.
+    reference beside an own one; pose: factor of the residuals; motion: factor of what the temporal layers add.
     start, end: the part of the run, as fractions of its steps; step i of n is inside if start <= i / n < end.
     """
 
@@ -39,7 +39,8 @@ FULL = Control()
 class Progress:
     """Where a run is after a batch of frames.
 
-    step: from 0, of `steps`. frame: frames finished in this step, of `frames`.
+    step: from 0, of `steps`; in the diagonal order several are under way. frame: frames finished in this step, of
+    `frames`. fraction: the part of the run that is done, in (0, 1].
     denoised: clean scaled latents `[n, 4, h, w]` of the batch just computed as the model predicts them at this
     step, float32, for previews; None where the scheduler has no alphas.
     """
@@ -48,9 +49,5 @@ class Progress:
     steps: int
     frame: int
     frames: int
+    fraction: float
     denoised: Tensor | None
-
-    @property
-    def fraction(self) -> float:
-        """The part of the run that is done, in (0, 1]."""
-        return (self.step + self.frame / self.frames) / self.steps

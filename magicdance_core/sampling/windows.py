@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..choices import WINDOW_WEIGHTS
 from ..errors import InputError
 
 WeightKind = Literal["pyramid", "flat", "ramps"]
-WEIGHTS: tuple[WeightKind, ...] = ("pyramid", "flat", "ramps")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class Windows:
             )
         if not self.strides or min(self.strides) < 1:
             raise InputError(f"The strides are {list(self.strides)}: give whole numbers of at least 1.")
-        if self.weights not in WEIGHTS:
-            raise InputError(f"The window weights {self.weights!r} are unknown: use one of {', '.join(WEIGHTS)}.")
+        if self.weights not in WINDOW_WEIGHTS:
+            raise InputError(
+                f"The window weights {self.weights!r} are unknown: use one of {', '.join(WINDOW_WEIGHTS)}."
+            )
         if self.random is not None and not self.closed:
             raise InputError("Windows that start at random frames need a closed loop: close it or leave them.")
 
@@ -164,3 +166,18 @@ class Windows:
         if self.weights == "pyramid":
             return tuple(float(min(k + 1, length - k)) for k in range(length))
         return tuple(min((k + 1) / (left + 1), (length - k) / (right + 1), 1.0) for k in range(length))
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What stands for windows where frames do not see each other: `length` of them at a time, the rest last."""
+
+    length: int = 8
+
+    def at(self, step: int, frames: int) -> Iterator[Window]:
+        for first in range(0, frames, self.length):
+            batch = tuple(range(first, min(first + self.length, frames)))
+            yield Window(batch, (1.0,) * len(batch), batch)
+
+    def count(self, step: int, frames: int) -> int:
+        return ceil(frames / self.length)

@@ -26,8 +26,9 @@ class Toy:
         place = torch.arange(1.0, len(latents) + 1).reshape(-1, 1, 1, 1)
         return torch.sin(latents * place) + 0.3 * latents.mean(0, keepdim=True) + 0.01 * step
 
-    def advance(self, step, frame, prediction, latent):
-        return 0.8 * latent - 0.1 * prediction
+    def advance(self, step, frames, predictions, latents):
+        assert len(frames) == len(predictions) == len(latents)
+        return 0.8 * latents - 0.1 * predictions
 
     def run(self, walk):
         return torch.cat(list(in_turn(walk.run(self.start, self.predict, self.advance))))

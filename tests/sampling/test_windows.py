@@ -3,8 +3,9 @@ from itertools import product
 
 import pytest
 
+from magicdance_core.choices import WINDOW_WEIGHTS
 from magicdance_core.errors import InputError
-from magicdance_core.sampling.windows import WEIGHTS, Windows
+from magicdance_core.sampling.windows import Windows
 
 SIZES = [(1, 0), (2, 0), (2, 1), (4, 3), (8, 2), (16, 4), (16, 0), (16, 12), (5, 2)]
 FRAMES = [*range(1, 28), 33, 47, 64, 101]
@@ -69,7 +70,7 @@ def test_strides_reach_far_frames():
 
 
 def test_weights():
-    shape = {kind: next(Windows(6, 2, weights=kind, shift=False).at(0, 20)).weights for kind in WEIGHTS}
+    shape = {kind: next(Windows(6, 2, weights=kind, shift=False).at(0, 20)).weights for kind in WINDOW_WEIGHTS}
     assert shape["flat"] == (1,) * 6
     assert shape["pyramid"] == (1, 2, 3, 3, 2, 1)
     assert shape["ramps"] == pytest.approx((1, 1, 1, 1, 2 / 3, 1 / 3))
