@@ -12,7 +12,7 @@ from diffusers import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints import ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
+from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import MotionModule, Networks, check_motion_fits
@@ -23,8 +23,6 @@ from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.noise import make_noise
 from .sampling.settings import FULL
 from .sampling.steps import remembers
-
-EMBEDDED = Path(__file__).parent / "assets" / "embedded"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Files to networks and back: the only place that knows file formats and the names of tensors."""
 
-from .components import PUBLISHED_DEFAULTS, Components
+from .components import EMBEDDED, PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .folder import load_folder, save_folder
 from .motion import load_motion, merge_lora, save_motion
@@ -8,6 +8,7 @@ from .published import load_file, load_published, load_tensors, read_tensors, sa
 from .roles import ROLES, Role
 
 __all__ = [
+    "EMBEDDED",
     "PUBLISHED_DEFAULTS",
     "ROLES",
     "Components",

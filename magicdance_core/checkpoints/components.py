@@ -1,6 +1,7 @@
 """What a checkpoint holds, once it is made of networks."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from transformers import CLIPTextModel
 from ..models import AppearanceControlModel, MotionModule, PoseControlNet
 from .roles import ROLES
 
+EMBEDDED = Path(__file__).parents[1] / "assets" / "embedded"
+"""The folder of the small model that comes with the pack."""
 PUBLISHED_DEFAULTS = {"num_inference_steps": 50, "guidance_scale": 7.0, "sample_size": 512}
 
 

@@ -65,6 +65,17 @@ class MotionModule(MotionAdapter):
         )
         self.gradient_checkpointing = False
 
+    @classmethod
+    def for_unet(cls, unet: UNet2DConditionModel) -> "MotionModule":
+        """A module at random for a UNet, built as AnimateDiff v2's for Stable Diffusion 1.5."""
+        config = unet.config
+        return cls(
+            block_out_channels=config.block_out_channels,
+            motion_layers_per_block=config.layers_per_block,
+            motion_num_attention_heads=config.attention_head_dim,  # diffusers calls the number of heads so
+            motion_norm_num_groups=config.norm_num_groups,
+        )
+
     @property
     def max_frames(self) -> int:
         """The longest clip that the position encoding knows."""

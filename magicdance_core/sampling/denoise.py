@@ -41,10 +41,11 @@ def denoise(
     order, windows: see `order` and `windows_for`. options: see `Denoiser`.
     Raises InputError as `Denoiser` does, and for noise that does not fit the number of frames.
     """
+    rows = len(noise) if isinstance(noise, Tensor) else 1
     if frames is None:
-        frames = len(hints) if hints is not None else len(noise)
-    if isinstance(noise, Tensor) and len(noise) not in (1, frames):
-        raise InputError(f"There are {len(noise)} noises for {frames} frames: give one for all or one for each.")
+        frames = rows if hints is None else len(hints)
+    if rows not in (1, frames):
+        raise InputError(f"There are {rows} noises for {frames} frames: give one for all or one for each.")
     stored = None if hints is None else Hints(hints.split(1), lambda encoded: encoded)
     denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=stored, **options)
     walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps, order)

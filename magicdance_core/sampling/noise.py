@@ -16,6 +16,13 @@ from .windows import Windows
 SHARED_PART = 0.5  # of the variance of mixed noise
 
 
+def mix_noise(kind: NoiseKind, shared: Tensor, own: Tensor) -> Tensor:
+    """Standard normal noise like `own`, of which frames share what the kind says; shared: `[1, 4, h, w]`."""
+    if kind == "shared":
+        return shared.expand_as(own)
+    return SHARED_PART**0.5 * shared + (1 - SHARED_PART) ** 0.5 * own if kind == "mixed" else own
+
+
 @dataclass(frozen=True)
 class FrameNoise:
     """Standard normal noise for the frames of a video.
@@ -56,8 +63,7 @@ class FrameNoise:
     def _mix(self, shared: Tensor, step: int, frame: int) -> Tensor:
         if self.kind == "shared":
             return shared
-        own = self._draw(step, frame)
-        return SHARED_PART**0.5 * shared + (1 - SHARED_PART) ** 0.5 * own if self.kind == "mixed" else own
+        return mix_noise(self.kind, shared, self._draw(step, frame))
 
     def _repeated(self, frame: int) -> int:
         """Which of the first window's noises a frame has."""

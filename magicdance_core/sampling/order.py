@@ -133,13 +133,15 @@ class Walk:
 
 
 def preview(
-    windows: Windows, frames: int, steps: int, start: Start, predict: Predict, advance: Advance
+    windows: Windows | Batches, frames: int, steps: int, start: Start, predict: Predict, advance: Advance
 ) -> Iterator[Finished]:
     """One window after the other through all steps, for a first look at a long run: the first frames are ready after
     `steps` windows. An approximation: frames that a window shares with the one before stay on the way they went there.
     """
     known: dict[int, list[Tensor]] = {}  # frame -> its latents before each step, and after the last
-    for window in replace(windows, shift=False, strides=(1,), closed=False, random=None).at(0, frames):
+    if isinstance(windows, Windows):
+        windows = replace(windows, shift=False, strides=(1,), closed=False, random=None)
+    for window in windows.at(0, frames):
         way = {frame: known.get(frame) or [start(frame)] for frame in window.frames}
         rows = [row for row, frame in enumerate(window.frames) if frame not in known]
         fresh = tuple(window.frames[row] for row in rows)

@@ -9,8 +9,8 @@ from ..errors import InputError
 from ..files import existing_file
 from ..schema import build, setting
 
-NetworkName = Literal["vae", "unet", "appearance", "pose"]
-ControlName = Literal["appearance", "pose"]
+NetworkName = Literal["vae", "unet", "appearance", "pose", "motion"]
+ControlName = Literal["appearance", "pose", "motion"]
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -62,7 +62,10 @@ class StageConfig:
     references x targets: people a step, and frames of each; the bank is computed once a person. This is the batch of
     a step whatever the number of processes; per_pass: people a process takes through the networks at once (0: all
     of its share), gradients are accumulated over passes.
-    stride: 0 takes frames anywhere in the video; n takes `targets` frames n apart in a row, for motion modules.
+    stride: 0 takes frames anywhere in the video; n takes `targets` frames n apart in a row, for motion modules; with
+    vary_stride they are 1 to n apart.
+    noises: of the frames of a sample, one drawn for each: "independent" (the default), "shared", "mixed".
+    change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
     distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
     drop_reference, drop_pose: fraction of the people shown without the control.
@@ -89,6 +92,9 @@ class StageConfig:
     targets: int = setting(4, low=1, high=1024)
     per_pass: int = setting(0, low=0, high=65_536)
     stride: int = setting(0, low=0, high=1000)
+    vary_stride: bool = False
+    noises: list[Literal["independent", "shared", "mixed"]] = setting([])
+    change_weight: float = setting(0.0, low=0, high=1000)
     distance: int = setting(0, low=0, high=1_000_000)
     plain: float = setting(0.0, low=0, high=1)
     drop_reference: float = setting(0.0, low=0, high=1)
@@ -121,6 +127,8 @@ class StageConfig:
         for key in ("train", "controls", "from_unet"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
                 raise InputError(f"{key} names a network twice: name each once.")
+        if "motion" in self.controls and not (self.stride and self.targets > 1):
+            raise InputError("controls names motion, and a sample is no clip: give a stride, and targets of 2 or more.")
         if "vae" in self.train and self.train != ["vae"]:
             raise InputError("train names the vae beside other networks: it learns in a stage of its own.")
         if self.train == ["vae"]:
@@ -146,13 +154,15 @@ class StartConfig:
     """Weights to start from; paths of files or folders, a path that begins with ~ in the home.
 
     model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or our own file
-    or folder. appearance, pose: one control from elsewhere (a published file, a ControlNet). A control that is
-    nowhere starts from the UNet.
+    or folder; "embedded" for the one that comes along. appearance, pose, motion: one control from elsewhere (a
+    published file, a ControlNet, a module of AnimateDiff). A control that is nowhere starts from the UNet, a motion
+    module so that it changes nothing.
     """
 
     model: str = setting(low=1)
     appearance: str | None = None
     pose: str | None = None
+    motion: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,4 +262,9 @@ def _override(tree: dict, key: str, value: object) -> None:
 def _absolute(start: StartConfig) -> StartConfig:
     """A path means the same however often the run is continued, and from where."""
     given = {f.name: getattr(start, f.name) for f in dataclasses.fields(start)}
-    return StartConfig(**{name: path and str(Path(path).expanduser().absolute()) for name, path in given.items()})
+    return StartConfig(
+        **{
+            name: path if path in (None, "embedded") else str(Path(path).expanduser().absolute())
+            for name, path in given.items()
+        }
+    )

@@ -35,6 +35,7 @@ def diffusion_loss(
     keep_reference: Tensor | None = None,
     keep_pose: Tensor | None = None,
     min_snr: float = 0.0,
+    change_weight: float = 0.0,
 ) -> Tensor:
     """Mean squared error of the prediction for each noised target (paper equations 2 and 3), `[R * n]`.
 
@@ -44,6 +45,8 @@ def diffusion_loss(
     keep_reference, keep_pose: bool `[R]`, who is shown with the control; the others exactly as without it. A control
     that `networks` lacks is shown to nobody.
     min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
+    change_weight: of the mean squared error of the change from frame to frame, which is added.
+    A motion module sees the n frames of a person as a clip.
     """
     of_frames = timesteps.repeat_interleave(len(target) // len(reference))
     noisy = scheduler.add_noise(target, noise, of_frames)
@@ -53,8 +56,14 @@ def diffusion_loss(
     prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
     velocity = scheduler.config.prediction_type == "v_prediction"
     wanted = scheduler.get_velocity(target, noise, of_frames) if velocity else noise
-    squared = (prediction.float() - wanted).square()
+    errors = prediction.float() - wanted
+    squared = errors.square()
     losses = (squared if weights is None else squared * weights).mean((1, 2, 3))
+    if change_weight:
+        of_clips = errors.unflatten(0, (len(reference), -1))
+        # Halved, for errors without a relation between frames to weigh as much as in the frames themselves.
+        changes = of_clips.diff(dim=1).square().mean((1, 2, 3, 4)) / 2
+        losses = losses + change_weight * changes.repeat_interleave(len(target) // len(reference))
     if not min_snr:
         return losses
     snr = compute_snr(scheduler, of_frames)
@@ -72,10 +81,10 @@ def _predict(
     keep: Tensor | None,
 ) -> Tensor:
     """Rows with and without the reference go through the UNet apart, so that no mask slows attention down."""
+    per_person = len(noisy) // len(reference)
     if networks.appearance is None or keep is None or keep.all():
         source = read_reference(networks, reference, timesteps, context)
-        return predict(networks, noisy, of_frames, context, source, residuals)
-    per_person = len(noisy) // len(reference)
+        return predict(networks, noisy, of_frames, context, source, residuals, 1.0, per_person)
     prediction = torch.empty_like(noisy)
     for kept in (True, False):
         people = (keep == kept).nonzero()[:, 0]
@@ -84,7 +93,7 @@ def _predict(
         rows = (people[:, None] * per_person + torch.arange(per_person, device=people.device)).flatten()
         source = read_reference(networks, reference[people], timesteps[people], context) if kept else None
         own = None if residuals is None else PoseResiduals(tuple(d[rows] for d in residuals.down), residuals.mid[rows])
-        part = predict(networks, noisy[rows], of_frames[rows], context, source, own)
+        part = predict(networks, noisy[rows], of_frames[rows], context, source, own, 1.0, per_person)
         prediction = prediction.index_copy(0, rows, part.to(prediction))
     return prediction
 

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..models import Networks
+from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import DataConfig, StageConfig
 from .data.batches import Batch
@@ -129,7 +130,9 @@ class DiffusionObjective:
         self.context, self.space = context, space
         self.schedule = published_scheduler(prediction_type)
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
-        self.train = Picker(frames.videos, "train", stage.targets, stage.stride, stage.distance, seed)
+        self.train = Picker(
+            frames.videos, "train", stage.targets, stage.stride, stage.distance, seed, stage.vary_stride
+        )
 
     def sample(self, index: int) -> Batch:
         stage = self.stage
@@ -183,17 +186,26 @@ class DiffusionObjective:
             batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
         batch["timestep"] = torch.tensor(int(position * self.schedule.config.num_train_timesteps))
-        batch["noise"] = torch.randn(len(pick.targets), *self.space.shape(data.size), generator=source)
+        batch["noise"] = self._noise(len(pick.targets), source)
         return batch
+
+    def _noise(self, frames: int, source: torch.Generator) -> Tensor:
+        shape, kinds = self.space.shape(self.data.size), self.stage.noises
+        own = torch.randn(frames, *shape, generator=source)
+        kind = kinds[below(source, len(kinds))] if kinds else "independent"
+        if kind == "independent":
+            return own
+        return mix_noise(kind, torch.randn(1, *shape, generator=source), own)
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
         latents = batch.get("latents")
         if latents is None:
             latents = self._encode(networks["vae"], batch["images"])
         people, frames = batch["noise"].shape[:2]
-        controls = [name for name in self.stage.controls if batch["keep"][:, 0 if name == "appearance" else 1].any()]
+        shown = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
+        controls = [name for name in self.stage.controls if shown[name]]
         losses = diffusion_loss(
-            Networks(networks["unet"], *(networks[n] if n in controls else None for n in ("appearance", "pose"))),
+            Networks(networks["unet"], **{name: networks[name] for name in controls}),
             self.schedule,
             latents[:, 0],
             latents[:, 1:].flatten(0, 1),
@@ -205,6 +217,7 @@ class DiffusionObjective:
             keep_reference=batch["keep"][:, 0],
             keep_pose=batch["keep"][:, 1],
             min_snr=self.stage.min_snr,
+            change_weight=self.stage.change_weight,
         )
         return losses.unflatten(0, (people, frames)).mean(1)
 

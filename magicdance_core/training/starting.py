@@ -4,9 +4,16 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
-from ..checkpoints import Components, load, load_control
+from ..checkpoints import EMBEDDED, Components, load, load_control, load_motion
 from ..errors import InputError
-from ..models import AppearanceControlModel, PoseControlNet, use_source_attention
+from ..models import (
+    AppearanceControlModel,
+    MotionModule,
+    PoseControlNet,
+    add_motion_slots,
+    check_motion_fits,
+    use_source_attention,
+)
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
 
@@ -24,6 +31,7 @@ def starting_point(config: TrainingConfig) -> Components:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = random_model(config, config.networks) if config.networks else given_model(config, config.start)
+    _add_motion(config, model)
     for network in model.networks().values():
         network.requires_grad_(False)
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
@@ -41,6 +49,7 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         vae = AutoencoderKL(**networks.vae)
         unet = UNet2DConditionModel(**networks.unet)
         use_source_attention(unet)
+        add_motion_slots(unet)
         for network in (vae, unet):
             silence_residual_branches(network)
         pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
@@ -75,7 +84,7 @@ def given_model(config: TrainingConfig, start: StartConfig) -> Components:
     attached = {name for stage in config.stages for name in stage.controls}
     frozen = DTYPES[config.frozen]
     dtypes = {role: torch.float32 if role in trained else frozen for role in ("unet", "vae", "appearance", "pose")}
-    model = load(start.model, dtypes)
+    model = load(EMBEDDED if start.model == "embedded" else start.model, dtypes)
     model.text_encoder = None  # its one answer is in model.context
     for role in ("appearance", "pose"):
         if path := getattr(start, role):
@@ -94,6 +103,21 @@ def given_model(config: TrainingConfig, start: StartConfig) -> Components:
     model.scheduler = published_scheduler(kind)
     model.defaults = model.defaults | config.defaults
     return model
+
+
+def _add_motion(config: TrainingConfig, model: Components) -> None:
+    """A motion module where a stage attaches one: the given one, the model's own, or a new one that changes nothing."""
+    if not any("motion" in stage.controls for stage in config.stages):
+        return
+    if config.start and config.start.motion:
+        model.motion = load_motion(config.start.motion)
+        check_motion_fits(model.unet, model.motion)
+    kinds = {kind for stage in config.stages if "motion" in stage.train for kind in stage.noises or ["independent"]}
+    model.motion = model.motion or MotionModule.for_unet(model.unet).silence()
+    model.motion.float()
+    if kinds:
+        noise = kinds.pop() if len(kinds) == 1 else "mixed"
+        model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
 
 
 def silence_residual_branches(network: nn.Module) -> None:

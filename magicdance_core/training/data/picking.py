@@ -26,14 +26,23 @@ class Picker:
 
     Each pass over the videos takes each once, in an order of its own; within a pass no two numbers share a video, so
     processes that take different numbers see different data.
-    videos: all of the set. split: which of them. targets, stride, distance: see `config.StageConfig`.
+    videos: all of the set. split: which of them. targets, stride, distance, vary_stride: see `config.StageConfig`.
     Raises InputError where a video is too short or the split is empty.
     """
 
-    def __init__(self, videos: Sequence[Video], split: str, targets: int, stride: int, distance: int, seed: int):
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        split: str,
+        targets: int,
+        stride: int,
+        distance: int,
+        seed: int,
+        vary_stride: bool = False,
+    ):
         self.numbers = [number for number, video in enumerate(videos) if video.split == split]
         self.videos, self.split, self.seed = videos, split, seed
-        self.targets, self.stride, self.distance = targets, stride, distance
+        self.targets, self.stride, self.distance, self.vary_stride = targets, stride, distance, vary_stride
         if not self.numbers:
             raise InputError(f"The data set has no video in its part {split!r}: give more videos or other shares.")
         self.span = (targets - 1) * stride + 1 if stride else 2
@@ -63,7 +72,8 @@ class Picker:
             starts = [(first, length - self.span + 1) for first, length in self._runs(video) if length >= self.span]
             place = below(source, sum(count for _, count in starts))
             start = next(islice(chain.from_iterable(range(first, first + n) for first, n in starts), place, None))
-            targets = tuple(start + k * self.stride for k in range(self.targets))
+            stride = 1 + below(source, self.stride) if self.vary_stride else self.stride
+            targets = tuple(start + k * stride for k in range(self.targets))
             reference = self._near(below(source, frames), start, frames, source)
             return Pick(video, reference, targets)
         reference = below(source, frames)

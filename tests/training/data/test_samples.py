@@ -77,6 +77,14 @@ def test_distance_and_strides():
     assert set(short.targets) == {1 - short.reference}
 
 
+def test_strides_that_vary():
+    picker = Picker(videos(20), "train", targets=4, stride=3, distance=0, seed=1, vary_stride=True)
+    picks = [picker(n, generator(1, n)).targets for n in range(60)]
+    strides = [{b - a for a, b in zip(targets, targets[1:])} for targets in picks]
+    assert {min(stride) for stride in strides} == {1, 2, 3} and all(len(stride) == 1 for stride in strides)
+    assert all(0 <= targets[0] and targets[-1] < 20 for targets in picks)
+
+
 def test_crops_stay_inside_and_share_their_scale():
     picture = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
     assert central_window(40, 30) == Window(5, 0, 30)

@@ -1,0 +1,77 @@
+"""Stage 3: clips, their noise, and what a motion module learns from."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from magicdance_core.errors import InputError
+from magicdance_core.models import MotionModule, Networks
+from magicdance_core.schedule import published_scheduler
+from magicdance_core.training.data.puppets import PuppetFrames
+from magicdance_core.training.losses import diffusion_loss
+from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
+from magicdance_core.training.starting import starting_point
+
+
+def test_a_new_module_is_built_for_the_unet_and_changes_nothing(smoke):
+    model = starting_point(smoke)
+    assert model.motion.config.block_out_channels == model.unet.config.block_out_channels
+    assert model.motion.config.noise == "mixed" and model.motion.config.beta_schedule == "scaled_linear"
+    assert all(not m.proj_out.weight.any() for m in model.motion.modules() if hasattr(m, "proj_out"))
+    alone = dataclasses.replace(smoke.stages[-1], noises=["shared"])
+    assert starting_point(dataclasses.replace(smoke, stages=[alone])).motion.config.noise == "shared"
+    assert starting_point(dataclasses.replace(smoke, stages=smoke.stages[:-1])).motion is None
+
+
+def test_noises_of_clips(smoke, tmp_path):
+    def noise(*kinds):
+        stage = dataclasses.replace(smoke.stages[-1], noises=list(kinds))
+        frames = PuppetFrames(smoke.data, tmp_path)
+        objective = DiffusionObjective(
+            frames, None, smoke.data, stage, 0, torch.zeros(1, 1, 8), "v_prediction", LatentSpace(2, 4, 1.0)
+        )
+        return [objective.sample(n)["noise"] for n in range(6)]
+
+    assert all(torch.equal(clip[0], clip[2]) for clip in noise("shared"))
+    for kinds, expected in ((("mixed",), 0.5), (("independent",), 0.0), ((), 0.0)):
+        for clip in noise(*kinds):
+            assert torch.corrcoef(clip.flatten(1))[0, 1] == pytest.approx(expected, abs=0.1)
+    drawn = {round(float(torch.corrcoef(clip.flatten(1))[0, 1]), 1) for clip in noise("shared", "independent")}
+    assert len(drawn) > 1
+
+
+def test_a_clip_is_learnt_as_a_clip(tiny):
+    """The frames of a person are one clip, and the error of the change between them counts as it is asked to."""
+    torch.manual_seed(0)
+    motion = MotionModule.for_unet(tiny.unet)
+    networks = Networks(tiny.unet, tiny.appearance, tiny.pose, motion)
+    shapes = {"reference": (2, 4, 4, 4), "target": (6, 4, 4, 4), "pose": (6, 3, 16, 16), "noise": (6, 4, 4, 4)}
+    batch = {name: torch.rand(shape) for name, shape in shapes.items()}
+    batch |= {"context": tiny.context, "timesteps": torch.tensor([300, 700])}
+
+    def loss(**changes):
+        return diffusion_loss(networks, published_scheduler(), **batch | changes)
+
+    with torch.no_grad():
+        whole = loss()
+        target = batch["target"].clone()
+        target[2] += 1
+        changed = (loss(target=target) - whole).abs()
+        assert (changed[:3] > 1e-6).all() and torch.equal(changed[3:], torch.zeros(3))
+        some = loss(keep_reference=torch.tensor([True, False]))
+        assert torch.allclose(some[:3], whole[:3], atol=1e-5) and not torch.allclose(some[3:], whole[3:], atol=1e-4)
+        added = loss(change_weight=2.0) - whole
+        assert torch.allclose(added[:3], added[:1]) and (added > 0).all()
+        still = loss(change_weight=2.0, **{n: batch[n][:1].expand_as(batch[n]) for n in ("target", "pose", "noise")})
+        alone = Networks(tiny.unet, tiny.appearance, tiny.pose)
+        same = {n: batch[n][:1].expand_as(batch[n]) for n in ("target", "pose", "noise")}
+        lost = [diffusion_loss(alone, published_scheduler(), **batch | same, change_weight=w) for w in (0.0, 9.0)]
+        assert torch.allclose(*lost, atol=1e-5) and still.shape == (6,)
+    loss().mean().backward()
+    assert all(parameter.grad is not None for parameter in motion.parameters())
+
+
+def test_frames_anywhere_are_no_clip(one_stage):
+    with pytest.raises(InputError, match="is no clip"):
+        one_stage("motion", stride=0)
