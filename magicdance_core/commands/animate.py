@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,17 @@ from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
 from ..files import check_target, read_json
 from .common import add_model_arguments, count, load_model, location, noise, rate, sampling_settings, seed, size_unit
+from .motion import add_motion_arguments, fill_folder, load_chosen_motion, motion_settings, stored_state, write_frames
 
 if TYPE_CHECKING:
     from PIL import Image
     from tqdm import tqdm
 
     from ..pipeline import MagicDancePipeline
+    from ..sampling import Bunch, Progress
 
+# What a resumed run in motion must have in common with the one it goes on with.
+MOTION_OPTIONS = ("motion", "motion_lora", "motion_strength", "context", "overlap", "loop", "noise", "beta_schedule")
 # Frames are made and written this many at a time; a frame does not depend on the others of its chunk.
 CHUNK = 16
 SETTINGS = "settings.json"
@@ -53,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=rate, help="of the written file (default: the driving video's, else 30)")
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N poses")
     add_model_arguments(parser)
+    add_motion_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
     from ..pose.maps import read_poses
     from ..puppets.likeness import remarks
     from ..sampling import to_images
+    from ..sampling.steps import remembers
 
     out = options.out
     to_folder = out.is_dir() or not out.suffix
@@ -85,7 +92,9 @@ def run(options: argparse.Namespace) -> None:
     if options.model == "embedded":
         for remark in remarks(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
             logging.warning("%s", remark)
+    load_chosen_motion(pipe, options)
     settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}
+    motion = motion_settings(pipe, options)
     batch = {"frames_per_batch": options.frames_per_batch} if options.frames_per_batch else {}
 
     def generate(chunk: list[Image.Image], bar: tqdm) -> list[Image.Image]:
@@ -99,21 +108,36 @@ def run(options: argparse.Namespace) -> None:
         ).frames
 
     total = min(filter(None, (options.limit, poses.count)), default=None)
-    chunks = _chunks(islice(poses, options.limit))
-    if to_folder:
-        description = {
-            "model": str(options.model),
-            "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
-            "poses": str(options.poses.resolve()),
-            "seed": options.seed,
-            "width": width,
-            "height": height,
-            "dtype": str(pipe.unet.dtype),
-            **settings,
-        }
-        made = _fill_folder(out, description, chunks, generate, total)
+    description = {
+        "model": str(options.model),
+        "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
+        "poses": str(options.poses.resolve()),
+        "seed": options.seed,
+        "width": width,
+        "height": height,
+        "dtype": str(pipe.unet.dtype),
+        **settings,
+    }
+    fps = options.fps or poses.fps or FALLBACK_FPS
+    if pipe.motion is not None:
+        total = total if poses.count else sum(1 for _ in islice(poses, options.limit))
+        description |= {name: str(getattr(options, name)) for name in MOTION_OPTIONS} | {"frames": total}
+        fitted = (fit(pose, width, height, around) for pose in islice(poses, total))
+        run_in_motion = partial(
+            pipe.stream, reference, fitted, total, quick=options.quick, generator=noise(options.seed),
+            **settings, **motion,
+        )  # fmt: skip
+        if to_folder:
+            _stream_to_folder(
+                out, description, run_in_motion, total, not options.quick and not remembers(pipe.scheduler)
+            )
+        else:
+            _stream_to_file(out, fps, run_in_motion, total)
+        made = total
+    elif to_folder:
+        made = _fill_folder(out, description, _chunks(islice(poses, options.limit)), generate, total)
     else:
-        made = _write_file(out, options.fps or poses.fps or FALLBACK_FPS, chunks, generate, total)
+        made = _write_file(out, fps, _chunks(islice(poses, options.limit)), generate, total)
     print(f"{made} frames of {width} x {height} pixels in {out}")
 
 
@@ -182,6 +206,41 @@ def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | No
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted; the same command with --resume makes the other frames.") from None
     return made
+
+
+def _stream_to_file(out: Path, fps: float, run: Callable[..., Iterator[Bunch]], total: int) -> None:
+    from ..media import write_animation
+
+    with write_animation(out, fps) as add, _bar(total) as bar:
+        write_frames(run(callback=_tell(bar)), add, bar.update)
+
+
+def _stream_to_folder(
+    folder: Path, settings: dict, run: Callable[..., Iterator[Bunch]], total: int, resumable: bool
+) -> None:
+    from ..media import write_json
+
+    description = folder / SETTINGS
+    if description.exists():
+        _compare_settings(description, settings)
+    state = stored_state(folder)
+    write_json(description, settings)
+    try:
+        with _bar(total) as bar:
+            bar.update(0 if state is None else int(state["finished"]))
+            fill_folder(run(callback=_tell(bar), state=state), folder, bar.update, resumable)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Interrupted; the same command with --resume makes the other frames.") from None
+
+
+def _bar(total: int | None) -> tqdm:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc="frames", unit="frame")
+
+
+def _tell(bar: tqdm) -> Callable[[Progress], None]:
+    return lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%} of the work")
 
 
 def _compare_settings(path: Path, settings: dict) -> None:

@@ -29,9 +29,10 @@ NoiseKind = Literal["shared", "independent", "mixed", "free"]
 class MotionModule(MotionAdapter):
     """The weights of a motion module, in diffusers' container.
 
-    Beside the container's own configuration: norm_over_frames: the UNet's residual blocks normalise over a whole clip
-    while the module is at work, as AnimateDiff v1 was trained. noise, beta_schedule: what it was trained with and so
-    works best with; AnimateDiff's modules with "independent" noise on a "linear" schedule.
+    Beside the container's own configuration (conv_in_channels is PIA's and stays None): norm_over_frames: the UNet's
+    residual blocks normalise over a whole clip while the module is at work, as AnimateDiff v1 was trained. noise,
+    beta_schedule: what it was trained with and so works best with; AnimateDiff's modules with "independent" noise on a
+    "linear" schedule.
     """
 
     _supports_gradient_checkpointing = True
@@ -48,6 +49,7 @@ class MotionModule(MotionAdapter):
         motion_norm_num_groups: int = 32,
         motion_max_seq_length: int = 32,
         use_motion_mid_block: bool = True,
+        conv_in_channels: None = None,
         norm_over_frames: bool = False,
         noise: NoiseKind = "independent",
         beta_schedule: str = "linear",

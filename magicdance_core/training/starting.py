@@ -31,7 +31,7 @@ def starting_point(config: TrainingConfig) -> Components:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = random_model(config, config.networks) if config.networks else given_model(config, config.start)
-    _add_motion(config, model)
+        _add_motion(config, model)
     for network in model.networks().values():
         network.requires_grad_(False)
     factor = 2 ** (len(model.vae.config.block_out_channels) - 1)

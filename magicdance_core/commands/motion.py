@@ -1,0 +1,137 @@
+"""Videos in motion: options of the motion module, and frames that are written as they are ready."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..choices import BETA_SCHEDULES, NOISES, OWN
+from ..errors import InputError
+from ..files import whole_file
+from .common import count, finite, gap, location
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from ..pipeline import MagicDancePipeline
+    from ..sampling import Bunch
+
+STATE = "state.safetensors"  # of a run under way, in its folder
+
+
+def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of what lets frames see each other."""
+    group = parser.add_argument_group("motion module")
+    group.add_argument(
+        "--motion", metavar="FILE|DIR|embedded|none",
+        help="a module of AnimateDiff or ours, the embedded model's, or none (default: the model's own, if it has one)",
+    )  # fmt: skip
+    group.add_argument(
+        "--motion-lora", action="append", default=[], type=_lora, metavar="FILE[=STRENGTH]",
+        help="a motion LoRA or AnimateDiff v3's adapter; may be repeated",
+    )  # fmt: skip
+    group.add_argument("--motion-strength", type=finite, default=1.0, metavar="S", help="of the module (default: 1)")
+    group.add_argument(
+        "--context", type=count, metavar="LENGTH", help="frames that it sees together (default: 16, or what it knows)"
+    )
+    group.add_argument(
+        "--overlap", type=gap, metavar="N", help="frames that neighbours share (default: a quarter of the length)"
+    )
+    group.add_argument("--loop", action="store_true", help="the last frame leads to the first")
+    group.add_argument("--noise", choices=NOISES, default=OWN, help="what frames share of their noise")
+    group.add_argument(
+        "--beta-schedule", choices=BETA_SCHEDULES, default=OWN,
+        help="linear: as AnimateDiff's modules were trained; the model itself was not",
+    )  # fmt: skip
+    group.add_argument(
+        "--quick", action="store_true", help="first frames sooner, borders of windows less good: for a look"
+    )
+
+
+def load_chosen_motion(pipe: MagicDancePipeline, options: argparse.Namespace) -> None:
+    """Give the pipeline the motion module and the schedule that the options name."""
+    from .. import pipeline
+    from ..checkpoints import ROLES
+    from ..schedule import with_beta_schedule
+
+    if options.motion == "none":
+        pipe.motion = None
+    elif options.motion == "embedded":
+        if not (pipeline.EMBEDDED / ROLES["motion"].folder).is_dir():
+            raise InputError("The embedded model has no motion module; give a file, or leave --motion out.")
+        pipe.load_motion(pipeline.EMBEDDED, options.motion_lora)
+    elif options.motion is not None:
+        pipe.load_motion(location(options.motion), options.motion_lora)
+    if options.motion_lora and pipe.motion is None:
+        raise InputError("--motion-lora changes a motion module, and there is none; give --motion a file.")
+    if options.beta_schedule != OWN:
+        pipe.scheduler = with_beta_schedule(pipe.scheduler, options.beta_schedule)
+
+
+def motion_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict:
+    """The pipeline's arguments that the options stand for; nothing without a motion module."""
+    from ..sampling import Control, Windows
+
+    if pipe.motion is None:
+        return {}
+    length = options.context or min(16, pipe.motion.max_frames)
+    overlap = length // 4 if options.overlap is None else options.overlap
+    return {
+        "windows": Windows(length, overlap, closed=options.loop),
+        "noise": None if options.noise == OWN else options.noise,
+        "motion": Control(options.motion_strength),
+    }
+
+
+def write_frames(bunches: Iterator[Bunch], add: Callable[[Image.Image], None], progress: Callable[[int], None]) -> int:
+    """Hand frames on in their order as soon as they are ready; how many there were."""
+    from ..sampling import to_pil
+
+    waiting: dict[int, Image.Image] = {}
+    made = 0
+    for bunch in bunches:
+        waiting.update(zip(bunch.frames, to_pil(bunch.pictures)))
+        before = made
+        while made in waiting:
+            add(waiting.pop(made))
+            made += 1
+        progress(made - before)
+    return made
+
+
+def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int], None], resumable: bool) -> None:
+    """Write numbered frames, and after each bunch how far the run is, so that one that was killed can go on."""
+    from ..checkpoints.tensors import write_tensors
+    from ..media import write_picture
+    from ..sampling import to_pil
+
+    for bunch in bunches:
+        for number, picture in zip(bunch.frames, to_pil(bunch.pictures)):
+            write_picture(folder / f"{number:05d}.png", picture)
+        if resumable:
+            with whole_file(folder / STATE) as part:
+                write_tensors(part, bunch.walk.state())
+        progress(len(bunch.frames))
+
+
+def stored_state(folder: Path) -> dict[str, Tensor] | None:
+    """How far the run in a folder is; None where that is not known or a frame that it has made is gone."""
+    from ..checkpoints.tensors import TensorFile
+
+    if not (folder / STATE).is_file():
+        return None
+    file = TensorFile(folder / STATE)
+    state = {name: tensor.clone() for name, tensor in file.read(file.shapes)}
+    present = sum(1 for path in folder.glob("*.png") if path.stem.isdecimal())
+    return state if present >= int(state["finished"]) else None
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    name, _, strength = text.rpartition("=")
+    try:
+        return (location(name), float(strength)) if name else (location(text), 1.0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no FILE=STRENGTH") from None

@@ -1,0 +1,145 @@
+"""animate with a motion module: streams, resuming after a kill, bad input."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from magicdance_core import media, pipeline
+from magicdance_core.__main__ import main
+from magicdance_core.checkpoints import save_motion
+from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.models import MotionModule
+
+POSES, STEPS = 22, 3
+
+
+@pytest.fixture(scope="module")
+def folder(make_tiny, tmp_path_factory):
+    """A model with a motion module, the module alone, a reference and pose maps."""
+    folder, tiny = tmp_path_factory.mktemp("motion"), make_tiny()
+    torch.manual_seed(1)
+    tiny.motion = MotionModule.for_unet(tiny.unet)
+    pipeline.MagicDancePipeline(tiny).save_pretrained(folder / "model")
+    save_motion(folder / "module.safetensors", tiny.motion)
+    tiny.motion = None
+    pipeline.MagicDancePipeline(tiny).save_pretrained(folder / "plain")
+    scene = make_scene(0, range(POSES), 16)
+    media.write_picture(folder / "person.png", scene.reference)
+    for i, pose in enumerate(scene.poses):
+        media.write_picture(folder / f"poses/{i:03d}.png", pose)
+    return folder
+
+
+@pytest.fixture
+def work(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    return tmp_path
+
+
+def arguments(out, *more, model="model"):
+    given = ["animate", "--model", model, "--reference", "person.png", "--poses", "poses", "--out", str(out)]
+    return [*given, "--size", "16", "--device", "cpu", "--steps", str(STEPS), "--context", "6", "--overlap", "2", *more]
+
+
+def animate(out, *more, **options):
+    return main(arguments(out, *more, **options))
+
+
+def frames(folder):
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).glob("*.png"))}
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    out, before = tmp_path_factory.mktemp("whole") / "out", os.getcwd()
+    os.chdir(folder)
+    try:
+        assert animate(out) == 0
+    finally:
+        os.chdir(before)
+    return frames(out)
+
+
+def test_all_frames_in_motion(work, whole):
+    assert list(whole) == [f"{i:05d}.png" for i in range(POSES)]
+    assert animate(work / "still", "--motion", "none") == 0 and frames(work / "still") != whole
+    assert animate(work / "other", "--motion", "module.safetensors", model="plain") == 0
+    assert frames(work / "other") == whole
+
+
+def until_killed(moment, command):
+    """Run a command in a process of its own that dies as soon as a frame is written; the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        write = media.write_picture
+
+        def dying(path, picture):
+            write(path, picture)
+            if path.name == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        media.write_picture = dying
+        main(command)
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, which only Linux does safely")
+def test_killed_again_and_again_it_ends_with_the_same_pixels(work, whole):
+    for number, moment in enumerate(("00006.png", "00015.png")):
+        command = arguments(work / "out", *["--resume"][:number])
+        assert until_killed(moment, command) == signal.SIGKILL
+        assert moment in frames(work / "out") and len(frames(work / "out")) < POSES
+    assert animate(work / "out", "--resume") == 0
+    assert frames(work / "out") == whole
+    before = {path: path.stat().st_mtime_ns for path in (work / "out").glob("*.png")}
+    assert animate(work / "out", "--resume") == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_lost_frame_is_made_again(work, whole):
+    assert animate(work / "out") == 0
+    (work / "out" / "00003.png").unlink()
+    assert animate(work / "out", "--resume") == 0 and frames(work / "out") == whole
+
+
+def test_other_settings_do_not_go_on(work, capsys):
+    assert animate(work / "out") == 0
+    assert animate(work / "out", "--resume", "--loop") == 2
+    assert "begun with loop False, not True" in capsys.readouterr().err
+    assert json.loads((work / "out" / "settings.json").read_text())["frames"] == POSES
+
+
+def test_a_file_and_a_loop(work):
+    assert animate(work / "loop.mp4", "--loop", "--noise", "shared", "--limit", "9") == 0
+    assert len(list(media.read_frames(work / "loop.mp4"))) == 9
+
+
+def test_a_quick_look(work, whole):
+    assert animate(work / "out", "--quick") == 0
+    assert list(frames(work / "out")) == list(whole) and not (work / "out" / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--overlap", "6"], "overlap from 0 to 5"),
+        (["--context", "0"], "--context"),
+        (["--motion", "nowhere.ckpt"], "nowhere.ckpt does not exist"),
+        (["--motion", "person.png"], "person.png"),
+        (["--motion", "embedded"], "embedded model has no motion"),
+        (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
+        (["--motion-strength", "-1"], "strength is -1"),
+        (["--noise", "pink"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line(work, capsys, monkeypatch, more, words):
+    monkeypatch.setattr(pipeline, "EMBEDDED", work)
+    assert animate(work / "out", *more, "--limit", "3") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if words in line]
+    assert "Traceback" not in line
