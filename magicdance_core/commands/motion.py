@@ -86,7 +86,9 @@ def motion_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> di
     }
 
 
-def write_frames(bunches: Iterator[Bunch], add: Callable[[Image.Image], None], progress: Callable[[int], None]) -> int:
+def write_frames(
+    bunches: Iterator[Bunch], add: Callable[[Image.Image], None], progress: Callable[[int], object]
+) -> int:
     """Hand frames on in their order as soon as they are ready; how many there were."""
     from ..sampling import to_pil
 
@@ -102,7 +104,7 @@ def write_frames(bunches: Iterator[Bunch], add: Callable[[Image.Image], None], p
     return made
 
 
-def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int], None], resumable: bool) -> None:
+def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int], object], resumable: bool) -> None:
     """Write numbered frames, and after each bunch how far the run is, so that one that was killed can go on."""
     from ..checkpoints.tensors import write_tensors
     from ..media import write_picture
