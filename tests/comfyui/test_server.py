@@ -83,6 +83,15 @@ def test_the_servers_pixels_are_the_cores(server, pack_folder):
     assert difference.max() <= 1 and difference.mean() < 1e-3  # the float equality is test_in_process.py's
 
 
+def test_a_photograph_for_the_embedded_model_is_remarked_on(server, base):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(base / "input" / "photograph.png")
+    prompt = source(reference=["5", 0]) | {"5": {"class_type": "LoadImage", "inputs": {"image": "photograph.png"}}}
+    before = server.log.read_text().count("looks like a photograph")
+    server.run(prompt)
+    assert server.log.read_text().count("looks like a photograph") == before + 1
+
+
 def test_interrupt_and_run_again(server):
     before = pictures(server, server.run(source(seed=11)))
     number = server.queue(source(seed=12, steps=900))
