@@ -1,6 +1,5 @@
 """MagicDancePipeline: from a picture of a person and pose maps to frames of that person in those poses."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -21,8 +20,9 @@ from .sampling import Bunch, Control, FrameNoise, Progress, Sample, Windows, get
 from .sampling.denoise import windows_for
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.noise import make_noise
-from .sampling.settings import FULL
+from .sampling.settings import FULL, check_settings
 from .sampling.steps import remembers
+from .schema import number
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,13 @@ class MagicDancePipeline:
 
         Raises InputError that says what the file is, lacks or has too much.
         """
+        _check_type(torch_dtype, "torch_dtype", torch.dtype)
         return cls(load_published(path, torch_dtype))
 
     @classmethod
     def from_pretrained(cls, path: str | Path, torch_dtype: torch.dtype = torch.float32) -> "MagicDancePipeline":
         """A folder written by `save_pretrained`, or a stock Stable Diffusion 1.5 folder (without controls)."""
+        _check_type(torch_dtype, "torch_dtype", torch.dtype)
         return cls(load_folder(path, torch_dtype))
 
     @classmethod
@@ -84,6 +86,7 @@ class MagicDancePipeline:
 
     def save_pretrained(self, path: str | Path, torch_dtype: torch.dtype | None = None) -> None:
         """Write a diffusers folder, in another dtype if asked; complete or not at all."""
+        _check_type(torch_dtype, "torch_dtype", torch.dtype | None)
         save_folder(path, self.components, torch_dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MagicDancePipeline":
@@ -271,18 +274,21 @@ class MagicDancePipeline:
     ) -> dict:
         """What `run` and `stream` are told, checked. pose_map: at least one of the maps `[n, 3, H, W]`."""
         scale = self.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
-        if not math.isfinite(scale):
-            raise InputError(f"guidance_scale is {scale}: give a finite number, 1 for no guidance.")
         if control_mode not in CONTROL_MODES:
             raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
-        for name, number in (("frames_per_batch", frames_per_batch), ("decode_batch", decode_batch)):
-            if number < 1:
-                raise InputError(f"{name} is {number}: give at least 1.")
+        frames_per_batch = number(int, frames_per_batch, "frames_per_batch", 1)
+        decode_batch = number(int, decode_batch, "decode_batch", 1)
+        _check_type(generator, "generator", torch.Generator | None)
+        _check_type(windows, "windows", Windows | None)
+        for name in ("appearance", "pose", "motion"):
+            _check_type(others.get(name, FULL), name, Control)
+        _check_type(others.get("callback"), "callback", Callable | None)
         context = self._context(prompt_embeds, "prompt_embeds")
         if negative_prompt_embeds is not None:
             uncond_context = self._context(negative_prompt_embeds, "negative_prompt_embeds")
         else:
             uncond_context = self._context(None, "") if control_mode == "balance" else context
+        check_settings(context, scale, uncond_context, others.get("eta", 0.0))
         networks = Networks(self.unet, self.appearance, self.pose, self.motion)
         windows_for(networks, frames, windows)
         return others | {
@@ -305,7 +311,7 @@ class MagicDancePipeline:
     def _steps(self, steps: int | None) -> int:
         steps = self.defaults["num_inference_steps"] if steps is None else steps
         most = self.scheduler.config.num_train_timesteps - 1
-        if not (isinstance(steps, int) and 1 <= steps <= most):
+        if isinstance(steps, bool) or not (isinstance(steps, int) and 1 <= steps <= most):
             raise InputError(f"num_inference_steps is {steps}: give a whole number from 1 to {most}.")
         return steps
 
@@ -322,6 +328,7 @@ class MagicDancePipeline:
         if latents is None:
             kind = kind or (self.motion.config.noise if self.motion is not None else "shared")
             return make_noise(kind, get_noise(shape, generator), windows, generator)
+        _check_type(latents, "latents", Tensor)
         if tuple(latents.shape) not in (shape, (frames, *shape[1:])):
             raise InputError(
                 f"latents has the shape {list(latents.shape)}: give {list(shape)} for all frames "
@@ -334,10 +341,17 @@ class MagicDancePipeline:
     def _context(self, embeds: Tensor | None, what: str) -> Tensor:
         if embeds is None:
             embeds = self.components.context
+        _check_type(embeds, what, Tensor)
         width = self.components.context.shape[-1]
         if embeds.dim() != 3 or len(embeds) != 1 or embeds.shape[-1] != width:
             raise InputError(f"{what} has the shape {list(embeds.shape)}: give [1, n, {width}].")
         return embeds
+
+
+def _check_type(value: object, what: str, kind) -> None:
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise InputError(f"{what} is a {type(value).__name__}: give {wanted}.")
 
 
 def _output(sample: Sample, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

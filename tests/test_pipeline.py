@@ -8,6 +8,7 @@ from PIL import Image
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.sampling import Control
+from magicdance_core.sampling.settings import check_finite
 
 HEIGHT, WIDTH = 24, 40
 
@@ -236,6 +237,28 @@ BAD = {
     "guidance": ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
     "batch": ({"frames_per_batch": 0}, "frames_per_batch is 0"),
     "decode batch": ({"decode_batch": -1}, "decode_batch is -1"),
+    "half a batch": ({"frames_per_batch": 2.5}, "frames_per_batch is 2.5"),
+    "no reference": ({"reference": None}, "The reference is a NoneType"),
+    "a path": ({"reference": "person.png"}, "The reference is a str"),
+    "an array": ({"poses": np.zeros((2, 24, 40, 3))}, "The pose sequence is a ndarray"),
+    "a number": ({"poses": 3}, "The pose sequence is a int"),
+    "steps in words": ({"num_inference_steps": "five"}, "num_inference_steps is five"),
+    "true steps": ({"num_inference_steps": True}, "num_inference_steps is True"),
+    "guidance in words": ({"guidance_scale": "7"}, "guidance_scale is '7'"),
+    "infinite guidance": ({"guidance_scale": float("inf")}, "guidance_scale is inf"),
+    "a list of guidances": ({"guidance_scale": [7.0]}, r"guidance_scale is \[7.0\]"),
+    "eta": ({"eta": 100}, "eta is 100.0: give 0 to 1"),
+    "eta below 0": ({"eta": -1.0}, "eta is -1.0: give 0 to 1"),
+    "eta nan": ({"eta": float("nan")}, "eta is nan"),
+    "no latents": ({"latents": [0.0]}, "latents is a list: give Tensor"),
+    "no embeddings": ({"prompt_embeds": "a dancer"}, "prompt_embeds is a str: give Tensor"),
+    "embeddings nan": ({"prompt_embeds": torch.full((1, 3, 12), float("nan"))}, "embeddings contain NaN"),
+    "negative nan": ({"negative_prompt_embeds": torch.full((1, 3, 12), float("inf"))}, "embeddings contain NaN"),
+    "a seed": ({"generator": 5}, "generator is a int"),
+    "a strength": ({"appearance": 1.0}, "appearance is a float: give Control"),
+    "no control": ({"pose": None}, "pose is a NoneType: give Control"),
+    "no callback": ({"callback": "print"}, "callback is a str"),
+    "list as mode": ({"control_mode": ["balance"]}, "control mode"),
 }
 
 
@@ -245,6 +268,53 @@ def test_bad_input_is_told(pipe, reference, poses, monkeypatch, change, message)
     with pytest.raises(InputError, match=message) as error:
         pipe(**{"reference": reference, "poses": poses} | change)
     assert isinstance(error.value, ValueError) and str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scale", [1e40, -1e300])
+def test_a_guidance_beyond_all_bounds_ends_the_run(pipe, reference, poses, scale):
+    with pytest.raises(InputError, match=r"Step 1 of 4 gave values that are not finite: the guidance of .* too large"):
+        pipe(reference, poses, guidance_scale=scale)
+
+
+@pytest.mark.parametrize("role", ["unet", "appearance", "pose", "vae"])
+def test_damaged_weights_end_the_run(make_tiny, reference, poses, role):
+    pipe = MagicDancePipeline(make_tiny())
+    for weight in getattr(pipe, role).parameters():
+        weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match="Step 1 of 4 gave values that are not finite: .*damaged weights"):
+        pipe(reference, poses)
+
+
+def test_a_damaged_decoder_ends_the_run(make_tiny, reference, poses):
+    pipe = MagicDancePipeline(make_tiny())
+    for weight in pipe.vae.decoder.parameters():
+        weight.data.fill_(float("inf"))
+    with pytest.raises(InputError, match="The VAE gave values that are not finite"):
+        pipe(reference, poses)
+
+
+def test_float16_is_named_where_it_may_be_the_cause():
+    overflown = torch.full((1, 4, 2, 2), float("inf"))
+    with pytest.raises(InputError, match="Step 3 of 5 .* overflow in float16, so compute in bfloat16"):
+        check_finite(overflown, 2, 5, torch.float16, 7.0)
+    with pytest.raises(InputError) as error:
+        check_finite(overflown, 2, 5, torch.float32, 7.0)
+    assert "float16" not in str(error.value)
+
+
+@pytest.mark.parametrize("values", [{"strength": "1"}, {"strength": None}, {"start": "0"}, {"end": float("nan")}])
+def test_controls_take_numbers(values):
+    with pytest.raises(InputError, match="A control's"):
+        Control(**values)
+
+
+@pytest.mark.parametrize("path", [3, None, "", "a\0b", "x" * 5000, b"model"])
+def test_what_is_no_path_to_a_model(pipe, path):
+    for do in (MagicDancePipeline.from_single_file, MagicDancePipeline.from_pretrained, pipe.save_pretrained):
+        with pytest.raises(InputError):
+            do(path)
+    with pytest.raises(InputError, match="torch_dtype is a str"):
+        MagicDancePipeline.from_pretrained("model", torch_dtype="float16")
 
 
 def test_networks_of_different_models(make_tiny, published):

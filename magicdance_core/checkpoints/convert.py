@@ -1,11 +1,12 @@
 """From any model, file or folder, to networks, to one safetensors file, or to a folder."""
 
+import os
 from pathlib import Path
 
 import torch
 
 from ..errors import InputError
-from ..files import check_target
+from ..files import as_path, check_target
 from ..models import AppearanceControlModel, PoseControlNet
 from .assembly import DTypes
 from .components import Components
@@ -16,7 +17,7 @@ from .tensors import SAFETENSORS
 
 def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
     """A model from a folder or a file, with the controls that are there; see `load_folder` and `load_file`."""
-    return (load_folder if Path(path).is_dir() else load_file)(path, dtype, controls)
+    return (load_folder if os.path.isdir(as_path(path)) else load_file)(path, dtype, controls)
 
 
 def load_control(
@@ -26,7 +27,7 @@ def load_control(
 
     role: "appearance" or "pose".
     """
-    return (load_network if Path(path).is_dir() else load_part)(path, role, dtype)
+    return (load_network if os.path.isdir(as_path(path)) else load_part)(path, role, dtype)
 
 
 def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -35,7 +36,7 @@ def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = 
     target: a name ending in .safetensors, or one without suffix for a folder. dtype: None keeps the source's.
     Raises InputError for a source that does not fit or a target that cannot be written; then nothing is left.
     """
-    target = Path(target)
+    target = as_path(target)
     if target.suffix not in ("", *SAFETENSORS):
         raise InputError(f"{target} is neither a folder nor .safetensors: end the name so, or give it no suffix.")
     check_target(target, None if target.suffix else INDEX)

@@ -1,13 +1,14 @@
 """diffusers folders: our own, with every network in its sub-folder, and stock Stable Diffusion 1.5 ones."""
 
 import json
+import os
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..errors import InputError
-from ..files import whole_folder
+from ..files import as_path, whole_folder
 from ..schedule import published_scheduler, scheduler_from_config
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import PUBLISHED_DEFAULTS, Components
@@ -32,7 +33,7 @@ def save_folder(path: str | Path, components: Components, dtype: torch.dtype | N
 
     Raises InputError where that cannot be done; nothing is left behind then.
     """
-    path = Path(path)
+    path = as_path(path)
     networks = [(ROLES[name], network) for name, network in components.networks().items()]
     index = {"_class_name": OWN, "defaults": components.defaults}
     index |= {role.folder: [role.library, type(network).__name__] for role, network in networks}
@@ -59,8 +60,8 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
     gets the published scheduler with its own prediction type.
     Raises InputError that names what is missing or does not fit.
     """
-    path = Path(path)
-    if not path.is_dir():
+    path = as_path(path)
+    if not os.path.isdir(path):  # which never raises
         raise InputError(f"{path} is not a folder: give one written by save_pretrained.")
     networks = {}
     for name, role in ROLES.items():
@@ -85,7 +86,7 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
 
     role: a name in `ROLES`. Raises InputError that names what is missing or does not fit.
     """
-    path, row = Path(path), ROLES[role]
+    path, row = as_path(path), ROLES[role]
     if (path / row.folder).is_dir():
         path /= row.folder
     config = read_json(path / "config.json")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import as_path, whole_file
 from ..schedule import published_scheduler, scheduler_from_config
 from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
@@ -26,7 +26,7 @@ def load_published(path: str | Path, dtype: DTypes = None) -> Components:
     dtype: of all networks or of each by role; None keeps what the file has.
     Raises InputError that names the missing, extra and mis-shaped tensors, or what kind of file it is instead.
     """
-    file = TensorFile(Path(path))
+    file = TensorFile(as_path(path))
     found = contents(file)
     appearance = ROLES["appearance"].prefix
     if found.get("appearance", appearance) != appearance:
@@ -43,7 +43,7 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
     controls: False leaves the Appearance Control Model and the Pose ControlNet unread.
     Raises InputError that names the missing, extra and mis-shaped tensors.
     """
-    file = TensorFile(Path(path))
+    file = TensorFile(as_path(path))
     found, skipped = contents(file), ()
     if not controls:
         skipped = tuple(found.pop(name) for name, role in ROLES.items() if role.control and name in found)
@@ -53,7 +53,7 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
 
 def load_part(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
     """One network of a file; role: "appearance" (stage-1 and stage-2 files) or "pose" (and bare ControlNets)."""
-    file = TensorFile(Path(path))
+    file = TensorFile(as_path(path))
     return fill(_checked_parts(file, [role])[role], file, dtype)
 
 
@@ -62,7 +62,7 @@ def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torc
 
     The tensors are as stored, and map the file. Raises InputError that names the missing and mis-shaped ones.
     """
-    file = TensorFile(Path(path))
+    file = TensorFile(as_path(path))
     found, tensors = contents(file), {}
     for role, part in _checked_parts(file, roles).items():
         read = file.read(part.names.values())
@@ -85,7 +85,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
 
     What the shapes cannot tell (groups, heads, prediction type, schedule) goes into the file's metadata.
     """
-    path = Path(path)
+    path = as_path(path)
     tensors = {} if components.text_encoder is not None else {CONTEXT: components.context}
     saved = {"scheduler": _json(components.scheduler), "defaults": components.defaults}
     for name, network in components.networks().items():

@@ -1,6 +1,7 @@
 """Tensor files: names and shapes are known at once, the tensors are read one at a time."""
 
 import errno
+import os
 import pickle
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ class TensorFile:
             raise InputError(f"{self.path} holds no tensors: give a model checkpoint.")
 
     def _open(self, path: Path) -> None:
-        if not path.is_file():
+        if not os.path.isfile(path):  # which never raises
             raise InputError(f"{path} does not exist or is not a file: check the path.")
         try:
             path.open("rb").close()  # tells why it cannot be opened; for safetensors any such file does not exist

@@ -15,7 +15,7 @@ from .guidance import GuidanceBranch, guide, predict_branch
 from .hints import Hints
 from .noise import FrameNoise, make_noise
 from .order import Finished, Order, Walk, in_turn, preview
-from .settings import FULL, Control, Progress
+from .settings import FULL, Control, Progress, check_finite, check_settings
 from .steps import Steps
 from .windows import Batches, Window, Windows
 
@@ -116,10 +116,12 @@ class Denoiser:
 
         The reference is read once a window and step, once a step for all windows of a step in a row. Where all frames
         start from one noise, the unconditional branch of the first step is computed once.
-        Raises InputError for an unknown mode.
+        Raises InputError for an unknown mode, for what could only end in values that are not finite, and at the first
+        step that gives such.
         """
         if control_mode not in CONTROL_MODES:
             raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
+        check_settings(context, guidance_scale, uncond_context, eta)
         self._networks, self._context, self._frames, self._hints = networks, context, frames, hints
         self._device, self._dtype = context.device, context.dtype
         self._uncond_context = context if uncond_context is None else uncond_context.to(context)
@@ -186,6 +188,7 @@ class Denoiser:
         if not uncond.motion_scale and not cond.equals(uncond):
             predictions = guide(predictions, self._alone(uncond, step, frames, inputs), self._guidance_scale)
         after = self._schedule.advance(step, frames, predictions, latents)
+        check_finite(after, step, self.steps, self._dtype, self._guidance_scale)
         self._done[step] += len(frames)
         if self._callback is not None:
             x0 = predict_x0(self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])

@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from ..errors import InputError
 from ..models import PoseControlNet
 
 
@@ -65,7 +66,11 @@ def decode_frames(
     """Scaled latents `[F, 4, h, w]` to frames in [0, 1], float32 on the CPU, `[n, 3, H, W]` at a time.
 
     device, dtype: where the network computes; by default where its weights are.
+    Raises InputError where values are not finite.
     """
     for part in latents.split(batch):
         part = (part / vae.config.scaling_factor).to(device or vae.device, dtype or vae.dtype)
-        yield (vae.decode(part, return_dict=False)[0].float() / 2 + 0.5).clamp(0, 1).cpu()
+        frames = vae.decode(part, return_dict=False)[0].float()
+        if not frames.isfinite().all():
+            raise InputError("The VAE gave values that are not finite: run it in float32, or take another one.")
+        yield (frames / 2 + 0.5).clamp(0, 1).cpu()

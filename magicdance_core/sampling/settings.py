@@ -1,11 +1,12 @@
 """What a run is told, and what it tells."""
 
-import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..schema import number
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Control:
     end: float = 1.0
 
     def __post_init__(self):
-        if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise InputError(f"A control's strength is {self.strength}: give a number of at least 0.")
+        for name, high in (("strength", None), ("start", 1), ("end", 1)):
+            object.__setattr__(self, name, number(float, getattr(self, name), f"A control's {name}", 0, high))
         if not 0 <= self.start <= self.end <= 1:
             raise InputError(f"A control runs from {self.start} to {self.end}: give 0 <= start <= end <= 1.")
 
@@ -33,6 +34,28 @@ class Control:
 
 
 FULL = Control()
+
+
+def check_settings(context: Tensor, guidance_scale: float, uncond_context: Tensor | None, eta: float) -> None:
+    """Raise InputError where a run with these could only end in values that are not finite; see `denoise`."""
+    number(float, guidance_scale, "guidance_scale")
+    number(float, eta, "eta", 0, 1)
+    for text in (context, uncond_context):
+        if text is not None and not text.isfinite().all():
+            raise InputError("The prompt's embeddings contain NaN or infinite values: encode the prompt again.")
+
+
+def check_finite(latents: Tensor, step: int, steps: int, dtype: torch.dtype, guidance_scale: float) -> None:
+    """Raise InputError that says why a run cannot go on where latents are not all finite.
+
+    step: the one that made them, counted from 0. dtype: in which the networks compute.
+    """
+    if latents.isfinite().all():
+        return
+    reasons = [f"the guidance of {guidance_scale:g} may be too large", "a network may have damaged weights"]
+    if dtype == torch.float16:
+        reasons.insert(0, "numbers above 65504 overflow in float16, so compute in bfloat16 or float32")
+    raise InputError(f"Step {step + 1} of {steps} gave values that are not finite: {', or '.join(reasons)}.")
 
 
 @dataclass(frozen=True)
