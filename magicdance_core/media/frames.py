@@ -69,11 +69,10 @@ def _opened(path: str | Path, complaint: str) -> Iterator[Image.Image]:
         raise InputError(f"{path} {complaint} (it is no file); give a whole PNG or JPEG file.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is lower
-            image = Image.open(path)
-        with image:
-            check_size(*image.size, f"{path}, a picture")
-            yield image
+            warnings.filterwarnings("ignore", module="PIL")  # of damage that does not matter, of sizes beyond our limit
+            with Image.open(path) as image:
+                check_size(*image.size, f"{path}, a picture")
+                yield image
     except (InputError, MemoryError):
         raise
     except Exception as error:  # damaged files make the many readers raise nearly anything

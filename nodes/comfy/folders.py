@@ -55,11 +55,15 @@ def list_magicdance_files() -> list[str]:
     return [name for name in list_files(FOLDER) if not name.startswith(parts)]
 
 
-def confined(base: str | Path, name: str) -> Path | None:
-    """Where a name is below a folder; None where it leads out of it, also by a link, and where it is no name."""
+def confined(base: str | Path, name: str, links: bool = False) -> Path | None:
+    """Where a name is below a folder; None where it leads out of it, and where it is no name.
+
+    links: whether links in the folder may lead out: models lie on other disks, and only the machine's owner links them.
+    """
+    real = os.path.abspath if links else os.path.realpath
     try:
-        path, folder = Path(base, name), Path(base).resolve()
-        inside = path.resolve()
+        path, folder = Path(base, name), Path(real(base))
+        inside = Path(real(path))
     except (OSError, RuntimeError, TypeError, ValueError):  # names with NUL or too long, links in a circle
         return None
     return path if inside != folder and inside.is_relative_to(folder) else None
@@ -68,12 +72,12 @@ def confined(base: str | Path, name: str) -> Path | None:
 def find_model(name: str, *keys: str) -> Path | None:
     """Where a name of `list_files` or `list_folders` is on the disk; the first of `keys` that has it.
 
-    Nothing outside these folders is found; a folder elsewhere belongs into ComfyUI's extra_model_paths.yaml.
+    No name leads out of these folders, but the links in them do.
     """
     import folder_paths
 
     for base in (base for key in keys for base in folder_paths.get_folder_paths(key)):
-        path = confined(base, name)
+        path = confined(base, name, links=True)
         if path is not None and (os.path.isfile(path) or os.path.isfile(path / "model_index.json")):
             return path
     return None
