@@ -1,10 +1,7 @@
-"""Noise schedules: the one that the published model was trained and sampled with, saved ones, and their formulas."""
+"""Noise schedules: the one that the published model was trained and sampled with, and its formulas."""
 
-import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
-
-from .errors import InputError
 
 
 def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
@@ -25,17 +22,6 @@ def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
         timestep_spacing="leading",
         prediction_type=prediction_type,
     )
-
-
-def scheduler_from_config(config: dict) -> SchedulerMixin:
-    """The diffusers scheduler that a saved configuration names; raises InputError for a name unknown there."""
-    kind = getattr(diffusers, config.get("_class_name", ""), None)
-    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise InputError(
-            f"The model's scheduler {config.get('_class_name')!r} is not one of the installed diffusers: "
-            "update diffusers or save the model with another scheduler."
-        )
-    return kind.from_config(config)  # type: ignore[attr-defined]
 
 
 def with_beta_schedule(scheduler: SchedulerMixin, beta_schedule: str) -> SchedulerMixin:

@@ -118,18 +118,8 @@ def _require(held, title: str, widget: str) -> None:
 
 
 def _check_fit(held, model: MagicDanceModel, title: str) -> None:
+    from ..magicdance_core.checkpoints.components import fits
     from ..magicdance_core.errors import InputError
-    from ..magicdance_core.sampling import vae_factor
 
-    control, unet, vae = (memory.network(part) for part in (held, model.unet, model.vae))
-    fits = all(
-        _as_tuple(control.config[key]) == _as_tuple(unet.config[key])
-        for key in ("block_out_channels", "cross_attention_dim", "layers_per_block")
-    )
-    factor = getattr(control, "pose_factor", None)
-    if not fits or (factor is not None and factor != vae_factor(vae)):
+    if not fits(*(memory.network(part) for part in (held, model.unet, model.vae))):
         raise InputError(f"This {title} was made for another kind of backbone: take both from one family of models.")
-
-
-def _as_tuple(value) -> tuple:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)

@@ -1,18 +1,23 @@
 """What a checkpoint holds, once it is made of networks."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
+from ..errors import InputError
 from ..models import AppearanceControlModel, MotionModule, PoseControlNet
+from .configuration import Defaults
 from .roles import ROLES
+from .tensors import Tensors
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "embedded"
 """The folder of the small model that comes with the pack."""
-PUBLISHED_DEFAULTS = {"num_inference_steps": 50, "guidance_scale": 7.0, "sample_size": 512}
+PUBLISHED_DEFAULTS = asdict(Defaults())
+SHARED = ("block_out_channels", "cross_attention_dim", "down_block_types", "in_channels", "layers_per_block")
+MOST_TOKENS = 4096
 
 
 @dataclass
@@ -37,3 +42,43 @@ class Components:
     def networks(self) -> dict[str, nn.Module]:
         """Those that are there, by role."""
         return {name: network for name in ROLES if (network := getattr(self, name)) is not None}
+
+    def check(self, where: str) -> "Components":
+        """Itself, if the networks fit one another; where: names the place in messages. Raises InputError else."""
+        unet, vae = self.unet.config, self.vae.config
+        if not unet.in_channels == unet.out_channels == vae.latent_channels:
+            raise InputError(
+                f"{where}: the UNet takes {unet.in_channels} channels and gives {unet.out_channels}, the VAE has "
+                f"{vae.latent_channels}: give a model made from Stable Diffusion 1.5."
+            )
+        if self.context.shape[-1] != unet.cross_attention_dim:
+            raise InputError(
+                f"{where}: texts are {self.context.shape[-1]} wide and the UNet reads {unet.cross_attention_dim}: "
+                "take text and UNet from one model."
+            )
+        for name, control in (("appearance", self.appearance), ("pose", self.pose)):
+            if control is not None and not fits(control, self.unet, self.vae):
+                raise InputError(
+                    f"{where}: the {ROLES[name].title} was made for another UNet: take one family of models."
+                )
+        return self
+
+
+def fits(control: nn.Module, unet: nn.Module, vae: nn.Module) -> bool:
+    """Whether a control was made for a UNet and a VAE of these sizes."""
+    factor = getattr(control, "pose_factor", None)
+    alike = all(_comparable(control.config[key]) == _comparable(unet.config[key]) for key in SHARED)
+    return alike and factor in (None, 2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def read_context(file: Tensors, name: str) -> Tensor:
+    """The empty prompt that a file holds, `[1, n, C]` float32. Raises InputError where it does not."""
+    shape = file.shapes.get(name, ())
+    if len(shape) != 3 or shape[0] != 1 or not 1 <= shape[1] <= MOST_TOKENS or not shape[2]:
+        raise InputError(f"{file.path} lacks the tensor {name} of shape [1, n, C]: copy the whole model.")
+    ((_, context),) = file.read([name])
+    return context.float().clone()
+
+
+def _comparable(value) -> object:
+    return tuple(value) if isinstance(value, (list, tuple)) else value

@@ -3,16 +3,20 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from .. import files
 from ..errors import InputError
 from ..files import as_path, whole_folder
-from ..schedule import published_scheduler, scheduler_from_config
+from ..schedule import published_scheduler
 from .assembly import DTypes, Part, check, dtype_of, fill
-from .components import PUBLISHED_DEFAULTS, Components
+from .components import Components, read_context
+from .configuration import defaults
 from .roles import ROLES, Role
+from .scheduler import prediction_type, scheduler_from_config
 from .tensors import TensorFile, Tensors, write_tensors
 from .text import encode_empty_prompt
 
@@ -69,16 +73,16 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
         if needed or (path / role.folder).is_dir() and (controls or not role.control):
             networks[name] = load_network(path / role.folder, name, dtype_of(dtype, name))
     index = read_json(path / INDEX)
-    schedule = read_json(path / "scheduler" / "scheduler_config.json")
+    schedule, where = read_json(file := path / "scheduler" / "scheduler_config.json"), str(file)
     own = index.get("_class_name") == OWN
     return Components(
         **networks,
-        scheduler=scheduler_from_config(schedule)
+        scheduler=scheduler_from_config(schedule, where)
         if own
-        else published_scheduler(schedule.get("prediction_type", "epsilon")),
+        else published_scheduler(prediction_type(schedule, where)),
         context=_context(path, networks.get("text_encoder")),
-        defaults=index.get("defaults", PUBLISHED_DEFAULTS.copy()),
-    )
+        defaults=defaults(index.get("defaults"), f"{path / INDEX}: defaults"),
+    ).check(str(path))
 
 
 def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
@@ -89,11 +93,11 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
     path, row = as_path(path), ROLES[role]
     if (path / row.folder).is_dir():
         path /= row.folder
-    config = read_json(path / "config.json")
+    config, where = read_json(path / "config.json"), f"{path / 'config.json'}"
     file = TensorFile(*weight_files(path))
-    network = row.build(config)
+    network = row.build(config, where)
     part = Part(row, network, _names_in_file(row, network, file))
-    spare = set(ROLES[row.stored_as].build(config).state_dict()) if row.stored_as else set()
+    spare = set(ROLES[row.stored_as].build(config, where).state_dict()) if row.stored_as else set()
     check(file, [part], spare.__contains__)
     return fill(part, file, dtype)
 
@@ -132,18 +136,14 @@ def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, s
 def _context(path: Path, text_encoder: nn.Module | None) -> torch.Tensor:
     if text_encoder is not None:
         return encode_empty_prompt(text_encoder)
-    file = TensorFile(path / EMPTY_PROMPT)
-    if len(file.shapes.get("context", ())) != 3:
-        raise InputError(f"{file.path} lacks the tensor context of shape [1, n, C]: copy the whole model folder.")
-    ((_, context),) = file.read(["context"])
-    return context.float().clone()
+    return read_context(TensorFile(path / EMPTY_PROMPT), "context")
 
 
-def read_json(path: Path) -> dict:
-    """What a JSON file says. Raises InputError where it is absent or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} is missing: give a complete model folder.") from error
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: copy the model folder again.") from error
+def read_json(path: Path) -> dict[str, Any]:
+    """The keys and values of a JSON file. Raises InputError where it is absent or damaged."""
+    if not path.exists():
+        raise InputError(f"{path} is missing: give a complete model folder.")
+    values = files.read_json(path, "a complete model folder")
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no keys and values: copy the model folder again.")
+    return values

@@ -3,7 +3,6 @@
 Everything is told by the names and shapes of tensors, never by the name of a file.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from .assembly import Part, check, fill
 from .folder import read_json, weight_files
 from .names import motion_name
 from .roles import ROLES
-from .tensors import SAFETENSORS, TensorFile, write_tensors
+from .tensors import SAFETENSORS, TensorFile, metadata, write_tensors
 
 METADATA = "magicdance_motion"  # our addition to a file of ours: its configuration as JSON
 SECOND_TABLE = ".attention_blocks.1.pos_encoder.pe"
@@ -40,10 +39,10 @@ def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionMod
         stated, file = read_json(path / "config.json"), TensorFile(*weight_files(path))
     else:
         file = TensorFile(path)
-        stated = json.loads(file.metadata.get(METADATA, "{}"))
+        stated = metadata(file, METADATA)
     names = {ours: name for name in file.shapes if (ours := motion_name(name)) and not name.endswith(SECOND_TABLE)}
     config = _config(file, {ours: file.shapes[name] for ours, name in names.items()}, stated)
-    network = role.build(config)
+    network = role.build(config, str(file.path))
     needed = {name: names.get(name, name) for name in network.state_dict()}
     tables = {name for name in needed if name.endswith(".pe") and name not in names}
     if len(tables) == sum(name.endswith(".pe") for name in needed):  # no file of AnimateLCM holds any
@@ -119,6 +118,8 @@ def _config(file: TensorFile, shapes: Shapes, stated: dict) -> dict:
         config = motion_config(shapes, stated)
     except KeyError as error:
         raise InputError(f"{file.path} is incomplete: it lacks {error.args[0]}; download it again.") from error
+    except (IndexError, ValueError) as error:  # tensors with other dimensions than any module's
+        raise InputError(f"{file.path} holds no motion module known here; give one of AnimateDiff.") from error
     if config["block_out_channels"] == SDXL_WIDTHS:
         raise InputError(f"{file.path} is a module for SDXL; give one for Stable Diffusion 1.5.")
     return config

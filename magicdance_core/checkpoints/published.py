@@ -8,12 +8,14 @@ from torch import nn
 
 from ..errors import InputError
 from ..files import as_path, whole_file
-from ..schedule import published_scheduler, scheduler_from_config
+from ..schedule import published_scheduler
 from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
-from .components import PUBLISHED_DEFAULTS, Components
+from .components import Components, read_context
+from .configuration import defaults
 from .roles import ROLES, Role
-from .tensors import TensorFile, Tensors, TensorsInMemory, write_tensors
+from .scheduler import scheduler_from_config
+from .tensors import TensorFile, Tensors, TensorsInMemory, metadata, write_tensors
 from .text import encode_empty_prompt
 
 CONTEXT = "empty_prompt"  # our addition, for models without a text tower
@@ -138,17 +140,18 @@ def _load(
     networks = {role: fill(part, file, dtype_of(dtype, role)) for role, part in parts.items()}
     text_encoder = networks.get("text_encoder")
     if text_encoder is None:
-        ((_, context),) = file.read([CONTEXT])
-        context = context.float().clone()
+        context = read_context(file, CONTEXT)
     else:
         context = encode_empty_prompt(text_encoder)
     saved = _saved(file)
     return Components(
         **networks,
-        scheduler=scheduler_from_config(saved["scheduler"]) if saved else published_scheduler(),
+        scheduler=scheduler_from_config(saved.get("scheduler"), f"{file.path}: scheduler")
+        if saved
+        else published_scheduler(),
         context=context,
-        defaults=saved.get("defaults", PUBLISHED_DEFAULTS.copy()),
-    )
+        defaults=defaults(saved.get("defaults"), f"{file.path}: defaults"),
+    ).check(str(file.path))
 
 
 def _checked_parts(file: Tensors, roles: list[str]) -> dict[str, Part]:
@@ -171,7 +174,9 @@ def _part(file: Tensors, role: Role, prefix: str) -> Part:
         ) from error
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from error
-    network = role.build(config)
+    except (IndexError, ValueError) as error:  # tensors with other dimensions than any network's
+        raise InputError(f"{file.path} holds no {role.title} known here: give a model made from it.") from error
+    network = role.build(config, f"{file.path}: {role.title}")
     inside = {name: name for name in network.state_dict()} if has_diffusers_names(shapes) else role.names(network)
     return Part(role, network, {parameter: prefix + name for parameter, name in inside.items()})
 
@@ -182,11 +187,11 @@ def _dead(part: Part, prefix: str) -> set[str]:
         return set()
     whole = ROLES[part.role.stored_as]
     hint = {f"input_hint_block.{layer}.{kind}" for layer in range(0, 16, 2) for kind in ("weight", "bias")}
-    return {prefix + name for name in hint.union(whole.names(whole.build(part.network.config)).values())}
+    return {prefix + name for name in hint.union(whole.names(whole.build(dict(part.network.config), prefix)).values())}
 
 
 def _saved(file: Tensors) -> dict:
-    return json.loads(file.metadata.get(METADATA, "{}"))
+    return metadata(file, METADATA)
 
 
 def _json(configured) -> dict:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
@@ -11,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..models import AppearanceControlModel, MotionModule, PoseControlNet, add_motion_slots, use_source_attention
 from . import architecture, names
+from .configuration import MotionConfig, PoseConfig, TextConfig, UNetConfig, VAEConfig, checked
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Role:
     """What one network is to a model, and to its files.
 
     name: of its field in `Components`. title: in sentences, after "the".
-    make: configuration -> network. library: which defines its class, as diffusers' index of a folder says.
+    kind: its class. settings: the dataclass of what a configuration may say. library: which defines its class, as
+    diffusers' index of a folder says.
     prefix: of its tensors in the published layout. also: how other files call it, the beginning of a tensor that only
     it has -> its prefix there. config: shapes of its tensors there, without prefix -> configuration. names: network ->
     its parameters' names there, without prefix.
@@ -30,7 +33,8 @@ class Role:
 
     name: str
     title: str
-    make: Callable[[dict], nn.Module]
+    kind: type[nn.Module]
+    settings: type
     prefix: str
     config: Callable[[architecture.Shapes], dict]
     names: Callable[[nn.Module], dict[str, str]]
@@ -43,28 +47,38 @@ class Role:
     samples: bool = True
     stored_as: str | None = None
 
-    def build(self, config: dict) -> nn.Module:
-        """The network without weights; its parameters take no memory."""
-        with init_empty_weights():
-            return self.make(config)
+    def configured(self, config: object, where: str) -> dict:
+        """What a configuration says, checked; where: names the place in messages. Raises InputError."""
+        return checked(self.settings, config, where, self.kind if self.library != "transformers" else None)
+
+    def build(self, config: object, where: str = "The configuration") -> nn.Module:
+        """The network without weights; its parameters take no memory. Raises InputError for a wrong configuration."""
+        values = self.configured(config, where)
+        # The position tables of a motion module are computed; not every file holds them.
+        with init_empty_weights() if self.kind is MotionModule else torch.device("meta"):
+            network = self.kind(CLIPTextConfig(**values)) if self.library == "transformers" else self.kind(**values)
+        if self.kind is UNet2DConditionModel:
+            use_source_attention(network)
+            add_motion_slots(network)
+        if self.kind is CLIPTextModel:
+            _number_positions(network)
+        return network
 
 
-def _unet(config: dict) -> UNet2DConditionModel:
-    unet = UNet2DConditionModel.from_config(config)
-    use_source_attention(unet)
-    add_motion_slots(unet)
-    return unet
-
-
-def _text_tower(config: dict) -> CLIPTextModel:
-    return CLIPTextModel(CLIPTextConfig.from_dict(config))
+def _number_positions(tower: nn.Module) -> None:
+    """Its one buffer, which no file need have."""
+    for module in tower.modules():
+        if "position_ids" in dict(module.named_buffers(recurse=False)):
+            numbers = torch.arange(tower.config.max_position_embeddings)[None]
+            module.register_buffer("position_ids", numbers, persistent=False)
 
 
 _TABLE = (
     Role(
         name="unet",
         title="UNet",
-        make=_unet,
+        kind=UNet2DConditionModel,
+        settings=UNetConfig,
         prefix="model.diffusion_model.",
         config=architecture.unet_config,
         names=names.unet_names,
@@ -74,7 +88,8 @@ _TABLE = (
     Role(
         name="vae",
         title="VAE",
-        make=AutoencoderKL.from_config,
+        kind=AutoencoderKL,
+        settings=VAEConfig,
         prefix="first_stage_model.",
         config=architecture.vae_config,
         names=names.vae_names,
@@ -84,7 +99,8 @@ _TABLE = (
     Role(
         name="text_encoder",
         title="text tower",
-        make=_text_tower,
+        kind=CLIPTextModel,
+        settings=TextConfig,
         library="transformers",
         weights="model",
         prefix="cond_stage_model.transformer.text_model.",
@@ -98,7 +114,8 @@ _TABLE = (
     Role(
         name="appearance",
         title="Appearance Control Model",
-        make=AppearanceControlModel.from_config,
+        kind=AppearanceControlModel,
+        settings=UNetConfig,
         library="magicdance_core",
         prefix="appearance_control_model.",
         also={"control_model.output_blocks.": "control_model."},  # after stage 1 of the published training
@@ -112,7 +129,8 @@ _TABLE = (
     Role(
         name="pose",
         title="Pose ControlNet",
-        make=PoseControlNet.from_config,
+        kind=PoseControlNet,
+        settings=PoseConfig,
         library="magicdance_core",
         prefix="pose_control_model.",
         also={"control_model.zero_convs.": "control_model.", "zero_convs.": "", "controlnet_cond_embedding.": ""},
@@ -125,7 +143,8 @@ _TABLE = (
     Role(
         name="motion",
         title="motion module",
-        make=MotionModule.from_config,
+        kind=MotionModule,
+        settings=MotionConfig,
         library="magicdance_core",
         prefix="motion_module.",
         config=architecture.motion_config,

@@ -1,10 +1,12 @@
 """Tensor files: names and shapes are known at once, the tensors are read one at a time."""
 
 import errno
+import json
 import os
 import pickle
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +19,9 @@ from ..errors import InputError
 
 SAFETENSORS = (".safetensors", ".sft")
 OUT_OF_MEMORY = ("Cannot allocate memory", "you tried to allocate")  # torch says so in a RuntimeError
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MOST_METADATA = 1_000_000  # characters
+MOST_SLACK = 2**24  # bytes by which an archive may outgrow twice its size
 WRAPPERS = "_orig_mod."  # torch.compile puts this before the name of what it wraps
 
 
@@ -41,7 +46,7 @@ class TensorFile:
     def _open(self, path: Path) -> None:
         if not os.path.isfile(path):  # which never raises
             raise InputError(f"{path} does not exist or is not a file: check the path.")
-        try:
+        with _explained(path):
             path.open("rb").close()  # tells why it cannot be opened; for safetensors any such file does not exist
             if path.suffix in SAFETENSORS:
                 with safe_open(path, framework="pt") as file:
@@ -49,27 +54,22 @@ class TensorFile:
                     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             else:
                 shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path).items()}
-        except Exception as error:  # foreign bytes make the readers raise nearly anything
-            raise InputError(f"{path} {_fault(error)}") from error
         for stored, shape in shapes.items():
             name = stored.replace(WRAPPERS, "").removeprefix("module.")
             self.shapes[name] = shape
             self._places[name] = path, stored
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Pairs (name, tensor) on the CPU, as stored. Copy what is to live on: the tensors map the file."""
+        """Pairs (name, tensor) on the CPU, as stored: numbers with a point, all finite; InputError for others.
+
+        Copy what is to live on: the tensors map the file.
+        """
         by_path: dict[Path, list[str]] = {}
         for name in names:
             by_path.setdefault(self._places[name][0], []).append(name)
         for path, wanted in by_path.items():
-            if path.suffix in SAFETENSORS:
-                with safe_open(path, framework="pt") as file:
-                    for name in wanted:
-                        yield name, file.get_tensor(self._places[name][1])
-            else:
-                state = _unpickle(path)
-                for name in wanted:
-                    yield name, state[self._places[name][1]]
+            for name, tensor in _stored(path, {name: self._places[name][1] for name in wanted}):
+                yield name, _checked(tensor, name, path)
 
 
 class TensorsInMemory:
@@ -84,12 +84,24 @@ class TensorsInMemory:
         self.metadata: dict[str, str] = {}
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Pairs (name, tensor) on the CPU. Copy what is to live on."""
+        """Pairs (name, tensor) on the CPU, checked as a file's. Copy what is to live on."""
         for name in names:
-            yield name, self._tensors[name].detach().cpu()
+            yield name, _checked(self._tensors[name].detach().cpu(), name, self.path)
 
 
 Tensors: TypeAlias = TensorFile | TensorsInMemory
+
+
+def metadata(file: Tensors, key: str) -> dict:
+    """Keys and values that a file's metadata hold as JSON; none where it has no such key. InputError if damaged."""
+    text = file.metadata.get(key, "{}")
+    try:
+        values = json.loads(text) if len(text) <= MOST_METADATA else None
+    except (RecursionError, ValueError):
+        values = None
+    if not isinstance(values, dict):
+        raise InputError(f"The metadata of {file.path} is damaged: download or convert the file again.")
+    return values
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -102,6 +114,74 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     path.chmod(0o644)
 
 
+def _stored(path: Path, names: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
+    """Pairs (name, tensor) of one file. names: ours -> the file's."""
+    with _explained(path):
+        if path.suffix in SAFETENSORS:
+            with safe_open(path, framework="pt") as file:
+                for name, stored in names.items():
+                    yield name, file.get_tensor(stored)
+        else:
+            state = _unpickle(path)
+            for name, stored in names.items():
+                yield name, state[stored]
+
+
+def _checked(tensor: Tensor, name: str, source: Path | str) -> Tensor:
+    if tensor.dtype not in FLOATS:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{source}: {name} is {kind}, which are no weights; give a model in float32, float16 or bfloat16."
+        )
+    if tensor.numel() and not all(torch.isfinite(end) for end in torch.aminmax(tensor)):
+        raise InputError(
+            f"{source}: {name} holds numbers that are not finite (NaN, infinity); give an undamaged model."
+        )
+    return tensor
+
+
+def _unpickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a torch file; they stay on the disk until touched, except in the format before torch 1.6."""
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
+        _check_archive(path)
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds no named tensors: give a model checkpoint.")
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise InputError(f"{path} numbers its tensors ({name!r}) where names belong: give a model checkpoint.")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise InputError(f"{path}: {name} is no plain tensor: give a model checkpoint.")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(f"{path}: {name} claims more numbers than the file holds: download it again.")
+    return tensors
+
+
+def _check_archive(path: Path) -> None:
+    """torch packs without compressing, so what grows in unpacking was made to fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > 2 * path.stat().st_size + MOST_SLACK:
+        raise InputError(
+            f"{path} would grow to {unpacked / 1e9:.1f} GB in unpacking: give the model as torch wrote it."
+        )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What the readers raise, as InputError; foreign bytes make them raise nearly anything."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} {_fault(error)}") from error
+
+
 def _fault(error: Exception) -> str:
     """What is wrong with a file that made its reader raise, and what to do."""
     if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated file makes torch seek before its start
@@ -111,10 +191,3 @@ def _fault(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
         return "holds Python code besides tensors, which is never run: take the .safetensors version of the model."
     return "is damaged, incomplete or no checkpoint and cannot be read: download it again."
-
-
-def _unpickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a torch file; they stay on the disk until touched, except in the format before torch 1.6."""
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    state = state.get("state_dict", state)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}

@@ -135,7 +135,7 @@ def test_missing_weight(folder):
 def test_unknown_scheduler(folder):
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": "os"}))
-    with pytest.raises(InputError, match="scheduler 'os'"):
+    with pytest.raises(InputError, match="'os' is no scheduler"):
         load_folder(folder)
 
 

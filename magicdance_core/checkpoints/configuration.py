@@ -1,0 +1,272 @@
+"""What files may say of networks, schedulers and defaults: checked before anything is built of it.
+
+A library's class has more settings than a model made from Stable Diffusion 1.5 uses. Those that it may use are listed
+here with their limits; the others must have the library's own value. What neither knows is left out.
+"""
+
+import inspect
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ..errors import InputError
+from ..schema import build, setting
+
+MOST_LEVELS = 8
+MOST_LAYERS = 64  # a level
+MOST_LAYERS_IN_ALL = 128
+MOST_CHANNELS = 65_536
+MOST_MOTION_CHANNELS = 8192  # their layers are made with memory, which is given back at once
+
+Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
+DownBlock = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
+UpBlock = Literal["CrossAttnUpBlock2D", "UpBlock2D"]
+
+
+def _channels(default: Any) -> Any:
+    return setting(default, low=1, high=MOST_CHANNELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Levels:
+    block_out_channels: list[int] = _channels([320, 640, 1280, 1280])
+    layers_per_block: int = setting(2, low=1, high=MOST_LAYERS)
+    norm_num_groups: int = _channels(32)
+    act_fn: Activation = "silu"
+
+    def __post_init__(self):
+        levels = len(self.block_out_channels)
+        if not 1 <= levels <= MOST_LEVELS:
+            raise InputError(f"block_out_channels has {levels} levels: give 1 to {MOST_LEVELS}.")
+        if levels * self.layers_per_block > MOST_LAYERS_IN_ALL:
+            raise InputError(f"{levels} levels of {self.layers_per_block} layers: give {MOST_LAYERS_IN_ALL} in all.")
+        for width in self.block_out_channels:
+            if width % self.norm_num_groups:
+                raise InputError(
+                    f"a width of {width} channels is no multiple of its {self.norm_num_groups} groups "
+                    "(norm_num_groups): give a model made from Stable Diffusion 1.5."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Encoder(_Levels):
+    """What the UNet, the appearance network and the ControlNet share; defaults are diffusers'."""
+
+    in_channels: int = _channels(4)
+    down_block_types: list[DownBlock] = setting(["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
+    attention_head_dim: int = _channels(8)
+    cross_attention_dim: int = _channels(1280)
+    use_linear_projection: bool = False
+    upcast_attention: bool = False
+    resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
+    downsample_padding: int = setting(1, low=0, high=1)
+    mid_block_scale_factor: float = setting(1.0, low=1e-6, high=1e6)
+    norm_eps: float = setting(1e-5, low=0, high=1)
+    flip_sin_to_cos: bool = True
+    freq_shift: int = setting(0, low=0, high=0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _same_levels(self, "down_block_types")
+        if "CrossAttnDownBlock2D" not in self.down_block_types:
+            raise InputError("down_block_types has no CrossAttnDownBlock2D: controls act on attention.")
+        for width in self.block_out_channels:
+            if width % self.attention_head_dim:
+                raise InputError(f"a width of {width} channels is no multiple of {self.attention_head_dim} heads.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig(_Encoder):
+    """Of `UNet2DConditionModel` and `AppearanceControlModel`."""
+
+    out_channels: int = _channels(4)
+    up_block_types: list[UpBlock] = setting(["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3)
+    sample_size: int | None = setting(None, low=1, high=8192)
+    dropout: float = setting(0.0, low=0, high=1)
+    center_input_sample: bool = False
+    resnet_out_scale_factor: float = setting(1.0, low=1e-6, high=1e6)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _same_levels(self, "up_block_types")
+        if "CrossAttnUpBlock2D" not in self.up_block_types:
+            raise InputError("up_block_types has no CrossAttnUpBlock2D: controls act on attention.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseConfig(_Encoder):
+    """Of `PoseControlNet`."""
+
+    conditioning_channels: int = setting(3, low=3, high=3)
+    conditioning_embedding_out_channels: list[int] = _channels([16, 32, 96, 256])
+    controlnet_conditioning_channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 1 <= len(self.conditioning_embedding_out_channels) <= MOST_LEVELS:
+            raise InputError(f"conditioning_embedding_out_channels: give 1 to {MOST_LEVELS} widths.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(_Levels):
+    """Of `AutoencoderKL`."""
+
+    block_out_channels: list[int] = _channels([64])
+    layers_per_block: int = setting(1, low=1, high=MOST_LAYERS)
+    in_channels: int = setting(3, low=3, high=3)
+    out_channels: int = setting(3, low=3, high=3)
+    latent_channels: int = _channels(4)
+    down_block_types: list[Literal["DownEncoderBlock2D"]] = setting(["DownEncoderBlock2D"])
+    up_block_types: list[Literal["UpDecoderBlock2D"]] = setting(["UpDecoderBlock2D"])
+    sample_size: int = setting(32, low=1, high=8192)
+    scaling_factor: float = setting(0.18215, low=1e-4, high=1e4)
+    force_upcast: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        _same_levels(self, "down_block_types", "up_block_types")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionConfig:
+    """Of `MotionModule`."""
+
+    block_out_channels: list[int] = setting([320, 640, 1280, 1280], low=1, high=MOST_MOTION_CHANNELS)
+    motion_layers_per_block: Any = 2
+    motion_num_attention_heads: int = setting(8, low=1, high=1024)
+    motion_norm_num_groups: int = _channels(32)
+    motion_max_seq_length: int = setting(32, low=1, high=4096)
+    use_motion_mid_block: bool = True
+    norm_over_frames: bool = False
+    noise: Literal["shared", "independent", "mixed", "free"] = "independent"
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+
+    def __post_init__(self):
+        layers, levels = self.motion_layers_per_block, len(self.block_out_channels)
+        layers = list(layers) if isinstance(layers, (list, tuple)) else [layers] * levels
+        if not 1 <= levels <= MOST_LEVELS or len(layers) != levels:
+            raise InputError(f"block_out_channels has {levels} levels, motion_layers_per_block {len(layers)}.")
+        if not all(type(count) is int and 0 <= count <= MOST_LAYERS for count in layers) or sum(layers) > MOST_LAYERS:
+            raise InputError(f"motion_layers_per_block is {str(layers)[:60]}: give {MOST_LAYERS} in all at most.")
+        for width in self.block_out_channels:
+            if width % self.motion_norm_num_groups or width % (2 * self.motion_num_attention_heads):
+                raise InputError(f"a width of {width} channels is no multiple of its groups and heads.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Of `CLIPTextModel`. The empty prompt has 77 tokens, the last of them number 49407."""
+
+    vocab_size: int = setting(49408, low=49408, high=1_000_000)
+    hidden_size: int = _channels(512)
+    intermediate_size: int = setting(2048, low=1, high=4 * MOST_CHANNELS)
+    projection_dim: int = _channels(512)
+    num_hidden_layers: int = setting(12, low=1, high=MOST_LAYERS)
+    num_attention_heads: int = setting(8, low=1, high=1024)
+    max_position_embeddings: int = setting(77, low=77, high=MOST_CHANNELS)
+    hidden_act: Literal["quick_gelu", "gelu", "gelu_new", "relu", "silu"] = "quick_gelu"
+    layer_norm_eps: float = setting(1e-5, low=0, high=1)
+    bos_token_id: int | None = setting(49406, low=0, high=1_000_000)
+    eos_token_id: int | None = setting(49407, low=0, high=1_000_000)
+    pad_token_id: int | None = setting(1, low=0, high=49407)
+
+    def __post_init__(self):
+        if self.hidden_size % self.num_attention_heads:
+            raise InputError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """Of the schedulers that suit: one prediction a timestep, noise of 1000 or as many steps, alphas."""
+
+    num_train_timesteps: int = setting(1000, low=1, high=10_000)
+    beta_start: float = setting(0.0001, low=1e-8, high=0.999)
+    beta_end: float = setting(0.02, low=1e-8, high=0.999)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
+    timestep_spacing: Literal["leading", "trailing", "linspace"] = "leading"
+    steps_offset: int = setting(0, low=0, high=1000)
+    set_alpha_to_one: bool = True
+    rescale_betas_zero_snr: bool = False
+    clip_sample: bool = False
+    clip_sample_range: float = setting(1.0, low=1e-3, high=1e3)
+    thresholding: bool = False
+    dynamic_thresholding_ratio: float = setting(0.995, low=0, high=1)
+    sample_max_value: float = setting(1.0, low=1e-3, high=1e3)
+    variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"] | None = None
+    solver_order: int = setting(2, low=1, high=3)
+    solver_type: Literal["midpoint", "heun", "bh1", "bh2", "logrho"] = "midpoint"
+    algorithm_type: Literal["dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver", "deis"] = "dpmsolver++"
+    predict_x0: bool = True
+    lower_order_final: bool = True
+    euler_at_final: bool = False
+    final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
+    interpolation_type: Literal["linear", "log_linear"] = "linear"
+    timestep_type: Literal["discrete"] = "discrete"
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    use_beta_sigmas: bool = False
+    use_lu_lambdas: bool = False
+    skip_prk_steps: bool = False
+
+    def __post_init__(self):
+        if self.beta_start > self.beta_end:
+            raise InputError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}: give the smaller first.")
+        if self.rescale_betas_zero_snr and self.prediction_type == "epsilon":
+            raise InputError("rescale_betas_zero_snr ends in noise alone, of which no epsilon tells: false, then.")
+        if self.steps_offset >= self.num_train_timesteps:
+            raise InputError(f"steps_offset {self.steps_offset} is no timestep of {self.num_train_timesteps}.")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model proposes to its users: steps, guidance, and the side of a square picture in pixels."""
+
+    num_inference_steps: int = setting(50, low=1, high=1000)
+    guidance_scale: float = setting(7.0, low=0, high=100)
+    sample_size: int = setting(512, low=8, high=4096)
+
+
+def checked(kind: type, config: object, where: str, library: type | None = None) -> dict:
+    """The values of `config` that a class of a library may be built with.
+
+    kind: the dataclass here that lists them. library: the class; None leaves out what `kind` does not list.
+    where: names the place in messages. Raises InputError that names the key, what it holds and what it may.
+    """
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise InputError(f"{where} is no configuration: give one with keys and values.")
+    known = {f.name for f in fields(kind)}
+    takes = {} if library is None else inspect.signature(library.__init__).parameters
+    values = {key: value for key, value in config.items() if key in known and (library is None or key in takes)}
+    for key, parameter in takes.items():
+        if key in config and key not in values and not _equal(config[key], parameter.default):
+            raise InputError(
+                f"{where}: {key} is {str(config[key])[:60]!r}, where only {parameter.default!r} is understood: "
+                "give a model made from Stable Diffusion 1.5."
+            )
+    made = build(kind, values, where)
+    return {key: getattr(made, key) for key in values}
+
+
+def defaults(values: object, where: str) -> dict:
+    """A model's own `Defaults`, the published ones for those that are absent."""
+    given = checked(Defaults, {} if values is None else values, where)
+    return {f.name: given.get(f.name, f.default) for f in fields(Defaults)}
+
+
+def _equal(value: object, default: object) -> bool:
+    """As JSON holds them: a list for a tuple."""
+    if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
+        return list(value) == list(default)
+    return type(value) in (type(default), int, float) and value == default
+
+
+def _same_levels(config: Any, *names: str) -> None:
+    levels = len(config.block_out_channels)
+    for name in names:
+        if len(types := getattr(config, name)) != levels:
+            raise InputError(
+                f"{name} has {len(types)} entries for {levels} levels of block_out_channels: give as many."
+            )
