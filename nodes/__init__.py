@@ -1,6 +1,7 @@
 """What the graph editor shows: each module's nodes, with their titles."""
 
 from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
+from .comfy.errors import plainly
 from .compare import MagicDanceCompareFrames
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
 from .native import (
@@ -42,7 +43,7 @@ TITLES: dict[type, str] = {
     MagicDanceEmptyFrames: "Empty Frames (MagicDance)",
     MagicDanceSideBySide: "Side by Side (MagicDance)",
 }
-NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: node for node in TITLES}
+NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: plainly(node) for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

@@ -1,6 +1,7 @@
 """Models for the tests: the published architecture at a tenth of its width, and one of a few thousand weights."""
 
 import json
+import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,36 @@ def tiny_components(prediction_type: str = "epsilon", seed: int = 0) -> Componen
         if "controlnet_" in name:  # zero in a new ControlNet
             torch.nn.init.normal_(weight, std=0.2)
     return components
+
+
+class NetworkUsed(AssertionError):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_network(request, monkeypatch):
+    """Fails a test that reaches for the network, also where that is caught; a ComfyUI server may be on loopback."""
+    tried: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    local = ("127.0.0.1", "::1", "localhost") if "comfyui" in request.path.parts else ()
+
+    def refuse(what: object):
+        tried.append(str(what))
+        raise NetworkUsed(f"a test reached for {what}")
+
+    def guarded_connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in local:
+            refuse(address)
+        return connect(self, address)
+
+    def guarded_look_up(host, *arguments, **options):
+        return look_up(host, *arguments, **options) if host in local else refuse(host)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield tried
+    assert not tried, f"reached for the network: {tried}"
 
 
 @pytest.fixture(name="relative_error", scope="session")

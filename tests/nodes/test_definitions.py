@@ -5,8 +5,11 @@ import importlib.util
 import json
 import re
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 TAKEN = {"LoadMagicDanceModel", "MagicDanceEncoder", "MagicDanceSampler", "MagicDanceDecoder"}
@@ -120,3 +123,13 @@ def test_every_node_has_a_help_page_with_a_picture(pack):
         for picture in pictures:
             assert (docs / picture).is_file(), picture
     assert sum(file.stat().st_size for file in docs.rglob("*")) < 2_000_000
+
+
+def test_a_mistake_is_a_title_and_a_sentence(node):
+    """As ComfyUI's execution.py makes the title and the log of what a node raises."""
+    with pytest.raises(ValueError, match="disconnect vae") as caught:
+        node("LoadBackbone").load("embedded", vae=object())
+    kind = caught.type
+    assert (kind.__module__, kind.__qualname__) == ("builtins", "InputError")
+    frames = [frame for frame in traceback.extract_tb(caught.tb) if frame.filename.startswith(str(ROOT / "nodes"))]
+    assert [frame.name for frame in frames] == ["run"] and caught.value.__context__ is None
