@@ -4,7 +4,12 @@ VENV ?= .venv
 RUN = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)/python
 OUT ?= demo
 
-.PHONY: demo test lint locales clean
+# Property tests with many more examples, from a fixed seed, for at most FUZZ_SECONDS a file.
+FUZZ_EXAMPLES ?= 400
+FUZZ_SECONDS ?= 600
+FUZZ_FILES = $(shell grep -rlE '^from hypothesis' tests --include='*.py')
+
+.PHONY: audit demo fuzz test lint locales clean
 
 demo: $(VENV)/.ready
 	$(RUN) -m magicdance_core demo --out $(OUT)
@@ -17,6 +22,16 @@ lint: $(VENV)/.ready
 	$(RUN) -m ruff format --check .
 	mkdir -p .mypy_cache && ln -sfn .. .mypy_cache/pack
 	$(RUN) -m mypy
+
+fuzz: $(VENV)/.ready
+	for file in $(FUZZ_FILES); do \
+	    FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) timeout $(FUZZ_SECONDS) $(RUN) -m pytest -q --hypothesis-seed=0 $$file \
+	        || [ $$? -eq 124 ] || exit 1; \
+	done
+
+audit: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check pip-audit
+	$(RUN) -m pip_audit --requirement requirements.txt
 
 locales: $(VENV)/.ready
 	$(RUN) locales/make.py

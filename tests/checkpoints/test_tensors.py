@@ -1,6 +1,7 @@
 """Reading files: good ones lazily, bad ones with a sentence."""
 
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -107,3 +108,55 @@ def test_a_sound_file_is_not_called_damaged(tmp_path, monkeypatch, name):
             patch.setattr(torch, "load", raising(error))
             with pytest.raises(InputError, match=f"{name} does not fit into the free memory"):
                 TensorFile(path)
+
+
+def zipped(path, size, compression=zipfile.ZIP_DEFLATED):
+    """A torch file whose pickle is `size` bytes of nothing."""
+    torch.save(STATE, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry: archive.read(entry) for entry in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            with archive.open(name, "w") as file:
+                file.write(content)
+                for _ in range(size // 2**20 if name.endswith("data.pkl") else 0):
+                    file.write(bytes(2**20))
+    return path
+
+
+def test_an_archive_made_to_fill_the_memory(tmp_path):
+    path = zipped(tmp_path / "bomb.th", 2**27)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(InputError, match="bomb.th would grow to 0.1 GB"):
+        TensorFile(path)
+
+
+def test_a_tensor_that_claims_more_than_there_is(tmp_path):
+    torch.save({"w": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "m.th")
+    with pytest.raises(InputError, match="w claims more numbers than the file holds"):
+        TensorFile(tmp_path / "m.th")
+
+
+@pytest.mark.parametrize(
+    "state", [[STATE["b"]], STATE["b"], {0: STATE["b"]}, {"state_dict": [1]}, {"a": {"b": STATE["b"]}}]
+)
+def test_what_is_no_list_of_named_tensors(tmp_path, state):
+    torch.save(state, tmp_path / "m.pt")
+    with pytest.raises(InputError, match="m.pt (holds no|numbers its) .*tensors"):
+        TensorFile(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize("name", ["m.safetensors", "m.th"])
+@pytest.mark.parametrize(
+    ("tensor", "says"),
+    [
+        (torch.tensor([1, 2]), "int64"),
+        (torch.tensor([True]), "bool"),
+        (torch.tensor([1.0, float("nan")]), "not finite"),
+        (torch.tensor([1.0, float("-inf")]).half(), "not finite"),
+    ],
+)
+def test_weights_are_finite_numbers(tmp_path, name, tensor, says):
+    file = TensorFile(write(tmp_path / name, {"x": tensor}))
+    with pytest.raises(InputError, match=f"{name}: x .*{says}"):
+        dict(file.read(["x"]))
