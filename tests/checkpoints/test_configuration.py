@@ -13,6 +13,7 @@ from magicdance_core.checkpoints import ROLES
 from magicdance_core.checkpoints.configuration import MOST_CHANNELS, defaults
 from magicdance_core.checkpoints.scheduler import SUITABLE, scheduler_from_config
 from magicdance_core.errors import InputError
+from magicdance_core.models import MotionModule
 from magicdance_core.schedule import published_scheduler
 
 quick = settings(
@@ -38,7 +39,8 @@ anything = st.one_of(plain, st.dictionaries(words, plain, max_size=3))
 @pytest.fixture(scope="module")
 def configs(make_tiny) -> dict[str, dict]:
     """Of sound networks, as files hold them."""
-    networks = make_tiny().networks()
+    tiny = make_tiny()
+    networks = tiny.networks() | {"motion": MotionModule.for_unet(tiny.unet)}
     made = {name: json.loads(ROLES[name].kind.to_json_string(network)) for name, network in networks.items()}
     return made | {"text_encoder": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}}
 
