@@ -16,6 +16,7 @@ from .architecture import Shapes, motion_config
 from .assembly import Part, check, fill
 from .folder import read_json, weight_files
 from .names import motion_name
+from .published import METADATA as WHOLE
 from .roles import ROLES
 from .tensors import SAFETENSORS, TensorFile, metadata, write_tensors
 
@@ -39,7 +40,7 @@ def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionMod
         stated, file = read_json(path / "config.json"), TensorFile(*weight_files(path))
     else:
         file = TensorFile(path)
-        stated = metadata(file, METADATA)
+        stated = metadata(file, METADATA) or metadata(file, WHOLE).get(role.name, {})
     names = {ours: name for name in file.shapes if (ours := motion_name(name)) and not name.endswith(SECOND_TABLE)}
     config = _config(file, {ours: file.shapes[name] for ours, name in names.items()}, stated)
     network = role.build(config, str(file.path))
@@ -65,7 +66,7 @@ def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | Non
 
 
 @torch.no_grad()
-def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module) -> None:
+def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module | None = None) -> None:
     """Add a LoRA to the weights that it was made for: a motion LoRA to the motion module; AnimateDiff v3's adapter,
     which is a spatial LoRA, to the UNet.
 
@@ -82,6 +83,8 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
     if not pairs:
         raise InputError(f"{path} is no LoRA for a motion module; give a motion LoRA or AnimateDiff v3's adapter.")
     network = motion if any(map(motion_name, pairs)) else unet
+    if network is None:
+        raise InputError(f"{path} is a spatial LoRA, which changes the UNet; give it where the UNet takes its LoRAs.")
     weights, changes = network.state_dict(), {}
     for target, names in pairs.items():
         if target not in weights or len(names) < 2:

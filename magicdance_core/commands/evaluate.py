@@ -35,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
-    puppets.add_argument("--identities", type=count, default=16, metavar="N", help="people (default: 16)")
-    puppets.add_argument("--frames", type=count, default=4, metavar="N", help="frames of each (default: 4)")
+    puppets.add_argument("--identities", type=count, metavar="N", help="people (default: 16, for steadiness 4)")
+    puppets.add_argument("--frames", type=count, metavar="N", help="frames of each (default: 4, for steadiness 24)")
+    puppets.add_argument(
+        "--steadiness", action="store_true", help="of dances: the error of the change from frame to frame, and seams"
+    )
+    puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
     puppets.add_argument(
         "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each"
     )
@@ -59,7 +63,9 @@ def run(options: argparse.Namespace) -> None:
     wanted = [bool(options.generated), bool(options.truth or options.method), options.embedded]
     if sum(wanted) > 1:
         raise InputError("GENERATED and TRUTH, --truth with --method, and --embedded exclude each other; give one.")
-    if options.embedded:
+    if options.embedded and options.steadiness:
+        _score_steadiness(options)
+    elif options.embedded:
         _score_puppets(options)
     elif options.truth and options.method:
         _compare_methods(options)
@@ -106,6 +112,25 @@ def _compare_methods(options: argparse.Namespace) -> None:
         raise InputError("; ".join(f"{m}: {p}" if m else p for m, p in study.problems.items()))
 
 
+def _score_steadiness(options: argparse.Namespace) -> None:
+    from ..evaluation.steadiness import evaluate_steadiness
+    from ..evaluation.table import as_text
+
+    pipe = load_model(options.model, options.device, options.dtype)
+    if options.motion:
+        pipe.load_motion(options.motion)
+    table, numbers = evaluate_steadiness(
+        pipe,
+        options.seed,
+        options.identities or 4,
+        options.frames or 24,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
+    )
+    print(as_text(table))
+    write_report({"model": options.model, **numbers}, options.json)
+
+
 def _score_puppets(options: argparse.Namespace) -> None:
     from ..evaluation.page import write_text
     from ..evaluation.puppets import evaluate_puppets
@@ -113,7 +138,8 @@ def _score_puppets(options: argparse.Namespace) -> None:
     from ..media import contact_sheet, write_picture
 
     pipe = load_model(options.model, options.device, options.dtype)
-    result = evaluate_puppets(pipe, options.seed, options.identities, options.frames, options.steps, options.guidance)
+    people, frames = options.identities or 16, options.frames or 4
+    result = evaluate_puppets(pipe, options.seed, people, frames, options.steps, options.guidance)
     if options.sheet:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -24,6 +25,13 @@ MOST_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CU
 NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
 
 NoiseKind = Literal["shared", "independent", "mixed", "free"]
+
+
+class Positions(SinusoidalPositionalEmbedding):
+    """The table of positions, added wherever it is kept and however precise."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.pe[:, : x.shape[1]].to(x)
 
 
 class MotionModule(MotionAdapter):
@@ -65,6 +73,9 @@ class MotionModule(MotionAdapter):
             motion_max_seq_length=motion_max_seq_length,
             use_motion_mid_block=use_motion_mid_block,
         )
+        for module in self.modules():
+            if type(module) is SinusoidalPositionalEmbedding:
+                module.__class__ = Positions
         self.gradient_checkpointing = False
 
     @classmethod

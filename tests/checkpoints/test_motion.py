@@ -7,7 +7,7 @@ import torch
 from diffusers import MotionAdapter
 from safetensors.torch import load_file, save_file
 
-from magicdance_core.checkpoints import load_folder, load_motion, merge_lora, save_folder, save_motion
+from magicdance_core.checkpoints import load_folder, load_motion, merge_lora, save_folder, save_motion, save_published
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule
 
@@ -132,6 +132,9 @@ def test_a_whole_model_keeps_its_motion_module(tmp_path, tiny, write):
     save_folder(tmp_path / "model", tiny)
     assert same(load_folder(tmp_path / "model").motion, tiny.motion)
     assert load_folder(tmp_path / "model", controls=False).motion is None
+    save_published(tmp_path / "model.safetensors", tiny)
+    one_file = load_motion(tmp_path / "model.safetensors")
+    assert same(one_file, tiny.motion) and one_file.config == load_folder(tmp_path / "model").motion.config
     again = load_motion(tmp_path / "model", torch.float16)
     assert again.config.noise == "shared" and again.dtype == torch.float16
 

@@ -1,0 +1,126 @@
+"""How steady a video is, on dances of puppets: the error of the change from frame to frame.
+
+Still pixels alone can be won by freezing the picture, moving ones by blurring it, so both are told, with the PSNR.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..pipeline import MagicDancePipeline
+from ..sampling import Windows
+from .bootstrap import summarize
+from .metrics import psnr, to_float
+from .puppets import SEEDS_APART, Scene, make_scene, reconstruct
+from .table import Cell, Column, Table
+
+CHOREOGRAPHY_FPS = 30.0
+STILL, MOVING = 2 / 255, 4 / 255  # of 0..1: what changes less stands still, what changes more moves
+COLUMNS = (
+    Column("still", "still, 1/255", 2, -1),
+    Column("moving", "moving, 1/255", 1, -1),
+    Column("psnr", "PSNR, dB", 1, +1),
+    Column("seams", "seams / inside", 3, 0),
+)
+
+
+def evaluate_steadiness(
+    pipe: MagicDancePipeline,
+    seed: int = 0,
+    people: int = 4,
+    frames: int = 24,
+    fps: float = 15.0,
+    num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    windows: Windows | None = None,
+) -> tuple[Table, dict]:
+    """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
+
+    Rows: noise independent and shared without a motion module; the same and mixed with it, where the pipeline has one;
+    the shared rows' median over three frames; the reference standing still; the VAE's reconstruction of the truth.
+    Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
+    by STILL and where some changes by more than MOVING; PSNR of frames; with a motion module the error of the change
+    at the border of two windows of the first step, divided by the mean inside windows.
+    Intervals are over people. Returns the table and the same as numbers.
+    """
+    if frames < 2:
+        raise InputError("The change from frame to frame needs two frames; give more.")
+    size, module = pipe.defaults["sample_size"], pipe.motion
+    moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
+    scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
+    windows = windows or Windows()
+    borders = {window.frames[0] for window in windows.at(0, frames)} - {0}
+
+    def generate(noise: str) -> list[np.ndarray]:
+        made = []
+        for number, scene in enumerate(
+            tqdm(scenes, desc=f"{noise}{' + motion' if pipe.motion else ''}", unit="person")
+        ):
+            generator = torch.Generator().manual_seed(seed + number)
+            made.append(
+                _stack(
+                    pipe(
+                        scene.reference, list(scene.poses), num_inference_steps, guidance_scale,
+                        generator=generator, noise=noise, windows=windows if pipe.motion else None,
+                    ).frames
+                )
+            )  # fmt: skip
+        return made
+
+    rows: dict[str, list[np.ndarray]] = {}
+    try:
+        pipe.motion = None
+        for noise in ("independent", "shared"):
+            rows[f"{noise} noise"] = generate(noise)
+        rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
+        rows["reference frozen"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
+        if module is not None:
+            pipe.motion = module
+            for noise in ("independent", "mixed", "shared"):
+                rows[f"{noise} noise + motion"] = generate(noise)
+    finally:
+        pipe.motion = module
+    rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
+
+    cells, numbers = {}, {}
+    for name, videos in rows.items():
+        scored = [_scores(video, scene, borders if "motion" in name else set()) for video, scene in zip(videos, scenes)]
+        means, intervals = summarize(scored)
+        cells[name] = {column.key: Cell(means[column.key], intervals[column.key]) for column in COLUMNS}
+        numbers[name] = means
+    return Table(COLUMNS, cells), numbers
+
+
+def _scores(video: np.ndarray, scene: Scene, borders: set[int]) -> dict[str, np.ndarray]:
+    """video: float [F, H, W, 3] in [0, 1]. A value a frame, NaN where there is none."""
+    truth = _stack(scene.truth)
+    change, wanted = np.diff(video, axis=0), np.diff(truth, axis=0)
+    error, moved = np.abs(change - wanted).mean(-1) * 255, np.abs(wanted).max(-1)
+    masks: dict[str, Callable] = {"still": lambda m: m < STILL, "moving": lambda m: m > MOVING}
+    scores = {
+        name: np.array([_mean(part[mask(of)]) for part, of in zip(error, moved)] + [np.nan])
+        for name, mask in masks.items()
+    }
+    scores["psnr"] = np.array([psnr(one, other) for one, other in zip(video, truth)])
+    at_border = np.array([frame + 1 in borders for frame in range(len(error))])
+    whole = error.mean((1, 2))
+    inside = whole[~at_border].mean()
+    scores["seams"] = np.where(at_border, whole / inside, np.nan) if borders else np.full(len(error), np.nan)
+    return scores
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _median(video: np.ndarray) -> np.ndarray:
+    padded = np.concatenate([video[:1], video, video[-1:]])
+    return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+
+
+def _stack(pictures: Sequence[Image.Image]) -> np.ndarray:
+    return np.stack([to_float(picture) for picture in pictures])
