@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..files import existing, whole_file
+from ..files import as_path, existing, whole_file
 from ..models import MotionModule
 from .architecture import Shapes, motion_config
 from .assembly import Part, check, fill
@@ -55,7 +55,7 @@ def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionMod
 
 def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | None = None) -> None:
     """Write a motion module as one safetensors file under diffusers' names, its configuration in the metadata."""
-    path = Path(path)
+    path = as_path(path)
     if path.suffix not in SAFETENSORS:
         raise InputError(
             f"A motion module is written as {SAFETENSORS[0]}, not as {path.name}; give a name that ends so."
@@ -72,7 +72,7 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
 
     Raises InputError for a file that is neither or does not fit; nothing is changed then.
     """
-    file = TensorFile(Path(path))
+    file = TensorFile(as_path(path))
     pairs: dict[str, dict[str, str]] = {}
     for name in file.shapes:
         if match := LORA.fullmatch(name):
