@@ -4,7 +4,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
-from ..checkpoints import EMBEDDED, Components, load, load_control, load_motion
+from ..checkpoints import EMBEDDED, ROLES, Components, load, load_control, load_motion
 from ..errors import InputError
 from ..models import (
     AppearanceControlModel,
@@ -16,6 +16,8 @@ from ..models import (
 )
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
+
+MOST_WEIGHTS = 4_000_000_000  # of a network at random; Stable Diffusion 1.5's UNet has 0.9
 
 POSE_CHANNELS = (16, 32, 96, 256)
 """Widths of the pose encoder of Stable Diffusion 1.5's ControlNets."""
@@ -45,20 +47,14 @@ def starting_point(config: TrainingConfig) -> Components:
 
 def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components:
     """Networks at random; residual branches start at zero, as identities."""
-    try:
-        vae = AutoencoderKL(**networks.vae)
-        unet = UNet2DConditionModel(**networks.unet)
-        use_source_attention(unet)
-        add_motion_slots(unet)
-        for network in (vae, unet):
-            silence_residual_branches(network)
-        pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
-        appearance = AppearanceControlModel(**networks.unet)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, ZeroDivisionError) as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(
-            f"networks: diffusers cannot build these ({reason}): compare configs/embedded.yaml."
-        ) from error
+    made = {name: _checked(name, getattr(networks, name)) for name in ("vae", "unet")}
+    vae, unet = AutoencoderKL(**made["vae"]), UNet2DConditionModel(**made["unet"])
+    use_source_attention(unet)
+    add_motion_slots(unet)
+    for network in (vae, unet):
+        silence_residual_branches(network)
+    pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
+    appearance = AppearanceControlModel(**made["unet"])
     if unet.config.in_channels != vae.config.latent_channels:
         raise InputError("networks: unet.in_channels and vae.latent_channels differ: give one number.")
     if unet.config.cross_attention_dim != config.context[1]:
@@ -76,6 +72,17 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         context=torch.zeros(1, *config.context),
         defaults=defaults,
     )
+
+
+def _checked(role: str, config: dict) -> dict:
+    """What is told of a network, which fits into a computer. Raises InputError else."""
+    values, where = ROLES[role].configured(config, f"networks.{role}"), f"networks.{role}"
+    if unknown := sorted(map(str, set(config) - set(values))):
+        raise InputError(f"{where}: the key {unknown[0]!r} is unknown: compare configs/embedded.yaml.")
+    weights = sum(weight.numel() for weight in ROLES[role].build(values, where).parameters())
+    if weights > MOST_WEIGHTS:
+        raise InputError(f"{where} has {weights / 1e9:.1f} billion weights: give at most {MOST_WEIGHTS / 1e9:.0f}.")
+    return values
 
 
 def given_model(config: TrainingConfig, start: StartConfig) -> Components:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from magicdance_core.errors import InputError
 from magicdance_core.training.config import CONFIGS, load_config
+from magicdance_core.training.starting import random_model
 
 STAGE = {"name": "a", "train": ["unet"], "steps": 1}
 GOOD = {"networks": {"vae": {}, "unet": {}, "pose_channels": [8]}, "stages": [STAGE]}
@@ -61,3 +64,19 @@ def test_values_from_the_command_line():
     for wrong in ("stages.9.steps=1", "stages.x=1", "data.sizes=1", "seed.x.y=2"):
         with pytest.raises(InputError):
             load_config("smoke", [wrong])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"block_out_channels": [65536] * 2, "norm_num_groups": 32, "attention_head_dim": 8}, "billion weights"),
+        ({"layers_per_block": 10**6}, "1 to 64"),
+        ({"colour": "blue"}, "'colour' is unknown"),
+        ({"cross_attention_dim": None}, "whole number"),
+    ],
+)
+def test_networks_are_checked_before_they_are_built(change, says):
+    config = load_config("smoke.yaml")
+    networks = replace(config.networks, unet=config.networks.unet | change)
+    with pytest.raises(InputError, match=f"networks.unet.*{says}"):
+        random_model(config, networks)
