@@ -54,8 +54,9 @@ UP = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
 
 def random_networks(shared: dict = SHARED):
     torch.manual_seed(0)
-    unet = ROLES["unet"].make({**shared, "up_block_types": UP})
-    appearance = ROLES["appearance"].make({**shared, "up_block_types": UP})
+    unet = ROLES["unet"].kind(**shared, up_block_types=UP)
+    core.use_source_attention(unet)
+    appearance = ROLES["appearance"].kind(**shared, up_block_types=UP)
     for network in (unet, appearance):
         network.eval().requires_grad_(False)
     return unet, appearance

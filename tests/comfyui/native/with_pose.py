@@ -34,7 +34,7 @@ HINTS = torch.rand(FRAMES, 64, 64, 3, generator=random)
 
 def random_pose():
     torch.manual_seed(2)
-    pose = ROLES["pose"].make(dict(SHARED)).eval().requires_grad_(False)
+    pose = ROLES["pose"].kind(**SHARED).eval().requires_grad_(False)
     for name, weight in pose.named_parameters():
         if "controlnet_" in name:  # zero in a new ControlNet
             torch.nn.init.normal_(weight, std=0.1)
