@@ -209,6 +209,8 @@ class TrainingConfig:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise InputError("two stages have one name: give each its own.")
+        if self.frozen != "float32" and self.precision == "float32":
+            raise InputError(f"frozen is {self.frozen}: then precision has to be bfloat16 or float16, too.")
         if self.start and any("vae" in stage.train for stage in self.stages):
             raise InputError("a stage trains the vae of a model that is given: its latents' scale would change.")
         for stage in self.stages:

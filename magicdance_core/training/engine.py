@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from ..checkpoints import Components, save_published
 from ..errors import InputError
 from ..threads import threads, threads_for
+from .average import Average
 from .config import StageConfig, TrainingConfig
 from .data import open_frames
 from .data.batches import Batch, Shares, batches
@@ -27,7 +29,7 @@ from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
 from .objectives import AutoencoderObjective, DiffusionObjective, LatentSpace, Objective, to_unit
 from .optimizer import learning_rate_factor, make_optimizers
-from .starting import DTYPES, start_from_unet, starting_point
+from .starting import DTYPES, start_from_unet, starting_point, with_stored_weights
 from .step import TrainingStep
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -51,13 +53,14 @@ class Run:
         return self.model.networks()
 
 
-def train(config: TrainingConfig, out: Path, device: str | None = None) -> Components:
+def train(config: TrainingConfig, out: Path, device: str | None = None, cache: Path | None = None) -> Components:
     """Run all stages, from wherever an earlier run in `out` stopped, and write `out/final/model.safetensors`.
 
-    device: "cpu" for the CPU; by default what Accelerate finds. Returns the model, with averaged weights, on it.
+    device: "cpu" for the CPU; by default what Accelerate finds. cache: for drawn puppets and latents, which runs may
+    share; `out/cache` by default. Returns the model, with averaged weights, on it.
     Raises InputError for what cannot be trained; KeyboardInterrupt passes through, and the state saved last remains.
     """
-    folder = RunFolder(out)
+    folder = RunFolder(out, cache)
     accelerator = _accelerator(config, folder, device)
     if accelerator.is_main_process:
         folder.claim(config)
@@ -65,7 +68,7 @@ def train(config: TrainingConfig, out: Path, device: str | None = None) -> Compo
     model = starting_point(config)
     frames = open_frames(config.data, folder.cache)
     number = config.threads or threads_for(*model.networks().values())
-    with threads(number), Journal(config, folder, accelerator) as journal:
+    with threads(number), Journal(config, folder, accelerator, frames) as journal:
         run = Run(config, folder, accelerator, frames, model, journal)
         for network in run.networks.values():
             network.to(accelerator.device)
@@ -74,8 +77,8 @@ def train(config: TrainingConfig, out: Path, device: str | None = None) -> Compo
                 train_stage(run, index)
         if accelerator.is_main_process:
             if not folder.final.exists():
-                save_published(folder.final, model, DTYPES[config.export])
-            journal.finish(model)
+                save_published(folder.final, with_stored_weights(config, model), DTYPES[config.export])
+            journal.finish()
         accelerator.wait_for_everyone()
     return model
 
@@ -88,9 +91,7 @@ def train_stage(run: Run, index: int) -> None:
     objective = make_objective(run, stage)
     parameters = {f"{n}.{k}": p for n, net in learning.items() for k, p in net.named_parameters() if p.requires_grad}
     optimizers = make_optimizers(stage.optimizer, learning, stage.learning_rate, stage.weight_decay)
-    average = EMAModel(parameters.values(), decay=stage.ema, foreach=True)
-    if stage.ema_on_cpu:
-        average.to("cpu")
+    average = Average(parameters, stage.ema, stage.ema_on_cpu)
     first = _resume(run, index, parameters, average, optimizers)
     module = TrainingStep(run.networks, objective)
     wrapped, *prepared = accelerator.prepare(module, *optimizers)
@@ -101,7 +102,8 @@ def train_stage(run: Run, index: int) -> None:
                     accelerator.num_processes)  # fmt: skip
     on_gpu = accelerator.device.type == "cuda"
     loader = batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
-    run.journal.begin(index, first, run.model, objective)
+    run.journal.begin(index, first, objective)
+    loader = _shown(loader, lambda batch: run.journal.show_batch(index, run.model, batch))
     saved = time.monotonic()
     for step in range(first, stage.steps):
         rate = stage.learning_rate * learning_rate_factor(step, stage)
@@ -109,8 +111,6 @@ def train_stage(run: Run, index: int) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         loss, batch = _accumulate(accelerator, wrapped, loader, shares.passes)
-        if step == first:
-            run.journal.show_batch(index, run.model, batch)
         if not math.isfinite(loss):
             raise InputError(run.journal.broken(index, step, batch, loss))
         if stage.clip:
@@ -118,18 +118,19 @@ def train_stage(run: Run, index: int) -> None:
         for optimizer in prepared:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        average.step(_beside(parameters, stage.ema_on_cpu))
+        average.step()
 
         done = step + 1
         run.journal.record(index, done, loss, rate)
-        with _averaged(average, parameters, stage.ema_on_cpu) if run.journal.looks(stage, done) else _nothing():
-            run.journal.look(index, done, run.model, module)
+        if run.journal.looks(stage, done):
+            with average.shown():
+                run.journal.look(index, done, run.model, module)
         due = done % stage.save_every == 0 or time.monotonic() - saved > 60 * stage.save_minutes
         if due and done < stage.steps:
             _save_state(run, index, done, parameters, average, prepared)
             saved = time.monotonic()
     run.journal.end()
-    average.copy_to(parameters.values())
+    average.take()
     _finish_stage(run, stage, index, learning)
     accelerator.free_memory()
 
@@ -213,7 +214,14 @@ def _accumulate(accelerator: Accelerator, module: nn.Module, loader, passes: int
     return accelerator.reduce(total, "mean").item(), batch
 
 
-def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: EMAModel, optimizers: list) -> int:
+def _shown(loader: Iterator[Batch], show: Callable[[Batch], None]) -> Iterator[Batch]:
+    """The same batches; the first is shown before anybody learns from it."""
+    first = next(loader)
+    show(first)
+    return itertools.chain([first], loader)
+
+
+def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: Average, optimizers: list) -> int:
     """The first step to do, with weights, averages and optimizers as they were then."""
     state = run.folder.load_state(index)
     if run.accelerator.is_main_process:
@@ -224,9 +232,7 @@ def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: EMAMod
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state.weights[name])
-        for mine, saved in zip(average.shadow_params, state.average):
-            mine.copy_(saved)
-    average.optimization_step = state.average_steps
+    average.load(state.average, state.average_steps)
     for optimizer, saved in zip(optimizers, state.optimizers):
         optimizer.load_state_dict(saved)
     run.journal.say(f"continuing {run.config.stages[index].name} after step {state.step}")
@@ -238,17 +244,12 @@ def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: EMAMod
     return state.step
 
 
-def _save_state(run: Run, index: int, step: int, parameters: dict, average: EMAModel, optimizers: list) -> None:
+def _save_state(run: Run, index: int, step: int, parameters: dict, average: Average, optimizers: list) -> None:
     if not run.accelerator.is_main_process:
         return
-    state = State(
-        step,
-        parameters,
-        average.shadow_params,
-        average.optimization_step,
-        [optimizer.state_dict() for optimizer in optimizers],
-        torch.get_num_threads(),
-    )
+    averaged, average_steps = average.state()
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    state = State(step, parameters, averaged, average_steps, states, torch.get_num_threads())
     run.folder.save_state(index, state, run.config.keep)
 
 
@@ -297,24 +298,6 @@ def _latents(run: Run) -> LatentCache:
         cache.fill(run.model.vae, accelerator.device, accelerator.process_index, accelerator.num_processes, progress)
     accelerator.wait_for_everyone()
     return cache
-
-
-def _beside(parameters: dict[str, Tensor], on_cpu: bool) -> list[Tensor]:
-    """The parameters where their averages are."""
-    if not on_cpu:
-        return list(parameters.values())
-    return [parameter.detach().cpu().requires_grad_() for parameter in parameters.values()]
-
-
-@contextlib.contextmanager
-def _averaged(average: EMAModel, parameters: dict[str, Tensor], on_cpu: bool):
-    """The networks with their averaged weights while the block runs."""
-    average.store(parameters.values())
-    average.copy_to(parameters.values())
-    try:
-        yield
-    finally:
-        average.restore(parameters.values())
 
 
 _nothing = contextlib.nullcontext

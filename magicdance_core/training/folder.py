@@ -44,9 +44,9 @@ class RunFolder:
     the middle of a stage; final/model.safetensors; pictures/; cache/: drawn puppets and latents.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, cache: Path | None = None):
         self.path = Path(path)
-        self.cache, self.pictures = self.path / "cache", self.path / "pictures"
+        self.cache, self.pictures = cache or self.path / "cache", self.path / "pictures"
         self.log, self.report = self.path / "log.jsonl", self.path / "report.html"
         self.final = self.path / "final" / "model.safetensors"
 

@@ -45,10 +45,12 @@ class LatentSpace:
 class Objective(Protocol):
     """What a stage minimises.
 
-    networks: names of those that `loss` runs.
+    networks: names of those that `loss` runs. bands: parts of the schedule by which held-out losses are told, 1 where
+    there is none.
     """
 
     networks: tuple[str, ...]
+    bands: int
 
     def sample(self, index: int) -> Batch:
         """Sample `index` of the stage, tensors without a batch axis on the CPU; called in the loader's processes.
@@ -58,7 +60,7 @@ class Objective(Protocol):
         ...
 
     def held_out(self, index: int) -> Batch:
-        """The same of the validation videos: central crop, fixed noise, no dropout; index k is in band k % BANDS."""
+        """The same of the validation videos: central crop, fixed noise, no dropout; index k is in band k % bands."""
         ...
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
@@ -69,7 +71,7 @@ class Objective(Protocol):
 class AutoencoderObjective:
     """Pictures reconstructed by the VAE; a sample is `targets` pictures of a person."""
 
-    networks = ("vae",)
+    networks, bands = ("vae",), 1
 
     def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, space: LatentSpace):
         self.frames, self.data, self.stage, self.seed, self.space = frames, data, stage, seed, space
@@ -129,6 +131,7 @@ class DiffusionObjective:
         self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
         self.context, self.space = context, space
         self.schedule = published_scheduler(prediction_type)
+        self.bands = BANDS
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
         self.train = Picker(
             frames.videos, "train", stage.targets, stage.stride, stage.distance, seed, stage.vary_stride

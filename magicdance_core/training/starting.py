@@ -1,5 +1,7 @@
 """The networks that a run starts from: random, or somebody's weights."""
 
+import dataclasses
+
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
@@ -125,6 +127,15 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
     if kinds:
         noise = kinds.pop() if len(kinds) == 1 else "mixed"
         model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
+
+
+def with_stored_weights(config: TrainingConfig, model: Components) -> Components:
+    """The model with its frozen networks as their files have them, where training ran them in fewer bits."""
+    if config.start is None or config.frozen == "float32":
+        return model
+    trained = {name for stage in config.stages for name in stage.train} | {"vae"}
+    stored = given_model(dataclasses.replace(config, frozen="float32"), config.start)
+    return dataclasses.replace(model, **{n: net for n, net in stored.networks().items() if n not in trained})
 
 
 def silence_residual_branches(network: nn.Module) -> None:

@@ -27,18 +27,18 @@ class PuppetFrames:
     def __init__(self, config: DataConfig, cache: Path):
         """cache: a folder for the drawn pictures, which several runs and processes may share."""
         self.config = config
-        people = config.identities + config.held_out
+        people, side = config.identities + config.held_out, drawn_side(config)
         self.videos = [
             Video(
                 f"puppet {n}",
                 config.frames,
-                config.size,
-                config.size,
+                side,
+                side,
                 "train" if n < config.identities else "validation",
             )
             for n in range(people)
         ]
-        settings = (config.size, people, config.frames, config.motion, config.fps, drawing_fingerprint())
+        settings = (side, people, config.frames, config.motion, config.fps, drawing_fingerprint())
         self.fingerprint = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
         self.folder = cache / f"puppets-{self.fingerprint}"
         self._arrays: dict[str, np.ndarray] | None = None
@@ -61,7 +61,7 @@ class PuppetFrames:
         return self._arrays
 
     def _make(self) -> None:
-        count, size = (len(self.videos), self.config.frames), self.config.size
+        count, size = (len(self.videos), self.config.frames), drawn_side(self.config)
         shapes = {"images": (*count, size, size, 3), "poses": (*count, size, size, 3)}
         shapes |= {"regions": (*count, len(REGIONS), 4), "drawn": count}
         try:
@@ -87,8 +87,14 @@ def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.
         # Any fixed rule that spreads the moments over the choreography will do; this one is the golden ratio's.
         moment = int((frame + 1) * 0.618034 % 1 * CHOREOGRAPHY_SECONDS * CHOREOGRAPHY_FPS)
         pose = Choreography.from_seed(1000 * video + frame, "train").pose(moment)
-    keypoints = puppet_keypoints(identity, pose, config.size)
-    return np.asarray(draw_puppet(identity, pose, config.size)), draw_pose(keypoints), regions_of(keypoints.people[0])
+    side = drawn_side(config)
+    keypoints = puppet_keypoints(identity, pose, side)
+    return np.asarray(draw_puppet(identity, pose, side)), draw_pose(keypoints), regions_of(keypoints.people[0])
+
+
+def drawn_side(config: DataConfig) -> int:
+    """Of the pictures, in pixels: no crop has to be enlarged."""
+    return round(config.size / config.crop[0])
 
 
 @lru_cache

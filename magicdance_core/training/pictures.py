@@ -1,0 +1,116 @@
+"""What a training run looks at: the batch that it learns from, and what it can do by now."""
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..checkpoints import Components
+from ..media import contact_sheet
+from ..models import Networks
+from ..sampling import get_noise, run, to_pil, vae_factor
+from .config import DataConfig, StageConfig
+from .data.batches import Batch
+from .data.crops import central_window, crop_picture
+from .data.frames import FrameSet
+from .data.picking import Picker
+from .data.randomness import generator
+
+PEOPLE, TARGETS, PANEL = 4, 2, 160
+STEPS = 20
+"""Most denoising steps of a picture in the grid."""
+
+
+@torch.no_grad()
+def batch_sheet(batch: Batch, model: Components) -> Image.Image:
+    """The first people of a batch as the networks get them: reference, then pose map and target of some frames.
+
+    Latents are decoded, one at a time; a batch of the autoencoder shows its pictures.
+    """
+    if "poses" not in batch:
+        rows = [list(map(_picture, images[: 2 * TARGETS])) for images in batch["images"][:PEOPLE]]
+        return contact_sheet(rows, ["picture"] * len(rows[0]), PANEL)
+    rows = []
+    for person in range(min(PEOPLE, len(batch["poses"]))):
+        targets = min(TARGETS, batch["poses"].shape[1])
+        if "images" in batch:
+            pictures = [_picture(image) for image in batch["images"][person, : targets + 1]]
+        else:
+            pictures = [_decoded(model, latent) for latent in batch["latents"][person, : targets + 1]]
+        poses = [_picture(pose) for pose in batch["poses"][person, :targets]]
+        rows.append([pictures[0], *(panel for pair in zip(poses, pictures[1:]) for panel in pair)])
+    return contact_sheet(rows, ["reference", *["pose", "target"] * ((len(rows[0]) - 1) // 2)], PANEL)
+
+
+@torch.no_grad()
+def sampled_sheet(
+    frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, model: Components, people: int
+) -> Image.Image | None:
+    """Held-out people in held-out poses: reference, pose, result, truth; always the same ones. None without such.
+
+    The stage's controls are attached. One frame at a time goes through the networks, so that what is trained fits.
+    """
+    if all(video.split != "validation" for video in frames.videos):
+        return None
+    picker = Picker(frames.videos, "validation", 1, 0, 0, seed)
+    attached = Networks(
+        model.unet,
+        model.appearance if "appearance" in stage.controls else None,
+        model.pose if "pose" in stage.controls else None,
+    )
+    rows = []
+    for number in range(min(people, len(picker.numbers))):
+        pick = picker(number, generator(seed, "grid", number))
+        of = frames.videos[pick.video]
+        window = central_window(of.width, of.height)
+        shown = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
+        reference, truth = (crop_picture(frame.image, window, data.size) for frame in shown)
+        pose = crop_picture(shown[1].pose, window, data.size)
+        side = data.size // vae_factor(model.vae)
+        noise = get_noise((1, model.unet.config.in_channels, side, side), torch.Generator().manual_seed(seed))
+        sample = run(
+            attached,
+            model.vae,
+            model.scheduler,
+            _unit(reference),
+            _unit(pose),
+            noise,
+            model.context,
+            place=(model.unet.device, torch.float32),
+            num_inference_steps=min(STEPS, model.defaults["num_inference_steps"]),
+            guidance_scale=float(model.defaults["guidance_scale"]),
+            frames_per_batch=1,
+            decode_batch=1,
+        )
+        (result,) = to_pil(torch.cat(list(sample.frames)))
+        rows.append([Image.fromarray(reference), Image.fromarray(pose), result, Image.fromarray(truth)])
+    return contact_sheet(rows, ("reference", "pose", "result", "truth"), PANEL)
+
+
+@torch.no_grad()
+def reconstruction_sheet(
+    frames: FrameSet, data: DataConfig, seed: int, model: Components, people: int
+) -> Image.Image | None:
+    """Held-out pictures and what the VAE makes of them."""
+    rows = []
+    for number, video in enumerate(frames.videos):
+        if video.split != "validation" or len(rows) == people:
+            continue
+        image = crop_picture(frames.read(number, 0).image, central_window(video.width, video.height), data.size)
+        unit = _unit(image).to(model.vae.device, model.vae.dtype)
+        made = model.vae.decode(model.vae.encode(unit * 2 - 1).latent_dist.mode()).sample
+        rows.append([Image.fromarray(image), *to_pil((made.float().cpu() / 2 + 0.5).clamp(0, 1))])
+    return contact_sheet(rows, ("picture", "reconstruction"), PANEL) if rows else None
+
+
+def _decoded(model: Components, latent: Tensor) -> Image.Image:
+    scaled = (latent[None] / model.vae.config.scaling_factor).to(model.vae.device, model.vae.dtype)
+    decoded = model.vae.decode(scaled).sample.float().cpu()
+    return to_pil((decoded / 2 + 0.5).clamp(0, 1))[0]
+
+
+def _picture(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(pixels.cpu().numpy())
+
+
+def _unit(pixels) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255

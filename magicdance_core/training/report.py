@@ -1,0 +1,102 @@
+"""The report of a run: one HTML file with curves, pictures and what to do with the weights."""
+
+import base64
+import html
+import io
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ..files import whole_file
+from ..schema import plain
+from .config import TrainingConfig
+from .folder import RunFolder
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #20242a; background: #f6f7f9; margin: 0 auto; padding: 24px;
+  max-width: 1100px; }
+h1 { font-size: 24px } h2 { font-size: 18px; margin-top: 32px } img, svg { max-width: 100%; height: auto }
+section { background: #fff; border: 1px solid #e1e5ea; border-radius: 8px; padding: 12px 16px; overflow-x: auto }
+table { border-collapse: collapse } td, th { text-align: right; padding: 4px 12px; border-bottom: 1px solid #edf0f3 }
+td:first-child, th:first-child { text-align: left } pre { white-space: pre-wrap } figure { margin: 12px 0 }
+figcaption { color: #697586 }
+"""
+COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514")
+
+
+def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> None:
+    """Write `folder.report` from the log and the pictures that the run left. Curves need matplotlib."""
+    records = [json.loads(line) for line in folder.log.read_text(encoding="utf-8").splitlines()]
+    parts = [
+        f"<h1>{html.escape(folder.path.absolute().name)}</h1>",
+        f"<p>{html.escape(command)}</p>",
+        _summary(records),
+    ]
+    for stage in config.stages:
+        own = [record for record in records if record["stage"] == stage.name]
+        parts.append(f"<h2>{html.escape(stage.name)}</h2>")
+        parts += [f"<section>{curves}</section>" for curves in _curves(own)]
+        for path in sorted(folder.pictures.glob(f"*-{stage.name}-*.png")):
+            parts.append(_figure(path))
+    text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+    parts.append(f"<h2>Configuration</h2><section><pre>{html.escape(text)}</pre></section>")
+    page = "\n".join(parts)
+    with whole_file(folder.report) as part:
+        part.write_text(
+            f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>\n'
+            f"<body>{page}</body></html>\n",
+            encoding="utf-8",
+        )
+
+
+def _summary(records: Sequence[dict]) -> str:
+    rows = [
+        "<tr><th>stage</th><th>steps</th><th>loss at the end</th><th>held-out loss</th><th>steps a second</th></tr>"
+    ]
+    for name in dict.fromkeys(record["stage"] for record in records):
+        own = [record for record in records if record["stage"] == name]
+        losses = [record["loss"] for record in own if "loss" in record]
+        held = [record["held_out"] for record in own if "held_out" in record]
+        rates = [record["rate_of_steps"] for record in own if "rate_of_steps" in record]
+        cells = (
+            name, own[-1]["step"], f"{losses[-1]:.4g}" if losses else "", f"{held[-1]:.4g}" if held else "",
+            f"{statistics.median(rates):.3g}" if rates else "",
+        )  # fmt: skip
+        rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
+    return f"<section><table>{''.join(rows)}</table></section>"
+
+
+def _curves(records: Sequence[dict]) -> list[str]:
+    """The loss and the held-out losses over the steps, as SVG."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command once more.</p>"]
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for ax, keys in ((left, ("loss", "held_out")), (right, ("held_out_1", "held_out_2", "held_out_3", "held_out_4"))):
+        for key, colour in zip(keys, COLOURS):
+            points = [(record["step"], record[key]) for record in records if key in record]
+            if points:
+                ax.plot(*zip(*points), "o-", color=colour, markersize=3, label=key.replace("_", " "))
+        ax.set_xlabel("step", fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.25)
+        if ax.lines:
+            ax.legend(fontsize=8, frameon=False)
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "magicdance"}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return [out.getvalue()[out.getvalue().index("<svg") :]]
+
+
+def _figure(path: Path) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    caption = html.escape(path.stem)
+    return (
+        f'<figure><figcaption>{caption}</figcaption><img src="data:image/png;base64,{data}" alt="{caption}"></figure>'
+    )

@@ -1,0 +1,79 @@
+import dataclasses
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from magicdance_core.checkpoints import load, save_folder, save_published
+from magicdance_core.errors import InputError
+from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig
+from magicdance_core.training.engine import train
+from magicdance_core.training.starting import starting_point
+
+
+def config(model, run=None, **start):
+    stage = StageConfig("own", ["appearance", "pose"], 1, controls=["appearance", "pose"], references=1, targets=1)
+    data = DataConfig(size=32, identities=2, frames=2, held_out=0)
+    return TrainingConfig([stage], start=StartConfig(str(model), **start), data=data, **(run or {}))
+
+
+@pytest.fixture(scope="module")
+def small(make_tiny):
+    return make_tiny()
+
+
+@pytest.fixture(scope="module")
+def files(small, tmp_path_factory):
+    """What the published training starts from and leaves, in small: stages 1 and 2, Stable Diffusion, a ControlNet."""
+    folder = tmp_path_factory.mktemp("starts")
+    stage_2 = folder / "stage-2.safetensors"
+    save_published(stage_2, small)
+    with safe_open(stage_2, "pt") as file:
+        whole, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    base = {k: v for k, v in whole.items() if "_control_model." not in k}
+    own = [k for k in whole if k.startswith("appearance_control_model.")]
+    parts = {"stage-1": base | {k.replace("appearance_", "", 1): whole[k] for k in own}, "sd": base}
+    own = [k for k in whole if k.startswith("pose_control_model.")]
+    parts["pose"] = {k.replace("pose_", "", 1): whole[k] for k in own}
+    for name, tensors in parts.items():
+        save_file(tensors, folder / f"{name}.safetensors", metadata)
+    save_folder(folder / "own", small)
+    return folder, stage_2
+
+
+def same(one, two):
+    return all(torch.equal(w, two.state_dict()[name]) for name, w in one.state_dict().items())
+
+
+def test_every_published_file_is_a_start(files, small):
+    folder, stage_2 = files
+    for path in (stage_2, folder / "own"):
+        model = starting_point(config(path))
+        assert same(model.appearance, small.appearance) and same(model.pose, small.pose)
+        assert torch.equal(model.context, small.context)
+    stage_1 = starting_point(config(folder / "stage-1.safetensors", pose=str(folder / "pose.safetensors")))
+    assert same(stage_1.appearance, small.appearance) and same(stage_1.pose, small.pose)
+    plain = starting_point(config(folder / "sd.safetensors"))
+    assert all(torch.equal(w, small.unet.state_dict()[n]) for n, w in plain.appearance.state_dict().items())
+    assert torch.equal(plain.pose.conv_in.weight, small.unet.conv_in.weight)
+    assert not any(weight.any() for weight in plain.pose.controlnet_down_blocks.parameters())
+    assert plain.scheduler.config.prediction_type == "epsilon" and plain.vae.config.scaling_factor == 0.18215
+
+
+def test_fine_tuning_leaves_what_is_frozen_and_can_be_loaded(files, small, tmp_path):
+    run = {"precision": "bfloat16", "frozen": "bfloat16", "export": "float32"}
+    train(config(files[1], run), tmp_path, "cpu")
+    tuned = load(tmp_path / "final" / "model.safetensors")
+    assert same(tuned.unet, small.unet) and same(tuned.vae, small.vae)
+    assert not same(tuned.appearance, small.appearance) and not same(tuned.pose, small.pose)
+
+
+def test_what_does_not_fit_is_told(files, tmp_path):
+    with pytest.raises(InputError, match="v_prediction, but .* epsilon"):
+        starting_point(config(files[1], {"prediction_type": "v_prediction"}))
+    with pytest.raises(InputError, match="size is 36: these networks take multiples of 8"):
+        wrong = config(files[1])
+        starting_point(dataclasses.replace(wrong, data=dataclasses.replace(wrong.data, size=36)))
+    with pytest.raises(InputError, match="does not exist|not a file"):
+        starting_point(config(tmp_path / "absent.safetensors"))
