@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from .entry import Parser, execute
+from .errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, such as data.folder=my_videos"
     )
+    parser.add_argument("--plan", action="store_true", help="print memory, disk and hours, and start nothing")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="of the plan (default: 1)")
+    parser.add_argument("--tflops", type=float, default=60.0, help="of the plan, a process's real speed (default: 60)")
     parser.set_defaults(run=_run)
     return execute(parser, arguments, name="train")
 
@@ -27,6 +31,13 @@ def _run(options: argparse.Namespace) -> None:
 
     config = load_config(options.config, options.set)
     out = options.out or Path("runs") / Path(options.config).stem
+    if options.plan:
+        if options.processes < 1 or not options.tflops > 0:
+            raise InputError("--processes and --tflops take positive numbers.")
+        from .training.plan import describe
+
+        print(describe(config, options.processes, options.tflops))
+        return
 
     from .training.engine import train
 

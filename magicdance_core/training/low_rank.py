@@ -24,17 +24,18 @@ def add_low_rank(network: nn.Module, rank: int, seed: int) -> None:
     """Give each attention projection a low-rank change that learns; everything else of the network is frozen."""
     network.requires_grad_(False)
     source = torch.Generator().manual_seed(seed)
-    for layer in _layers(network):
+    for layer in projections(network):
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, source))
 
 
 def merge_low_rank(network: nn.Module) -> None:
     """Add the changes to the weights, whose names are then as before."""
-    for layer in _layers(network):
+    for layer in projections(network):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     network.requires_grad_(False)
 
 
-def _layers(network: nn.Module) -> list[nn.Module]:
+def projections(network: nn.Module) -> list[nn.Module]:
+    """The linear layers of attention, which low-rank changes are made of."""
     return [m for name, m in network.named_modules() if name.endswith(LAYERS) and isinstance(m, nn.Linear)]

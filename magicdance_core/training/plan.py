@@ -1,0 +1,230 @@
+"""What a run will take, counted before it starts: memory, disk, arithmetic and hours."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..benchmark import ENCODER, UNET
+from ..checkpoints import ROLES, Components
+from ..errors import InputError
+from ..models import Networks, predict, read_pose, read_reference
+from ..sampling import vae_factor
+from ..schedule import published_scheduler
+from .config import StageConfig, TrainingConfig
+from .data import open_frames
+from .low_rank import projections
+from .starting import DTYPES, random_model
+
+GIB = 2**30
+SPARE = 2 * GIB
+"""What CUDA, its libraries and fragments take beside the counted tensors."""
+VAE = {
+    "block_out_channels": [128, 256, 512, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+}
+OPTIMIZER_BYTES = {"muon": 4, "adamw": 8, "adamw8bit": 2}
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Of one process. memory, state (a saved one, on disk), result: bytes. operations: of the whole stage."""
+
+    name: str
+    learning: int
+    memory: dict[str, int]
+    state: int
+    result: int
+    operations: int
+
+
+def plan(config: TrainingConfig, processes: int = 1) -> list[StagePlan]:
+    """Counted on networks without weights; a run with `start` is taken to have Stable Diffusion 1.5's size."""
+    model = _empty_model(config)
+    trained = {name for stage in config.stages for name in stage.train} | {"vae"}
+    return [_stage(config, stage, model, trained, processes) for stage in config.stages]
+
+
+def describe(config: TrainingConfig, processes: int, tflops: float) -> str:
+    """The plan as text. tflops: arithmetic that a process really does, in 10^12 operations a second."""
+    lines, plans = [], plan(config, processes)
+    for stage, planned in zip(config.stages, plans):
+        total = sum(planned.memory.values())
+        parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in planned.memory.items() if size)
+        hours = planned.operations / processes / (tflops * 1e12) / 3600
+        lines += [
+            f"{stage.name}: {stage.steps} steps, {planned.learning / 1e6:.2f} M weights learn",
+            f"  memory {total / GIB:.1f} GiB a process: {parts}",
+            f"  {planned.operations:.2g} operations, {hours:.3g} hours at {tflops:g} TFLOP/s a process",
+        ]
+    state = max(planned.state for planned in plans) * (config.keep + 1)
+    results = sum(planned.result for planned in plans)
+    disk = {"states": state, "stages' results": results, "final file": _final(config), **_cache(config)}
+    lines.append(
+        f"disk {sum(disk.values()) / 1e9:.2f} GB: "
+        + ", ".join(f"{name} {size / 1e9:.2f}" for name, size in disk.items() if size)
+    )
+    return "\n".join(lines)
+
+
+def _empty_model(config: TrainingConfig) -> Components:
+    with init_empty_weights():
+        if config.networks:
+            return random_model(config, config.networks)
+        parts = {role: ROLES[role].make(UNET) for role in ("unet", "appearance")}
+        parts |= {"pose": ROLES["pose"].make(ENCODER), "vae": ROLES["vae"].make(VAE)}
+    return Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
+
+
+def _stage(
+    config: TrainingConfig, stage: StageConfig, model: Components, trained: set[str], processes: int
+) -> StagePlan:
+    networks = model.networks()
+    used = {"vae"} if stage.train == ["vae"] else {"unet", *stage.controls, "vae"}
+    for name, network in networks.items():
+        network.requires_grad_(name in stage.train)
+    rank = 0
+    if stage.rank:
+        model.appearance.requires_grad_(False)
+        rank = stage.rank * sum(sum(layer.weight.shape) for layer in projections(model.appearance))
+    learning = rank + sum(p.numel() for name in stage.train for p in networks[name].parameters() if p.requires_grad)
+    half = config.precision != "float32"
+    frozen = DTYPES[config.frozen].itemsize
+    memory = {
+        "weights that learn": 4 * learning,
+        "their gradients": 4 * learning,
+        "optimizer": OPTIMIZER_BYTES[stage.optimizer] * learning,
+        "averages": 4 * learning if stage.ema and not stage.ema_on_cpu else 0,
+        "copies in half precision": 2 * learning if half else 0,
+        "frozen networks": sum(
+            (4 if name in trained else frozen) * _size(networks[name]) for name in used - set(stage.train)
+        ),
+    }
+    per_pass = stage.per_pass or max(1, stage.references // processes)
+    activations, operations = _one_person(config, stage, model, half)
+    memory |= {"activations": per_pass * activations, "spare": SPARE if half else 0}
+    state = (4 + (4 if stage.ema else 0) + OPTIMIZER_BYTES[stage.optimizer]) * learning
+    result = sum(4 * _size(networks[name]) for name in stage.train)
+    return StagePlan(stage.name, learning, memory, state, result, operations * stage.references * stage.steps)
+
+
+def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, half: bool) -> tuple[int, int]:
+    """Bytes kept for the backward pass, and operations of both passes, of one person's part of a step."""
+    parameters = [p for network in model.networks().values() for p in network.parameters()]
+    heads = model.unet.config.attention_head_dim
+    kept = _Kept(parameters, half, heads if isinstance(heads, int) else heads[0])
+    networks = {name: network for name, network in model.networks().items() if name != "vae"}
+    for network in networks.values():
+        if stage.checkpointing:
+            network.enable_gradient_checkpointing(gradient_checkpointing_func=kept.checkpoint)
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+            loss = _loss(config, stage, model)
+        forward = counter.get_total_flops()
+        if not stage.checkpointing:
+            loss.backward()
+    for network in networks.values():
+        network.disable_gradient_checkpointing()
+    # Backward takes about twice the forward, and recomputing it once more; frozen weights save a part of that.
+    operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
+    return kept.total, operations
+
+
+def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tensor:
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, device="meta")
+
+    size = config.data.size
+    if stage.train == ["vae"]:
+        side = stage.crop or size
+        latent = model.vae.encode(empty(stage.targets, 3, side, side)).latent_dist.mean
+        return model.vae.decode(latent).sample.sum()
+    side, channels = size // vae_factor(model.vae), model.unet.config.in_channels
+    context = model.context.to("meta")
+    t, times = (torch.empty(n, dtype=torch.long, device="meta") for n in (1, stage.targets))
+    attached = {name: getattr(model, name) for name in stage.controls}
+    networks = Networks(model.unet, **attached)
+    noisy = empty(stage.targets, channels, side, side)
+    source = read_reference(networks, empty(1, channels, side, side), t, context)
+    residuals = read_pose(networks, noisy, times, context, empty(stage.targets, 3, size, size))
+    return predict(networks, noisy, times, context, source, residuals).sum()
+
+
+class _Kept:
+    """Counts what autograd keeps for the backward pass, each storage once, weights not at all.
+
+    Nor attention's own weights: without a device attention is computed the plain way, which keeps them; on a GPU it
+    does not (they are taken to be tensors `[..., heads, T, S]` with S a multiple of T).
+    """
+
+    def __init__(self, parameters: list[Tensor], half: bool, heads: int):
+        # Networks are counted in float32. Under autocast about a third of what is kept, norms' inputs, stays so.
+        self._half, self._factor, self._heads = half, 2 / 3 if half else 1.0, heads
+        self._seen = {StorageWeakRef(p.untyped_storage()).cdata for p in parameters}
+        self._alive: list[Tensor] = []  # else another storage might take the place of one that is gone
+        self.total, self._largest = 0, 0
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        self.total += self._count(tensor)
+        return tensor
+
+    def checkpoint(self, module: Callable, *arguments):
+        """Runs a block whose inputs alone are kept; the largest block is there once, when it is computed again."""
+        inputs = sum(self._count(a) for a in arguments if isinstance(a, Tensor) and a.requires_grad) / self._factor
+        self.total += int(inputs / 2 if self._half else inputs)
+        inside = _Kept([], self._half, self._heads)
+        inside._seen = set(self._seen)
+        with torch.autograd.graph.saved_tensors_hooks(inside.pack, lambda tensor: tensor):
+            out = module(*arguments)
+        self.total += max(0, inside.total - self._largest)
+        self._largest = max(self._largest, inside.total)
+        return out
+
+    def _count(self, tensor: Tensor) -> int:
+        place = StorageWeakRef(tensor.untyped_storage()).cdata
+        if place in self._seen or self._is_attention(tensor):
+            return 0
+        self._seen.add(place)
+        self._alive.append(tensor)
+        return int(tensor.untyped_storage().nbytes() * self._factor)
+
+    def _is_attention(self, tensor: Tensor) -> bool:
+        if tensor.dim() not in (3, 4):
+            return False
+        heads, (rows, columns) = tensor.shape[tensor.dim() - 3], tensor.shape[-2:]
+        return heads % self._heads == 0 and heads <= 8 * self._heads and rows >= 64 and columns % rows == 0
+
+
+def _size(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def _final(config: TrainingConfig) -> int:
+    return DTYPES[config.export].itemsize * sum(map(_size, _empty_model(config).networks().values()))
+
+
+def _cache(config: TrainingConfig) -> Mapping[str, int]:
+    """Drawn puppets, and latents where they are kept; nothing for videos that are not there."""
+    data = config.data
+    if data.kind == "videos" and not Path(data.folder).exists():
+        return {}
+    try:
+        frames = open_frames(data, Path("."))
+    except InputError:
+        return {}
+    model, count = _empty_model(config), sum(video.frames for video in frames.videos)
+    sizes = {}
+    if data.kind == "puppets":
+        sizes["puppets"] = count * 2 * 3 * frames.videos[0].width ** 2
+    if data.crops:
+        side = data.size // vae_factor(model.vae)
+        sizes["latents"] = count * data.crops * 2 * model.vae.config.latent_channels * side**2
+    return sizes

@@ -1,0 +1,22 @@
+import pytest
+
+from magicdance_core import train
+from magicdance_core.training.config import load_config
+from magicdance_core.training.plan import GIB, plan
+
+
+def test_the_published_sizes_on_24_gb():
+    """As counted by hand with measured activations: 857.07 M and 1218.35 M weights learn, 18.3 and 20.7 GiB."""
+    first, second = plan(load_config("gpu24"))
+    assert (round(first.learning / 1e6, 2), round(second.learning / 1e6, 2)) == (857.07, 1218.35)
+    assert sum(first.memory.values()) / GIB == pytest.approx(18.3, abs=1.5)
+    assert sum(second.memory.values()) / GIB == pytest.approx(20.7, abs=1.5)
+    assert first.state == pytest.approx(first.learning * (4 + 2))
+
+
+def test_plan_starts_nothing(tmp_path, capsys):
+    assert train.main(["smoke", "--plan", "--out", str(tmp_path / "run"), "--tflops", "0.01"]) == 0
+    text = capsys.readouterr().out
+    assert "hours at 0.01 TFLOP/s" in text and "disk" in text and "pose: 4 steps" in text
+    assert not (tmp_path / "run").exists()
+    assert train.main(["smoke", "--plan", "--tflops", "0"]) == 2
