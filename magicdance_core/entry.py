@@ -41,13 +41,14 @@ def execute(parser: argparse.ArgumentParser, arguments: list[str] | None = None,
             place = f"{error.filename}: " if error.filename else ""
             return _fail(name, f"{place}{error.strerror or error}; check the path.", BAD_INPUT)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             return _fail(name, "The memory is not enough; lower --frames-per-batch or --size.", BAD_INPUT)
     return 0
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the memory of a device is not enough."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .entry import Parser, execute
+from .entry import Parser, execute, out_of_memory
 from .errors import InputError
 
 
@@ -45,6 +45,13 @@ def _run(options: argparse.Namespace) -> None:
         train(config, out, options.device)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted; the same command resumes from the last saved step.") from None
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            "The memory is not enough: lower per_pass (the batch stays), set checkpointing: true, optimizer: "
+            "adamw8bit, precision and frozen: bfloat16 or ema_on_cpu: true; --plan tells what each takes."
+        ) from error
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class RunFolder:
         """facts: what a stage learned besides weights, such as the VAE's scaling factor."""
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
-        with whole_file(self.result(number, name), size) as part:
+        with _told(self.result(number, name)), whole_file(self.result(number, name), size) as part:
             save_file(tensors, part, {"format": "pt", "magicdance_stage": json.dumps(facts)})
         self._prune(number, keep=0)
 
@@ -102,7 +103,7 @@ class RunFolder:
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in state.weights.items()}
         average = {str(k): weight.detach().cpu().contiguous() for k, weight in enumerate(state.average)}
         size = sum(tensor.nbytes for tensor in (*tensors.values(), *average.values())) + _bytes(state.optimizers)
-        with whole_folder(target, size, replaces=MARK) as part:
+        with _told(target), whole_folder(target, size, replaces=MARK) as part:
             save_file(tensors, part / "weights.safetensors")
             save_file(average, part / "average.safetensors")
             torch.save(state.optimizers, part / "optimizers.pt")
@@ -157,6 +158,18 @@ class RunFolder:
         states = self._states(number)
         for path in states[: len(states) - keep]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Errors of the libraries that write tensors, as bad input; what was saved before remains."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"Cannot write {path}: {reason}; make room and start again, nothing is lost.") from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

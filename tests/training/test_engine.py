@@ -151,3 +151,23 @@ def test_a_damaged_state_is_named(one_stage, tmp_path, monkeypatch):
     (state / "optimizers.pt").write_bytes(b"no")
     with pytest.raises(InputError, match="is damaged .*remove it"):
         train(config, tmp_path, "cpu")
+
+
+def test_a_full_disk_loses_nothing(one_stage, tmp_path, monkeypatch):
+    config = one_stage("appearance", steps=4, save_every=1)
+    saves = []
+
+    def full(*arguments, real=folder.torch.save):
+        saves.append(arguments)
+        if len(saves) == 2:
+            raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder.torch, "save", full)
+        with pytest.raises(InputError, match="Cannot write .*No space left"):
+            train(config, tmp_path, "cpu")
+    assert [path.name for path in (tmp_path / "states").iterdir()] == ["00-00000001"]
+    train(config, tmp_path, "cpu")
+    with pytest.raises(InputError, match="config.json"):
+        train(config, tmp_path / "config.json", "cpu")

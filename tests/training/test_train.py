@@ -18,3 +18,12 @@ def test_a_wrong_configuration_is_one_line_and_status_2(tmp_path, capsys):
     assert train.main([str(tmp_path / "absent.yaml")]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "absent.yaml" in message
+
+
+def test_out_of_memory_says_what_to_change(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("magicdance_core.training.engine.train", full)
+    assert train.main(["smoke", "--out", str(tmp_path)]) == 2
+    assert "lower per_pass" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""What each saving saves: steps a second and peak memory of a few training steps, with it and without.
+
+    python -m magicdance_core.training.savings CONFIG [--steps 10]
+
+Each way runs in a process of its own, so that its peak is its own.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import sys
+import tempfile
+from pathlib import Path
+
+from ..commands.common import count
+from ..entry import Parser, execute
+from ..errors import InputError
+from .config import TrainingConfig, load_config
+
+CHANGES = {
+    "as it is": ({}, {}),
+    "checkpointing": ({"checkpointing": True}, {}),
+    "no checkpointing": ({"checkpointing": False}, {}),
+    "bfloat16": ({}, {"precision": "bfloat16"}),
+    "bfloat16, frozen networks too": ({}, {"precision": "bfloat16", "frozen": "bfloat16"}),
+    "no averages": ({"ema": 0.0}, {}),
+    "averages on the CPU": ({"ema_on_cpu": True}, {}),
+    "AdamW": ({"optimizer": "adamw"}, {}),
+    "AdamW in 8 bits": ({"optimizer": "adamw8bit"}, {}),
+    "one at a time": ({"per_pass": 1}, {}),
+    "rank 8": ({"rank": 8}, {}),
+}
+"""Name -> what changes in the stage, and in the run."""
+
+
+def changed(config: TrainingConfig, stage: str | None, steps: int, change: str) -> TrainingConfig | None:
+    """The configuration of a way, with one stage of so few steps; None where it means nothing for that stage."""
+    stages = [s for s in config.stages if s.name == stage] if stage else config.stages[-1:]
+    if not stages:
+        raise InputError(
+            f"There is no stage {stage}: the configuration has {', '.join(s.name for s in config.stages)}."
+        )
+    of_stage, of_run = CHANGES[change]
+    quiet = {"steps": steps, "save_every": 10**9, "validate_every": 0, "sample_every": 0, "from_unet": []}
+    try:
+        own = dataclasses.replace(stages[0], **quiet, **of_stage)
+        return dataclasses.replace(config, stages=[own], keep=1, **of_run)
+    except InputError:
+        return None
+
+
+def measure(config: TrainingConfig, cache: Path) -> dict[str, float]:
+    """Steps a second, without the first, and the peak of memory in GiB: of the GPU, or what the process grew by."""
+    import psutil
+    import torch
+
+    from . import engine
+
+    before = psutil.Process().memory_info().rss
+    times = []
+
+    def timed(*arguments, real=engine._accumulate):
+        import time
+
+        times.append(time.monotonic())
+        return real(*arguments)
+
+    engine._accumulate = timed
+    with tempfile.TemporaryDirectory() as out:
+        engine.train(config, Path(out), None, cache)
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {"steps_per_second": (len(times) - 1) / (times[-1] - times[0]), "peak_gib": peak / 2**30}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure; see `entry.execute` for what it returns."""
+    parser = Parser(prog="python -m magicdance_core.training.savings", description=__doc__)
+    parser.add_argument("config", help="a YAML file, or the name of one that comes along")
+    parser.add_argument("--steps", type=count, default=10, metavar="N", help="timed steps of each way (default: 10)")
+    parser.add_argument("--stage", metavar="NAME", help="which stage (default: the last)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
+    parser.set_defaults(run=_run)
+    return execute(parser, arguments, name="savings")
+
+
+def _run(options: argparse.Namespace) -> None:
+    config = load_config(options.config, options.set)
+    context, found = multiprocessing.get_context("spawn"), {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in CHANGES:
+            way = changed(config, options.stage, options.steps + 1, name)
+            if way is None:
+                continue
+            receiver, sender = context.Pipe(duplex=False)
+            process = context.Process(target=_send, args=(sender, way, Path(cache)))
+            process.start()
+            sender.close()
+            try:
+                found[name] = receiver.recv()
+            except EOFError:
+                found[name] = "it died, perhaps of memory"
+            process.join()
+            if isinstance(found[name], str):
+                print(f"{name:<30} {found[name]}", flush=True)
+            else:
+                rate, peak = found[name]["steps_per_second"], found[name]["peak_gib"]
+                print(f"{name:<30} {rate:8.3g} steps/s {peak:8.2f} GiB", flush=True)
+    if options.json:
+        from ..media import write_json
+
+        write_json(options.json, found)
+
+
+def _send(sender, config: TrainingConfig, cache: Path) -> None:
+    try:
+        sender.send(measure(config, cache))
+    except InputError as error:
+        sender.send(str(error))
+    except (RuntimeError, MemoryError) as error:
+        sender.send(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
