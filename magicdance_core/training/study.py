@@ -21,7 +21,7 @@ from ..evaluation.puppets import evaluate_puppets
 from ..files import whole_file
 from ..pipeline import MagicDancePipeline
 from ..threads import threads, threads_for
-from .config import DataConfig, NetworksConfig, StageConfig, StartConfig, TrainingConfig
+from .config import ControlName, DataConfig, NetworksConfig, StageConfig, StartConfig, TrainingConfig
 from .data import open_frames
 from .engine import train
 from .objectives import DiffusionObjective, LatentSpace
@@ -159,7 +159,7 @@ class Study:
         return self._train(name, start, controls, controls, steps or self.size.joint, shared)
 
     def _train(self, name: str, start: Path, learn: list, controls: list, steps: int, shared: bool = True) -> Path:
-        fresh = ["appearance", "pose"] if start == self._base() else []
+        fresh: list[ControlName] = ["appearance", "pose"] if start == self._base() else []
         stage = StageConfig("stage", learn, steps, controls=controls, from_unet=fresh, learning_rate=1e-3)
         return self._file(name, [stage], start=start, shared=shared)
 
