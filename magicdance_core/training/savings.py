@@ -11,13 +11,14 @@ import multiprocessing
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..commands.common import count
 from ..entry import Parser, execute
 from ..errors import InputError
 from .config import TrainingConfig, load_config
 
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as it is": ({}, {}),
     "checkpointing": ({"checkpointing": True}, {}),
     "no checkpointing": ({"checkpointing": False}, {}),
@@ -41,7 +42,13 @@ def changed(config: TrainingConfig, stage: str | None, steps: int, change: str) 
             f"There is no stage {stage}: the configuration has {', '.join(s.name for s in config.stages)}."
         )
     of_stage, of_run = CHANGES[change]
-    quiet = {"steps": steps, "save_every": 10**9, "validate_every": 0, "sample_every": 0, "from_unet": []}
+    quiet: dict[str, Any] = {
+        "steps": steps,
+        "save_every": 10**9,
+        "validate_every": 0,
+        "sample_every": 0,
+        "from_unet": [],
+    }
     try:
         own = dataclasses.replace(stages[0], **quiet, **of_stage)
         return dataclasses.replace(config, stages=[own], keep=1, **of_run)
