@@ -76,7 +76,9 @@ def _curves(records: Sequence[dict]) -> list[str]:
         from matplotlib.figure import Figure
     except ImportError:
         return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command once more.</p>"]
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    if len(records) < 2:
+        return []
+    figure = Figure(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
     for ax, keys in ((left, ("loss", "held_out")), (right, ("held_out_1", "held_out_2", "held_out_3", "held_out_4"))):
         for key, colour in zip(keys, COLOURS):

@@ -44,7 +44,20 @@ def starting_point(config: TrainingConfig) -> Components:
         raise InputError(f"data: size is {config.data.size}: these networks take multiples of {unit}.")
     if model.pose is not None and model.pose.pose_factor != factor:
         raise InputError(f"The pose encoder shrinks {model.pose.pose_factor} times and the VAE {factor} times.")
+    for role in ("appearance", "pose"):
+        control = getattr(model, role)
+        for key in ("block_out_channels", "cross_attention_dim", "layers_per_block", "down_block_types"):
+            if control is not None and _listed(control.config[key]) != _listed(model.unet.config[key]):
+                found, wanted = control.config[key], model.unet.config[key]
+                raise InputError(
+                    f"The {ROLES[role].title} is of another architecture than the UNet ({key} {found}, not {wanted}): "
+                    "take both from one family."
+                )
     return model
+
+
+def _listed(value):
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components:
@@ -154,4 +167,5 @@ def start_from_unet(unet: nn.Module, networks: dict[str, nn.Module]) -> None:
     """
     source = unet.state_dict()
     for network in networks.values():
-        network.load_state_dict({k: v for k, v in source.items() if k in network.state_dict()}, strict=False)
+        own = network.state_dict().keys()
+        network.load_state_dict({k: v for k, v in source.items() if k in own}, strict=False)

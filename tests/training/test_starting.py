@@ -77,3 +77,11 @@ def test_what_does_not_fit_is_told(files, tmp_path):
         starting_point(dataclasses.replace(wrong, data=dataclasses.replace(wrong.data, size=36)))
     with pytest.raises(InputError, match="does not exist|not a file"):
         starting_point(config(tmp_path / "absent.safetensors"))
+
+
+def test_a_control_of_another_architecture_is_refused(files, make_tiny, tmp_path):
+    other = make_tiny()
+    wider = type(other.pose).from_config(dict(other.pose.config) | {"layers_per_block": 2})
+    save_folder(tmp_path / "other", dataclasses.replace(other, pose=wider))
+    with pytest.raises(InputError, match="Pose ControlNet is of another architecture .*layers_per_block 2, not 1"):
+        starting_point(config(files[1], pose=str(tmp_path / "other")))

@@ -115,9 +115,13 @@ class LatentCache:
 
     def _open(self) -> tuple[np.ndarray, np.ndarray]:
         if self._arrays is None:
-            self._arrays = tuple(np.load(self.folder / name, mmap_mode="r+") for name in ("latents.npy", "done.npy"))
-            if self._arrays[0].shape != self.shape:
-                raise InputError(f"{self.folder} is damaged: remove it, it is made again.")
+            try:
+                arrays = [np.load(self.folder / name, mmap_mode="r+") for name in ("latents.npy", "done.npy")]
+                if arrays[0].shape != self.shape or len(arrays[1]) != len(self.frames.videos):
+                    raise ValueError("other sizes")
+            except (OSError, ValueError) as error:
+                raise InputError(f"{self.folder} is damaged ({error}): remove it, it is made again.") from error
+            self._arrays = arrays[0], arrays[1]
         return self._arrays
 
     def __getstate__(self) -> dict:

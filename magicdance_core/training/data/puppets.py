@@ -57,7 +57,10 @@ class PuppetFrames:
         if self._arrays is None:
             if not self.folder.exists():
                 self._make()
-            self._arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
+            try:
+                self._arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
+            except (OSError, ValueError) as error:
+                raise InputError(f"{self.folder} is damaged ({error}): remove it, it is drawn again.") from error
         return self._arrays
 
     def _make(self) -> None:

@@ -16,6 +16,7 @@ from magicdance_core.training.data.crops import (
     region_weights,
 )
 from magicdance_core.training.data.frames import Video
+from magicdance_core.training.data.latents import LatentCache
 from magicdance_core.training.data.picking import Picker
 from magicdance_core.training.data.puppets import draw_training_frame
 from magicdance_core.training.data.randomness import generator
@@ -116,3 +117,30 @@ def test_puppets_are_drawn_once_and_shared(tmp_path, monkeypatch):
     assert np.array_equal(PuppetFrames(config, tmp_path).read(1, 2).image, frame.image)
     monkeypatch.setattr("magicdance_core.training.data.puppets.drawing_fingerprint", lambda: "other")
     assert PuppetFrames(config, tmp_path).folder != first.folder
+
+
+def test_damaged_caches_are_named(tmp_path, tiny):
+    config = DataConfig(size=16, identities=2, frames=2, held_out=0)
+    frames = PuppetFrames(config, tmp_path)
+    frames.read(0, 0)
+    cache = LatentCache(frames, config, 0, tiny.vae, tmp_path)
+    cache.make()
+    cache.fill(tiny.vae, torch.device("cpu"))
+    again = LatentCache(frames, config, 0, tiny.vae, tmp_path)
+    assert torch.equal(again.read(1, [0, 1], 0), cache.read(1, [0, 1], 0)) and again.read(1, [0], 0).any()
+    (cache.folder / "latents.npy").write_bytes(b"no")
+    with pytest.raises(InputError, match="latents-.* is damaged .*remove it"):
+        LatentCache(frames, config, 0, tiny.vae, tmp_path).read(0, [0], 0)
+    (frames.folder / "poses.npy").write_bytes(b"no")
+    with pytest.raises(InputError, match="puppets-.* is damaged .*remove it"):
+        PuppetFrames(config, tmp_path).read(0, 0)
+
+
+def test_latents_of_another_vae_are_never_taken(tmp_path, tiny):
+    config = DataConfig(size=16, identities=2, frames=2, held_out=0)
+    frames = PuppetFrames(config, tmp_path)
+    before = LatentCache(frames, config, 0, tiny.vae, tmp_path).folder
+    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).folder == before
+    with torch.no_grad():
+        tiny.vae.encoder.conv_in.bias[0] += 1
+    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).folder != before
