@@ -11,9 +11,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmark import ENCODER, UNET
-from ..checkpoints import ROLES, Components
+from ..checkpoints import EMBEDDED, ROLES, Components, load
 from ..errors import InputError
-from ..models import Networks, predict, read_pose, read_reference
+from ..models import MotionModule, Networks, predict, read_pose, read_reference
 from ..sampling import vae_factor
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
@@ -78,10 +78,18 @@ def describe(config: TrainingConfig, processes: int, tflops: float) -> str:
 def _empty_model(config: TrainingConfig) -> Components:
     with init_empty_weights():
         if config.networks:
-            return random_model(config, config.networks)
-        parts = {role: ROLES[role].make(UNET) for role in ("unet", "appearance")}
-        parts |= {"pose": ROLES["pose"].make(ENCODER), "vae": ROLES["vae"].make(VAE)}
-    return Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
+            model = random_model(config, config.networks)
+        elif config.start.model == "embedded":
+            model = load(EMBEDDED)
+            for network in model.networks().values():
+                network.to("meta")
+        else:
+            parts = {role: ROLES[role].make(UNET) for role in ("unet", "appearance")}
+            parts |= {"pose": ROLES["pose"].make(ENCODER), "vae": ROLES["vae"].make(VAE)}
+            model = Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
+        if any("motion" in stage.controls for stage in config.stages):
+            model.motion = MotionModule.for_unet(model.unet).to("meta")  # its positions are no parameters
+    return model
 
 
 def _stage(
@@ -155,7 +163,7 @@ def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tens
     noisy = empty(stage.targets, channels, side, side)
     source = read_reference(networks, empty(1, channels, side, side), t, context)
     residuals = read_pose(networks, noisy, times, context, empty(stage.targets, 3, size, size))
-    return predict(networks, noisy, times, context, source, residuals).sum()
+    return predict(networks, noisy, times, context, source, residuals, 1.0).sum()
 
 
 class _Kept:
