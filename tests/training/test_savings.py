@@ -5,7 +5,7 @@ from magicdance_core.training.savings import CHANGES, changed, measure
 
 
 def test_each_way_changes_what_it_says(smoke, tmp_path):
-    ways = {name: changed(smoke, None, 3, name) for name in CHANGES}
+    ways = {name: changed(smoke, "pose", 3, name) for name in CHANGES}
     assert all(way.stages[0].name == "pose" and way.stages[0].steps == 3 for way in ways.values())
     assert ways["checkpointing"].stages[0].checkpointing and ways["bfloat16"].precision == "bfloat16"
     assert changed(smoke, "vae", 3, "rank 8") is None
