@@ -84,8 +84,8 @@ def _empty_model(config: TrainingConfig) -> Components:
             for network in model.networks().values():
                 network.to("meta")
         else:
-            parts = {role: ROLES[role].make(UNET) for role in ("unet", "appearance")}
-            parts |= {"pose": ROLES["pose"].make(ENCODER), "vae": ROLES["vae"].make(VAE)}
+            parts = {role: ROLES[role].build(UNET) for role in ("unet", "appearance")}
+            parts |= {"pose": ROLES["pose"].build(ENCODER), "vae": ROLES["vae"].build(VAE)}
             model = Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
         if any("motion" in stage.controls for stage in config.stages):
             model.motion = MotionModule.for_unet(model.unet).to("meta")  # its positions are no parameters
