@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..commands.common import count
 from ..entry import Parser, execute
 from ..errors import InputError
 from .config import TrainingConfig, load_config
@@ -88,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure; see `entry.execute` for what it returns."""
     parser = Parser(prog="python -m magicdance_core.training.savings", description=__doc__)
     parser.add_argument("config", help="a YAML file, or the name of one that comes along")
-    parser.add_argument("--steps", type=count, default=10, metavar="N", help="timed steps of each way (default: 10)")
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="timed steps of each way (default: 10)")
     parser.add_argument("--stage", metavar="NAME", help="which stage (default: the last)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
@@ -97,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.steps < 1:
+        raise InputError("--steps takes a positive number.")
     config = load_config(options.config, options.set)
     context, found = multiprocessing.get_context("spawn"), {}
     with tempfile.TemporaryDirectory() as cache:

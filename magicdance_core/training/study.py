@@ -15,8 +15,8 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..checkpoints import Components, load, save_published
-from ..commands.common import count, finite
 from ..entry import Parser, execute
+from ..errors import InputError
 from ..evaluation.puppets import evaluate_puppets
 from ..files import whole_file
 from ..pipeline import MagicDancePipeline
@@ -229,14 +229,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the study; see `entry.execute` for what it returns."""
     parser = Parser(prog="python -m magicdance_core.training.study", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="everything; the same command goes on")
-    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="default: 3")
-    parser.add_argument("--scale", type=finite, default=1.0, help="times the number of steps (default: 1)")
-    parser.add_argument("--size", type=count, default=32, metavar="PIXELS", help="of the pictures (default: 32)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: 3")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the number of steps (default: 1)")
+    parser.add_argument("--size", type=int, default=32, metavar="PIXELS", help="of the pictures (default: 32)")
     parser.set_defaults(run=_run)
     return execute(parser, arguments, name="study")
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.seeds < 1 or not 0 < options.scale < 1e6:
+        raise InputError("--seeds and --scale take positive numbers.")
     size = dataclasses.replace(Size(), pixels=options.size).scaled(options.scale)
     seeds = []
     for seed in range(options.seeds):
