@@ -4,6 +4,7 @@ from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoa
 from .comfy.errors import plainly
 from .compare import MagicDanceCompareFrames
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
+from .motion import MagicDanceApplyMotion, MagicDanceContextOptions, MagicDanceLoadMotion
 from .native import (
     MagicDanceApplyAppearanceToModel,
     MagicDanceEmptyFrames,
@@ -26,6 +27,9 @@ TITLES: dict[type, str] = {
     MagicDanceFromModel: "MagicDance from MODEL",
     MagicDanceApplyAppearance: "Apply Appearance (MagicDance)",
     MagicDanceApplyPose: "Apply Pose (MagicDance)",
+    MagicDanceLoadMotion: "Load Motion Module (MagicDance)",
+    MagicDanceApplyMotion: "Apply Motion Module (MagicDance)",
+    MagicDanceContextOptions: "Context Options (MagicDance)",
     MagicDancePuppets: "Draw Puppets (MagicDance)",
     MagicDanceDrawPoses: "Draw Poses (MagicDance)",
     MagicDanceExtractPose: "Extract Pose (MagicDance)",

@@ -1,4 +1,4 @@
-"""MAGICDANCE_MODEL: what travels on the links between the nodes."""
+"""What travels on the links between the nodes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ..magicdance_core.choices import OWN
+
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from diffusers import SchedulerMixin
     from torch import Tensor
 
-    from ..magicdance_core.sampling import Control
+    from ..magicdance_core.models.motion import NoiseKind
+    from ..magicdance_core.sampling import Control, Windows
 
 TYPE = "MAGICDANCE_MODEL"
+MOTION_TYPE = "MAGICDANCE_MOTION"
+CONTEXT_TYPE = "MAGICDANCE_CONTEXT"
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way."""
+
+    windows: Windows | None = None
+    noise: NoiseKind | None = None
+    beta_schedule: str = OWN
+    motion_in_uncond: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class MagicDanceModel:
-    """Networks in ComfyUI's keeping (`memory.hold`) and settings; nodes return changed copies.
+    """MAGICDANCE_MODEL: networks in ComfyUI's keeping (`memory.hold`) and settings; nodes return changed copies.
 
     context: the empty prompt `[1, n, C]`; None where no CLIP was connected. knows_text: whether prompts can replace
     it. puppets_only: whether drawn puppets are all it knows. scheduler: never stepped, only copied. defaults:
-    `num_inference_steps`, `guidance_scale`, `sample_size`. appearance_control, pose_control: strength and range; None
-    for full strength all the time.
+    `num_inference_steps`, `guidance_scale`, `sample_size`. appearance_control, pose_control, motion_control: strength
+    and range; None for full strength all the time.
     """
 
     unet: ModelPatcher
@@ -36,5 +51,7 @@ class MagicDanceModel:
     defaults: Mapping = field(default_factory=lambda: MappingProxyType({}))
     appearance: ModelPatcher | None = None
     pose: ModelPatcher | None = None
+    motion: ModelPatcher | None = None
     appearance_control: Control | None = None
     pose_control: Control | None = None
+    motion_control: Control | None = None

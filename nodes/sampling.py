@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..magicdance_core.choices import CONTROL_MODES, OWN, SCHEDULERS
 from .comfy import memory, progress
 from .control_inputs import MOST_REFERENCES
-from .model import TYPE, MagicDanceModel
+from .model import CONTEXT_TYPE, TYPE, ContextOptions, MagicDanceModel
 from .pictures import in_own_shape, stretch, to_pictures
 
 if TYPE_CHECKING:
@@ -106,6 +106,10 @@ class MagicDanceSample:
                     "CONDITIONING",
                     {"tooltip": "What guidance leads away from, beside the missing controls; seldom needed."},
                 ),
+                "context_options": (
+                    CONTEXT_TYPE,
+                    {"tooltip": "Which frames a motion module sees together; by default 16, 4 shared with the next."},
+                ),
             },
         }
 
@@ -123,18 +127,23 @@ class MagicDanceSample:
         decode_batch,
         positive=None,
         negative=None,
+        context_options=None,
     ):
         import torch
 
         from ..magicdance_core.models import Networks
         from ..magicdance_core.puppets.likeness import remarks
         from ..magicdance_core.sampling import Control, get_noise, run, vae_factor
+        from ..magicdance_core.sampling.noise import make_noise
 
         _require_controls(model)
         context, uncond_context = _contexts(model, positive, negative, control_mode)
         steps = steps or model.defaults["num_inference_steps"]
         guidance = guidance or model.defaults["guidance_scale"]
         vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
+        motion = None if model.motion is None else memory.network(model.motion)
+        asked = context_options or ContextOptions()
+        kind = asked.noise or ("shared" if motion is None else motion.config.noise)
         factor = vae_factor(vae)
         reference, poses = _fitted(reference, poses, factor)
         if model.puppets_only:
@@ -142,14 +151,15 @@ class MagicDanceSample:
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
         run_progress = progress.RunProgress(model, count * (steps + 1))
-        with progress.interruptible(vae, unet, *controls):
+        shape = (1, unet.config.in_channels, height // factor, width // factor)
+        with progress.interruptible(vae, unet, *controls, motion):
             sample = run(
-                Networks(unet, *controls),
+                Networks(unet, *controls, motion=motion),
                 vae,
-                _scheduler(scheduler, model.scheduler),
+                _scheduler(scheduler, model.scheduler, asked.beta_schedule),
                 reference,
                 poses,
-                get_noise((1, unet.config.in_channels, height // factor, width // factor), generator),
+                make_noise(kind, get_noise(shape, generator), asked.windows, generator),
                 context,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
@@ -157,6 +167,9 @@ class MagicDanceSample:
                 control_mode=control_mode,
                 appearance=model.appearance_control or Control(),
                 pose=model.pose_control or Control(),
+                motion=model.motion_control or Control(),
+                motion_in_uncond=asked.motion_in_uncond,
+                windows=asked.windows,
                 frames_per_batch=frames_per_batch,
                 decode_batch=decode_batch,
                 place=memory.place(model.unet),
@@ -223,11 +236,12 @@ def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tens
     return in_own_shape(reference, width * height, factor, "reference"), stretch(poses, width, height)
 
 
-def _scheduler(name: str, own: SchedulerMixin) -> SchedulerMixin:
+def _scheduler(name: str, own: SchedulerMixin, beta_schedule: str) -> SchedulerMixin:
     """A scheduler of its own for each run, since running changes it."""
     import diffusers
 
+    betas = {} if beta_schedule == OWN else {"beta_schedule": beta_schedule}
     if SCHEDULERS[name] is None:
-        return type(own).from_config(own.config)
+        return type(own).from_config(own.config, **betas)
     kind, changes = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config(own.config, **changes)
+    return getattr(diffusers, kind).from_config(own.config, **changes, **betas)

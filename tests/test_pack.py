@@ -80,7 +80,7 @@ def test_workflows_are_whole():
     for file in files:
         graph = json.loads(file.read_text(encoding="utf-8"))
         assert file.with_suffix(".jpg").is_file(), f"{file.name} has no thumbnail"
-        assert re.fullmatch(r"\d [\w ]+", file.stem) and "_" not in file.stem  # the template's title in the dialog
+        assert re.fullmatch(r"\d+ [\w ]+", file.stem) and "_" not in file.stem  # the template's title in the dialog
         with Image.open(file.with_suffix(".jpg")) as thumbnail:
             own_model = any(node.get("widgets_values") == ["embedded"] for node in graph["nodes"])
             assert getattr(thumbnail, "n_frames", 1) > 1 or not own_model, f"{file.name}: its thumbnail does not move"

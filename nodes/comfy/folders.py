@@ -7,16 +7,19 @@ FOLDER = "magicdance"
 EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
 DETECTOR_FOLDER = "magicdance_pose"
 DETECTOR_EXTENSIONS = {".pth", ".onnx"}
+MOTION_FOLDER, MOTION_LORA_FOLDER = "animatediff_models", "animatediff_motion_lora"  # AnimateDiff-Evolved's
 
 
 def register_model_folders() -> None:
-    """Make `models/magicdance` and `models/magicdance_pose` known, beside what `extra_model_paths.yaml` has put.
+    """Make the pack's folders and AnimateDiff-Evolved's known, beside what `extra_model_paths.yaml` has put.
 
     Pose detectors are also looked for where comfyui_controlnet_aux, if it is there, keeps what it has downloaded.
     """
     import folder_paths
 
-    for folder, extensions in ((FOLDER, EXTENSIONS), (DETECTOR_FOLDER, DETECTOR_EXTENSIONS)):
+    known = {FOLDER: EXTENSIONS, DETECTOR_FOLDER: DETECTOR_EXTENSIONS}
+    known |= dict.fromkeys((MOTION_FOLDER, MOTION_LORA_FOLDER), EXTENSIONS)
+    for folder, extensions in known.items():
         folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
         folder_paths.folder_names_and_paths[folder][1].update(extensions)
     for packs in folder_paths.get_folder_paths("custom_nodes"):

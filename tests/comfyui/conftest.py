@@ -50,7 +50,7 @@ def link_packs(folder: Path) -> None:
         for pack in Path(packs).iterdir():
             (folder / "custom_nodes" / pack.name).symlink_to(pack)
     motion = folder / "models" / "animatediff_models" / "mm_sd_v15_v2.ckpt"
-    motion.parent.mkdir()
+    motion.parent.mkdir(exist_ok=True)
     motion.touch()
 
 

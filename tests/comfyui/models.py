@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from magicdance_core.checkpoints import Components, save_published
-from magicdance_core.models import AppearanceControlModel, PoseControlNet
+from magicdance_core.models import AppearanceControlModel, MotionModule, PoseControlNet
 from magicdance_core.sampling import published_scheduler
 from magicdance_core.training.config import load_config
 from magicdance_core.training.starting import starting_point
@@ -85,6 +85,7 @@ def write_models(folder: Path, components: Components | None = None) -> None:
         "merge": folder / "checkpoints" / "dreamshaper_8.safetensors",
         "pose": folder / "controlnet" / "control_v11p_sd15_openpose_fp16.safetensors",
         "lora": folder / "loras" / "blindbox_v1_mix.safetensors",
+        "motion": folder / "animatediff_models" / "v3_sd15_mm.ckpt",
     }
     for file in files.values():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,8 @@ def write_models(folder: Path, components: Components | None = None) -> None:
     save_file(pose, files["pose"])
     save_file(_lora(), files["lora"])
     torch.save(state, files["published"])
+    motion = MotionModule.for_unet((components or published_components()).unet)
+    torch.save({name: tensor.half() for name, tensor in motion.state_dict().items()}, files["motion"])
 
 
 def _lora() -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ NAMES = {
     "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
     "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
     "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel",
-    "SideBySide",
+    "SideBySide", "LoadMotion", "ApplyMotion", "ContextOptions",
 }  # fmt: skip
 
 
@@ -86,6 +86,9 @@ def test_nodes_and_commands_offer_what_the_core_takes(pack, core):
 
     assert offered("Sample", "scheduler") == list(choices.SCHEDULERS)
     assert offered("Sample", "control_mode") == list(choices.CONTROL_MODES)
+    assert offered("ContextOptions", "noise") == list(choices.NOISES)
+    assert offered("ContextOptions", "weights") == list(choices.WINDOW_WEIGHTS)
+    assert offered("ContextOptions", "beta_schedule") == list(choices.BETA_SCHEDULES)
     assert offered("ExtractPose", "detector") == list(choices.DETECTORS)
     assert offered("ExtractPose", "person") == [*choices.PEOPLE, "number"]
     assert offered("RetargetPose", "place") == list(choices.PLACES)
