@@ -125,7 +125,7 @@ class Denoiser:
         self._networks, self._context, self._frames, self._hints = networks, context, frames, hints
         self._device, self._dtype = context.device, context.dtype
         self._uncond_context = context if uncond_context is None else uncond_context.to(context)
-        if torch.equal(self._uncond_context, context):
+        if self._uncond_context is not context and torch.equal(self._uncond_context, context):
             self._uncond_context = context  # the same object tells that nothing is contrasted
         self._reader = None
         if networks.appearance is not None and reference is not None:
