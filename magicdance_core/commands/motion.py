@@ -126,6 +126,8 @@ def stored_state(folder: Path) -> dict[str, Tensor] | None:
     if not (folder / STATE).is_file():
         return None
     file = TensorFile(folder / STATE)
+    if not {"done", "finished", "frame", "step", "weight"} <= file.shapes.keys():
+        return None
     state = {name: tensor.clone() for name, tensor in file.read(file.shapes)}
     present = sum(1 for path in folder.glob("*.png") if path.stem.isdecimal())
     return state if present >= int(state["finished"]) else None

@@ -93,12 +93,13 @@ class Walk:
                 yield list(zip(window.done, latents))
 
     def state(self) -> dict[str, Tensor]:
-        """All there is to go on from, on the CPU, but for what `advance` may remember."""
+        """All there is to go on from, on the CPU, but for what `advance` may remember; counts are float64, as files of
+        tensors hold floats only."""
         alive = list(self.alive.values())
         numbers = {"frame": list(self.alive), "step": [frame.step for frame in alive]}
         numbers |= {"done": self.done, "finished": [self.finished]}
-        tensors = {name: torch.tensor(values, dtype=torch.int64) for name, values in numbers.items()}
-        tensors["weight"] = torch.tensor([frame.weight for frame in alive], dtype=torch.float64)
+        numbers["weight"] = [frame.weight for frame in alive]
+        tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
         if alive:
             tensors |= {
                 name: torch.cat([getattr(frame, name) for frame in alive]).cpu() for name in ("latent", "total")
@@ -108,8 +109,8 @@ class Walk:
     def restore(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
         """Go on from what `state` gave for a walk of the same windows, frames and steps. device: where latents are."""
         state = state | {name: state[name].to(device) for name in ("latent", "total") if name in state}
-        self.done, self.finished = state["done"].tolist(), int(state["finished"])
-        rows = zip(state["frame"].tolist(), state["step"].tolist(), state["weight"].tolist())
+        self.done, self.finished = state["done"].long().tolist(), int(state["finished"])
+        rows = zip(state["frame"].long().tolist(), state["step"].long().tolist(), state["weight"].tolist())
         self.alive = {
             frame: Alive(state["latent"][row : row + 1], step, state["total"][row : row + 1], weight)
             for row, (frame, step, weight) in enumerate(rows)
