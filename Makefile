@@ -14,8 +14,10 @@ FUZZ_FILES = $(shell grep -rlE '^from hypothesis' tests --include='*.py')
 demo: $(VENV)/.ready
 	$(RUN) -m magicdance_core demo --out $(OUT)
 
+# A file a process, a thread a process: tiny networks only lose by more.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.ready
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest tests -n auto --dist loadfile
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
