@@ -114,12 +114,12 @@ def _compare_methods(options: argparse.Namespace) -> None:
 
 def _score_steadiness(options: argparse.Namespace) -> None:
     from ..evaluation.steadiness import evaluate_steadiness
-    from ..evaluation.table import as_text
+    from ..evaluation.table import as_data, as_text
 
     pipe = load_model(options.model, options.device, options.dtype)
     if options.motion:
         pipe.load_motion(options.motion)
-    table, numbers = evaluate_steadiness(
+    table = evaluate_steadiness(
         pipe,
         options.seed,
         options.identities or 4,
@@ -128,7 +128,7 @@ def _score_steadiness(options: argparse.Namespace) -> None:
         guidance_scale=options.guidance,
     )
     print(as_text(table))
-    write_report({"model": options.model, **numbers}, options.json)
+    write_report({"model": options.model, **as_data(table)}, options.json)
 
 
 def _score_puppets(options: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ def intervals(table: Table) -> str:
         _interval_panel(ax, table, column)
     for ax in axes[len(columns) :]:
         ax.set_visible(False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _interval_panel(ax, table: Table, column: Column) -> None:
@@ -64,10 +64,11 @@ def spread(study: Study, column: Column) -> str:
     ax.tick_params(labelsize=8)
     ax.grid(alpha=0.25)
     ax.legend(fontsize=8, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-def _svg(figure) -> str:
+def as_svg(figure) -> str:
+    """A figure of matplotlib as the text of an SVG file."""
     out = io.StringIO()
     # Text as text and no date or random names: the same study gives the same file.
     style = {"svg.fonttype": "none", "svg.hashsalt": "magicdance", "font.family": ["sans-serif"]}
@@ -84,6 +85,6 @@ def library() -> Sequence:
         from matplotlib import figure
     except ImportError as error:
         raise InputError(
-            f"Plots need matplotlib ({error}); run pip install matplotlib, or leave --out away."
+            f"Plots need matplotlib ({error}); run pip install matplotlib, or leave the plots away."
         ) from error
     return figure, matplotlib

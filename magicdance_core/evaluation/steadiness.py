@@ -4,6 +4,7 @@ Still pixels alone can be won by freezing the picture, moving ones by blurring i
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,8 +12,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..models import Networks
 from ..pipeline import MagicDancePipeline
 from ..sampling import Windows
+from ..sampling.denoise import windows_for
 from .bootstrap import summarize
 from .metrics import psnr, to_float
 from .puppets import SEEDS_APART, Scene, make_scene, reconstruct
@@ -37,25 +40,27 @@ def evaluate_steadiness(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     windows: Windows | None = None,
-) -> tuple[Table, dict]:
+) -> Table:
     """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
 
-    Rows: noise independent and shared without a motion module; the same and mixed with it, where the pipeline has one;
-    the shared rows' median over three frames; the reference standing still; the VAE's reconstruction of the truth.
+    Rows: noise independent and shared without a motion module; the same and mixed with it, where the pipeline has one,
+    and shared noise in windows that lie at the same place in all steps, where seams would show most; the shared rows'
+    median over three frames; the reference standing still; the VAE's reconstruction of the truth.
     Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
-    by STILL and where some changes by more than MOVING; PSNR of frames; with a motion module the error of the change
-    at the border of two windows of the first step, divided by the mean inside windows.
-    Intervals are over people. Returns the table and the same as numbers.
+    by STILL and where some changes by more than MOVING; PSNR of frames; the error of the change at borders of the first
+    step's windows, divided by the person's mean elsewhere: 1 where there are no seams. Without a module there are no
+    windows, and the figure at the same frames says what chance makes of it.
+    Intervals are over people. windows: as `windows_for`.
     """
     if frames < 2:
         raise InputError("The change from frame to frame needs two frames; give more.")
     size, module = pipe.defaults["sample_size"], pipe.motion
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
-    windows = windows or Windows()
-    borders = {window.frames[0] for window in windows.at(0, frames)} - {0}
+    asked = windows_for(Networks(pipe.unet, motion=module), frames, windows)
+    borders = borders_of(asked, frames) if isinstance(asked, Windows) else np.zeros(frames - 1, bool)
 
-    def generate(noise: str) -> list[np.ndarray]:
+    def generate(noise: str, windows: Windows | None = None) -> list[np.ndarray]:
         made = []
         for number, scene in enumerate(
             tqdm(scenes, desc=f"{noise}{' + motion' if pipe.motion else ''}", unit="person")
@@ -65,7 +70,7 @@ def evaluate_steadiness(
                 _stack(
                     pipe(
                         scene.reference, list(scene.poses), num_inference_steps, guidance_scale,
-                        generator=generator, noise=noise, windows=windows if pipe.motion else None,
+                        generator=generator, noise=noise, windows=windows,
                     ).frames
                 )
             )  # fmt: skip
@@ -81,21 +86,34 @@ def evaluate_steadiness(
         if module is not None:
             pipe.motion = module
             for noise in ("independent", "mixed", "shared"):
-                rows[f"{noise} noise + motion"] = generate(noise)
+                rows[f"{noise} noise + motion"] = generate(noise, windows)
+            if isinstance(asked, Windows) and borders.any():
+                rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
     finally:
         pipe.motion = module
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
-
-    cells, numbers = {}, {}
-    for name, videos in rows.items():
-        scored = [_scores(video, scene, borders if "motion" in name else set()) for video, scene in zip(videos, scenes)]
-        means, intervals = summarize(scored)
-        cells[name] = {column.key: Cell(means[column.key], intervals[column.key]) for column in COLUMNS}
-        numbers[name] = means
-    return Table(COLUMNS, cells), numbers
+    return Table(COLUMNS, {
+        name: _cells([_scores(video, scene, borders) for video, scene in zip(videos, scenes)])
+        for name, videos in rows.items()
+    })  # fmt: skip
 
 
-def _scores(video: np.ndarray, scene: Scene, borders: set[int]) -> dict[str, np.ndarray]:
+def borders_of(windows: Windows, frames: int) -> np.ndarray:
+    """Which changes to the next frame cross a border of a window of the first step: bool `[frames - 1]`."""
+    crossed = np.zeros(frames - 1, bool)
+    for window in windows.at(0, frames):
+        inside = np.isin(np.arange(frames), window.frames)
+        crossed |= inside[1:] != inside[:-1]
+    return crossed
+
+
+def _cells(scored: Sequence[dict[str, np.ndarray]]) -> dict[str, Cell]:
+    means, intervals = summarize(scored)
+    cells = {column.key: Cell(means[column.key], intervals[column.key]) for column in COLUMNS}
+    return cells if cells["seams"].known else cells | {"seams": Cell(note="no border")}
+
+
+def _scores(video: np.ndarray, scene: Scene, borders: np.ndarray) -> dict[str, np.ndarray]:
     """video: float [F, H, W, 3] in [0, 1]. A value a frame, NaN where there is none."""
     truth = _stack(scene.truth)
     change, wanted = np.diff(video, axis=0), np.diff(truth, axis=0)
@@ -106,10 +124,9 @@ def _scores(video: np.ndarray, scene: Scene, borders: set[int]) -> dict[str, np.
         for name, mask in masks.items()
     }
     scores["psnr"] = np.array([psnr(one, other) for one, other in zip(video, truth)])
-    at_border = np.array([frame + 1 in borders for frame in range(len(error))])
     whole = error.mean((1, 2))
-    inside = whole[~at_border].mean()
-    scores["seams"] = np.where(at_border, whole / inside, np.nan) if borders else np.full(len(error), np.nan)
+    with np.errstate(invalid="ignore"):  # no error at all
+        scores["seams"] = np.where(borders, whole / _mean(whole[~borders]), np.nan)
     return scores
 
 

@@ -4,31 +4,70 @@ import torch
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.evaluation.puppets import make_scene
-from magicdance_core.evaluation.steadiness import _scores, evaluate_steadiness
+from magicdance_core.evaluation.steadiness import _cells, _scores, borders_of, evaluate_steadiness
 from magicdance_core.models import MotionModule
+from magicdance_core.sampling import Windows
+
+NOWHERE = np.zeros(3, bool)
+
+
+def truth_of(scene):
+    return np.stack([np.asarray(picture) for picture in scene.truth]) / 255
 
 
 def test_errors_of_change_by_hand():
     scene = make_scene(0, range(0, 8, 2), 32)
-    truth = np.stack([np.asarray(picture) for picture in scene.truth]) / 255
-    exact = _scores(truth, scene, set())
+    truth = truth_of(scene)
+    exact = _scores(truth, scene, NOWHERE)
     assert np.nanmax(exact["still"]) == np.nanmax(exact["moving"]) == 0 and np.isnan(exact["seams"]).all()
-    frozen = _scores(np.repeat(truth[:1], 4, 0), scene, set())
+    frozen = _scores(np.repeat(truth[:1], 4, 0), scene, NOWHERE)
     assert np.nanmax(frozen["still"]) < 2 and np.nanmin(frozen["moving"]) > 1
     flicker = truth + np.array([0, 1, 0, 1])[:, None, None, None] / 255
-    scores = _scores(flicker, scene, {2})
+    scores = _scores(flicker, scene, np.array([False, True, False]))
     assert scores["still"][:3] == pytest.approx(1, abs=1e-6) and np.isnan(scores["still"][3])
     assert scores["seams"][1] == pytest.approx(1) and np.isfinite(scores["seams"]).sum() == 1
 
 
+def test_borders_are_where_a_window_begins_or_ends():
+    crossed = borders_of(Windows(6, 2), 14)  # of 0 to 5, 4 to 9, 8 to 13
+    assert np.flatnonzero(crossed).tolist() == [3, 5, 7, 9] and len(crossed) == 13
+    assert not borders_of(Windows(6, 2), 6).any()
+    loop = borders_of(Windows(6, 2, closed=True), 8)  # of 0 to 5, 4 to 1: around the end, too
+    assert np.flatnonzero(loop).tolist() == [1, 3, 5]
+
+
+@pytest.mark.parametrize(("jump", "found"), [(0, False), (2, True)])
+def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
+    frames, random = 14, np.random.default_rng(3)
+    borders = borders_of(Windows(6, 2), frames)
+    light = np.concatenate([[0], np.cumsum(borders) % 2])[:, None, None, None]
+    scored = []
+    for seed in range(6):
+        scene = make_scene(seed, range(frames), 16)
+        flicker = random.lognormal(0, 0.3, (frames, 1, 1, 1)) * random.normal(size=(frames, 16, 16, 3))
+        scored.append(_scores(truth_of(scene) + (flicker + jump * light) / 255, scene, borders))
+    seams = _cells(scored)["seams"]
+    low, high = seams.interval
+    assert (low > 1.2) == found == (seams.value > 1.2)
+    assert found or low < 1 < high
+
+
 def test_rows_of_a_model_with_and_without_motion(make_tiny):
     pipe = MagicDancePipeline(make_tiny())
-    table, numbers = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    table = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
     assert "shared noise" in table.rows and not any("motion" in row for row in table.rows)
     torch.manual_seed(0)
     pipe.motion = module = MotionModule.for_unet(pipe.unet).silence()
-    with_silent, same = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
-    assert pipe.motion is module and "mixed noise + motion" in with_silent.rows
-    assert same["shared noise + motion"]["psnr"] == pytest.approx(numbers["shared noise"]["psnr"], abs=0.01)
+    silent = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    assert pipe.motion is module and "mixed noise + motion" in silent.rows
+    assert silent.rows["shared noise + motion"]["seams"].note == "no border"
+    before, after = (
+        of.rows[row]["psnr"].value for of, row in ((table, "shared noise"), (silent, "shared noise + motion"))
+    )
+    assert after == pytest.approx(before, abs=0.01)
+    windows = evaluate_steadiness(pipe, people=1, frames=5, num_inference_steps=1, windows=Windows(3, 1))
+    assert windows.rows["the same, fixed windows"]["seams"].value == pytest.approx(
+        windows.rows["shared noise"]["seams"].value, rel=1e-3
+    )
     with pytest.raises(InputError, match="two frames"):
         evaluate_steadiness(pipe, people=1, frames=1)
