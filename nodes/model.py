@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diffusers import SchedulerMixin
     from torch import Tensor
 
+    from ..magicdance_core.checkpoints import Lora
     from ..magicdance_core.models.motion import NoiseKind
     from ..magicdance_core.sampling import Control, Windows
 
@@ -22,14 +23,26 @@ MOTION_TYPE = "MAGICDANCE_MOTION"
 CONTEXT_TYPE = "MAGICDANCE_CONTEXT"
 
 
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """MAGICDANCE_MOTION: a motion module in ComfyUI's keeping (`memory.hold`). adapter: what is added to the UNet for
+    it, this many times."""
+
+    module: ModelPatcher
+    adapter: Lora | None = None
+    adapter_strength: float = 1.0
+
+
 @dataclass(frozen=True)
 class ContextOptions:
-    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way."""
+    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way. quick: the first frames soon, an
+    approximation."""
 
     windows: Windows | None = None
     noise: NoiseKind | None = None
     beta_schedule: str = OWN
     motion_in_uncond: bool = False
+    quick: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,11 @@ from ..magicdance_core.choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHT
 from .comfy import folders, memory
 from .control_inputs import strength_and_range
 from .last_result import LastResult, identity
-from .model import CONTEXT_TYPE, MOTION_TYPE, TYPE, ContextOptions
+from .model import CONTEXT_TYPE, MOTION_TYPE, TYPE, ContextOptions, Motion
 
 NONE = "none"
+STRENGTH = {"default": 1.0, "min": -2.0, "max": 2.0, "step": 0.05, "round": 0.001}
+ADAPTER_FOLDERS = folders.MOTION_LORA_FOLDER, folders.LORA_FOLDER
 
 
 class MagicDanceLoadMotion:
@@ -43,35 +45,35 @@ class MagicDanceLoadMotion:
                         "tooltip": "A file in models/animatediff_motion_lora, which adds a motion such as a zoom.",
                     },
                 ),
-                "lora_strength": (
-                    "FLOAT",
+                "lora_strength": ("FLOAT", STRENGTH | {"tooltip": "How much of the motion LoRA is added."}),
+                "adapter": (
+                    [NONE, *folders.list_files(*ADAPTER_FOLDERS)],
                     {
-                        "default": 1.0,
-                        "min": -2.0,
-                        "max": 2.0,
-                        "step": 0.05,
-                        "round": 0.001,
-                        "tooltip": "How much of the LoRA is added.",
+                        "default": NONE,
+                        "tooltip": "AnimateDiff v3's adapter (v3_sd15_adapter), a LoRA for the model itself, in "
+                        "models/animatediff_motion_lora or models/loras.",
                     },
                 ),
+                "adapter_strength": ("FLOAT", STRENGTH | {"tooltip": "How much of the adapter is added."}),
             }
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, motion_module, motion_lora):
-        names = {folders.MOTION_FOLDER: motion_module}
-        if motion_lora != NONE:
-            names[folders.MOTION_LORA_FOLDER] = motion_lora
-        for folder, name in names.items():
-            if not (name and folders.find_model(name, folder)):
-                return f"{name or 'A motion module'} is not in models/{folder}: put the file there and refresh (R)."
+    def VALIDATE_INPUTS(cls, motion_module, motion_lora, adapter):
+        asked = ((motion_module, (folders.MOTION_FOLDER,)), (motion_lora, (folders.MOTION_LORA_FOLDER,)))
+        for name, places in (*asked, (adapter, ADAPTER_FOLDERS)):
+            if name != NONE and not (name and folders.find_model(name, *places)):
+                return f"{name or 'A motion module'} is not in models/{places[0]}: put the file there and refresh (R)."
         return True
 
-    def load(self, motion_module, motion_lora, lora_strength):
+    def load(self, motion_module, motion_lora, lora_strength, adapter, adapter_strength):
         path = folders.find_model(motion_module, folders.MOTION_FOLDER)
         lora = None if motion_lora == NONE else folders.find_model(motion_lora, folders.MOTION_LORA_FOLDER)
         key = (identity(path), None if lora is None else (identity(lora), lora_strength))
-        return (self._motion(key, lambda: _load(path, lora, lora_strength)),)
+        module = self._motion(key, lambda: _load(path, lora, lora_strength))
+        if adapter == NONE:
+            return (Motion(module),)
+        return (Motion(module, _adapter(folders.find_model(adapter, *ADAPTER_FOLDERS)), adapter_strength),)
 
 
 class MagicDanceApplyMotion:
@@ -109,11 +111,14 @@ class MagicDanceApplyMotion:
         from ..magicdance_core.models import check_motion_fits
         from ..magicdance_core.sampling import Control
 
-        held = motion_module or model.motion
-        if held is None:
+        given = motion_module or Motion(model.motion)
+        if given.module is None:
             raise InputError("The model came without a motion module: connect Load Motion Module to `motion_module`.")
-        check_motion_fits(memory.network(model.unet), memory.network(held))
-        return (replace(model, motion=held, motion_control=Control(strength, start, end)),)
+        check_motion_fits(memory.network(model.unet), memory.network(given.module))
+        unet = model.unet
+        if given.adapter is not None:
+            unet = memory.with_lora(unet, given.adapter, given.adapter_strength)
+        return (replace(model, unet=unet, motion=given.module, motion_control=Control(strength, start, end)),)
 
 
 class MagicDanceContextOptions:
@@ -183,15 +188,33 @@ class MagicDanceContextOptions:
                         "tooltip": "The motion module also acts where guidance leads away from, as in AnimateDiff.",
                     },
                 ),
+                "quick": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "For a first look at a long video: one window after the other through all steps, so "
+                        "that the preview soon plays its beginning. An approximation.",
+                    },
+                ),
             }
         }
 
-    def make(self, length, overlap, stride, weights, closed_loop, noise, beta_schedule, motion_in_uncond):
+    def make(self, length, overlap, stride, weights, closed_loop, noise, beta_schedule, motion_in_uncond, quick):
         from ..magicdance_core.sampling import Windows
 
         strides = (1,) if stride == 1 else (1, stride)
         windows = Windows(length, overlap, strides, closed=closed_loop, weights=weights)
-        return (ContextOptions(windows, None if noise == OWN else noise, beta_schedule, motion_in_uncond),)
+        return (ContextOptions(windows, None if noise == OWN else noise, beta_schedule, motion_in_uncond, quick),)
+
+
+def _adapter(path):
+    from ..magicdance_core.checkpoints import read_lora
+    from ..magicdance_core.errors import InputError
+
+    adapter = read_lora(path)
+    if adapter.of_motion:
+        raise InputError(f"{path} is a motion LoRA: choose it as `motion_lora`.")
+    return adapter
 
 
 def _load(path, lora, strength: float):

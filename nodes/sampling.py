@@ -150,9 +150,9 @@ class MagicDanceSample:
             self._remarks.show(remarks(reference, poses))
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
-        run_progress = progress.RunProgress(model, count * (steps + 1))
         shape = (1, unet.config.in_channels, height // factor, width // factor)
-        with progress.interruptible(vae, unet, *controls, motion):
+        networks = vae, unet, *controls, motion
+        with progress.interruptible(*networks), progress.RunProgress(model, count, steps) as run_progress:
             sample = run(
                 Networks(unet, *controls, motion=motion),
                 vae,
@@ -170,19 +170,20 @@ class MagicDanceSample:
                 motion=model.motion_control or Control(),
                 motion_in_uncond=asked.motion_in_uncond,
                 windows=asked.windows,
+                quick=asked.quick,
                 frames_per_batch=frames_per_batch,
                 decode_batch=decode_batch,
                 place=memory.place(model.unet),
                 vae_place=memory.place(model.vae),
                 before=lambda phase: memory.load_phase(model, phase),
                 generator=generator,
-                callback=lambda p: run_progress.denoised(p.step * count + p.frame, p.denoised),
+                callback=lambda p: run_progress.denoised(p.fraction, p.numbers, p.denoised),
             )
             frames, done = torch.empty(count, height, width, 3), 0
             for part in sample.frames:
                 frames[done : done + len(part)] = part.movedim(1, -1)
+                run_progress.decoded(done, part)
                 done += len(part)
-                run_progress.decoded(count * steps + done, part)
         samples = memory.output(sample.latents.cpu() / vae.config.scaling_factor)
         return memory.output(frames), {"samples": samples}
 

@@ -41,9 +41,9 @@ def work(folder, tmp_path, monkeypatch):
     return tmp_path
 
 
-def arguments(out, *more, model="model"):
+def arguments(out, *more, model="model", windows=("--context", "6", "--overlap", "2")):
     given = ["animate", "--model", model, "--reference", "person.png", "--poses", "poses", "--out", str(out)]
-    return [*given, "--size", "16", "--device", "cpu", "--steps", str(STEPS), "--context", "6", "--overlap", "2", *more]
+    return [*given, "--size", "16", "--device", "cpu", "--steps", str(STEPS), *windows, *more]
 
 
 def animate(out, *more, **options):
@@ -115,8 +115,32 @@ def test_other_settings_do_not_go_on(work, capsys):
     assert json.loads((work / "out" / "settings.json").read_text())["frames"] == POSES
 
 
+def test_a_run_does_not_go_on_without_its_module_or_in_another_order(work, capsys):
+    assert animate(work / "out", "--limit", "3") == 0
+    assert animate(work / "out", "--resume", "--limit", "3", "--motion", "none", windows=()) == 2
+    assert "begun with" in capsys.readouterr().err
+    assert animate(work / "out", "--resume", "--limit", "3", "--quick") == 2
+    assert "quick False, not True" in capsys.readouterr().err
+
+
+def test_noise_of_each_frame_without_a_module(work, capsys):
+    settings = {"model": "plain", "windows": ("--limit", "20")}
+
+    def plain(out, *more):
+        assert animate(work / out, *more, **settings) == 0
+        return frames(work / out)
+
+    shared, own = plain("shared"), plain("own", "--noise", "independent")
+    assert shared.keys() == own.keys() and all(shared[name] != own[name] for name in shared)
+    assert plain("same", "--noise", "shared") == shared
+    assert animate(work / "shared", "--resume", "--noise", "independent", **settings) == 2
+    assert animate(work / "loop", "--loop", "--stride", "2", **settings) == 2
+    assert "--stride and --loop need a motion module" in capsys.readouterr().err
+
+
 def test_a_file_and_a_loop(work):
-    assert animate(work / "loop.mp4", "--loop", "--noise", "shared", "--limit", "9") == 0
+    loop = "--loop", "--random-starts", "--window-weights", "flat", "--stride", "2"
+    assert animate(work / "loop.mp4", *loop, "--noise", "shared", "--limit", "9") == 0
     assert len(list(media.read_frames(work / "loop.mp4"))) == 9
 
 

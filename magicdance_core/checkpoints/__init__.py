@@ -3,7 +3,7 @@
 from .components import EMBEDDED, PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .folder import load_folder, save_folder
-from .motion import load_motion, merge_lora, save_motion
+from .motion import Lora, load_motion, merge_lora, read_lora, save_motion
 from .published import load_file, load_published, load_tensors, read_tensors, save_published
 from .roles import ROLES, Role
 
@@ -12,6 +12,7 @@ __all__ = [
     "PUBLISHED_DEFAULTS",
     "ROLES",
     "Components",
+    "Lora",
     "Role",
     "convert",
     "load",
@@ -22,6 +23,7 @@ __all__ = [
     "load_published",
     "load_tensors",
     "merge_lora",
+    "read_lora",
     "read_tensors",
     "save_folder",
     "save_motion",

@@ -4,10 +4,12 @@ Everything is told by the names and shapes of tensors, never by the name of a fi
 """
 
 import re
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import as_path, existing, whole_file
@@ -65,6 +67,53 @@ def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | Non
         write_tensors(temporary, tensors, {METADATA: motion.to_json_string()})
 
 
+@dataclass(frozen=True)
+class Lora:
+    """What a file adds to weights. of_motion: whether those of a motion module; else those of a UNet.
+
+    pairs: name of a weight -> (up `[out, rank]`, down `[rank, in]`), float32; their product is added.
+    """
+
+    path: Path
+    of_motion: bool
+    pairs: dict[str, tuple[Tensor, Tensor]]
+
+    def check_fits(self, network: nn.Module) -> None:
+        """Raise InputError where a network lacks one of the weights or has it in another shape."""
+        weights = network.state_dict()
+        for target, (up, down) in self.pairs.items():
+            if target not in weights:
+                raise InputError(f"{self.path} does not fit the model: it changes {target}, which is not there.")
+            if (up.shape[0], down.shape[-1]) != tuple(weights[target].shape):
+                raise InputError(f"{self.path} does not fit the model: its {target} has another shape.")
+
+
+def read_lora(path: str | Path) -> Lora:
+    """A motion LoRA, or AnimateDiff v3's adapter, which is a spatial LoRA. InputError for what is neither."""
+    file = TensorFile(as_path(path))
+    names: dict[str, dict[str, str]] = {}
+    for name in file.shapes:
+        if match := LORA.fullmatch(name):
+            layer, projection, side = match.groups()
+            target = f"{layer}.to_{projection}{'.0' if projection == 'out' else ''}.weight"
+            target = motion_name(target) or target.removeprefix("unet.")
+            names.setdefault(target, {})[LORA_SIDES.get(side, side)] = name
+    if not names:
+        raise InputError(f"{path} is no LoRA for a motion module; give a motion LoRA or AnimateDiff v3's adapter.")
+    if others := [name for name in file.shapes if not LORA.fullmatch(name)]:
+        raise InputError(
+            f"{path} changes more than attention: {len(others)} tensors like {others[0]} have no place here; give a "
+            "motion LoRA or AnimateDiff v3's adapter."
+        )
+    halves, pairs = dict(file.read(chain.from_iterable(sides.values() for sides in names.values()))), {}
+    for target, sides in names.items():
+        up, down = (halves[sides[side]].float() if side in sides else None for side in ("up", "down"))
+        if up is None or down is None or not up.dim() == down.dim() == 2 or up.shape[1] != down.shape[0]:
+            raise InputError(f"{path} is damaged: its change of {target} is only half told; download it again.")
+        pairs[target] = up, down
+    return Lora(file.path, any(map(motion_name, names)), pairs)
+
+
 @torch.no_grad()
 def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module | None = None) -> None:
     """Add a LoRA to the weights that it was made for: a motion LoRA to the motion module; AnimateDiff v3's adapter,
@@ -72,32 +121,16 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
 
     Raises InputError for a file that is neither or does not fit; nothing is changed then.
     """
-    file = TensorFile(as_path(path))
-    pairs: dict[str, dict[str, str]] = {}
-    for name in file.shapes:
-        if match := LORA.fullmatch(name):
-            layer, projection, side = match.groups()
-            target = f"{layer}.to_{projection}{'.0' if projection == 'out' else ''}.weight"
-            target = motion_name(target) or target.removeprefix("unet.")
-            pairs.setdefault(target, {})[LORA_SIDES.get(side, side)] = name
-    if not pairs:
-        raise InputError(f"{path} is no LoRA for a motion module; give a motion LoRA or AnimateDiff v3's adapter.")
-    network = motion if any(map(motion_name, pairs)) else unet
+    lora = read_lora(path)
+    network = motion if lora.of_motion else unet
     if network is None:
-        raise InputError(f"{path} is a spatial LoRA, which changes the UNet; give it where the UNet takes its LoRAs.")
-    weights, changes = network.state_dict(), {}
-    for target, names in pairs.items():
-        if target not in weights or len(names) < 2:
-            raise InputError(
-                f"{path} does not fit the model: it changes {target}, which is not there or only half told."
-            )
-        halves = dict(file.read(names.values()))
-        up, down = (halves[names[side]].float() for side in ("up", "down"))
-        if (up.shape[0], down.shape[-1]) != tuple(weights[target].shape) or up.shape[-1] != down.shape[0]:
-            raise InputError(f"{path} does not fit the model: its {target} has another shape.")
-        changes[target] = strength * (up @ down)
-    for target, change in changes.items():
-        weights[target].copy_(weights[target].float() + change.to(weights[target].device))
+        raise InputError(
+            f"{path} is a spatial LoRA, which changes the UNet, not the motion module; give it as adapter."
+        )
+    lora.check_fits(network)
+    weights = network.state_dict()
+    for target, (up, down) in lora.pairs.items():
+        weights[target].copy_(weights[target].float() + (strength * (up @ down)).to(weights[target].device))
 
 
 def _config(file: TensorFile, shapes: Shapes, stated: dict) -> dict:

@@ -15,7 +15,15 @@ from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
 from ..files import check_target, read_json
 from .common import add_model_arguments, count, load_model, location, noise, rate, sampling_settings, seed, size_unit
-from .motion import add_motion_arguments, fill_folder, load_chosen_motion, motion_settings, stored_state, write_frames
+from .motion import (
+    WITHOUT_MODULE,
+    add_motion_arguments,
+    fill_folder,
+    load_chosen_motion,
+    motion_settings,
+    stored_state,
+    write_frames,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,8 +32,8 @@ if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
     from ..sampling import Bunch, Progress
 
-# What a resumed run in motion must have in common with the one it goes on with.
-MOTION_OPTIONS = ("motion", "motion_lora", "motion_strength", "context", "overlap", "loop", "noise", "beta_schedule")
+# What a streamed run that is resumed must have in common with the one it goes on with, beside what every run must.
+STREAM_OPTIONS = ("motion", "motion_lora", "beta_schedule", "noise", "frames_per_batch", *WITHOUT_MODULE)
 # Frames are made and written this many at a time; a frame does not depend on the others of its chunk.
 CHUNK = 16
 SETTINGS = "settings.json"
@@ -119,20 +127,18 @@ def run(options: argparse.Namespace) -> None:
         **settings,
     }
     fps = options.fps or poses.fps or FALLBACK_FPS
-    if pipe.motion is not None:
+    if motion:
         total = total if poses.count else sum(1 for _ in islice(poses, options.limit))
-        description |= {name: str(getattr(options, name)) for name in MOTION_OPTIONS} | {"frames": total}
+        description |= {name: str(getattr(options, name)) for name in STREAM_OPTIONS} | {"frames": total}
         fitted = (fit(pose, width, height, around) for pose in islice(poses, total))
-        run_in_motion = partial(
+        stream = partial(
             pipe.stream, reference, fitted, total, quick=options.quick, generator=noise(options.seed),
-            **settings, **motion,
+            **settings, **motion, **batch,
         )  # fmt: skip
         if to_folder:
-            _stream_to_folder(
-                out, description, run_in_motion, total, not options.quick and not remembers(pipe.scheduler)
-            )
+            _stream_to_folder(out, description, stream, total, not options.quick and not remembers(pipe.scheduler))
         else:
-            _stream_to_file(out, fps, run_in_motion, total)
+            _stream_to_file(out, fps, stream, total)
         made = total
     elif to_folder:
         made = _fill_folder(out, description, _chunks(islice(poses, options.limit)), generate, total)
@@ -247,7 +253,9 @@ def _compare_settings(path: Path, settings: dict) -> None:
     try:
         before = read_json(path, "what animate began")
         changed = [
-            f"{key} {before.get(key)}, not {value}" for key, value in settings.items() if before.get(key) != value
+            f"{key} {before.get(key)}, not {settings.get(key)}"
+            for key in settings | before
+            if before.get(key) != settings.get(key)
         ]
     except (InputError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}); give --out another name.") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..choices import BETA_SCHEDULES, NOISES, OWN
+from ..choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
 from ..errors import InputError
 from ..files import whole_file
 from .common import count, finite, gap, location
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..sampling import Bunch
 
 STATE = "state.safetensors"  # of a run under way, in its folder
+WITHOUT_MODULE = {  # what options of windows are where there is none
+    "motion_strength": 1.0, "context": None, "overlap": None, "stride": 1, "window_weights": WINDOW_WEIGHTS[0],
+    "loop": False, "random_starts": False, "quick": False,
+}  # fmt: skip
 
 
 def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +44,20 @@ def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--overlap", type=gap, metavar="N", help="frames that neighbours share (default: a quarter of the length)"
     )
-    group.add_argument("--loop", action="store_true", help="the last frame leads to the first")
-    group.add_argument("--noise", choices=NOISES, default=OWN, help="what frames share of their noise")
+    group.add_argument(
+        "--stride", type=count, default=1, metavar="N", help="above 1, every other step takes frames so far apart"
+    )
+    group.add_argument(
+        "--window-weights", choices=WINDOW_WEIGHTS, default=WINDOW_WEIGHTS[0], help="of a window's frames in overlaps"
+    )
+    group.add_argument("--loop", action="store_true", help="the last frame leads to the first; keeps all frames alive")
+    group.add_argument(
+        "--random-starts", action="store_true",
+        help="of a loop's windows, at each step; with --window-weights flat the published averaging",
+    )  # fmt: skip
+    group.add_argument(
+        "--noise", choices=NOISES, default=OWN, help="what frames share of their noise, with a module or without"
+    )
     group.add_argument(
         "--beta-schedule", choices=BETA_SCHEDULES, default=OWN,
         help="linear: as AnimateDiff's modules were trained; the model itself was not",
@@ -72,16 +88,25 @@ def load_chosen_motion(pipe: MagicDancePipeline, options: argparse.Namespace) ->
 
 
 def motion_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict:
-    """The pipeline's arguments that the options stand for; nothing without a motion module."""
+    """The pipeline's arguments that the options stand for; none where frames are made on their own from one noise.
+
+    Raises InputError for options of windows where there is no motion module, unless --motion says none.
+    """
     from ..sampling import Control, Windows
 
+    noise = None if options.noise == OWN else options.noise
     if pipe.motion is None:
-        return {}
+        idle = [f"--{name.replace('_', '-')}" for name, plain in WITHOUT_MODULE.items() if vars(options)[name] != plain]
+        if idle and options.motion != "none":
+            raise InputError(f"{' and '.join(idle)} need a motion module, and there is none; give --motion a file.")
+        return {} if noise in (None, "shared") else {"noise": noise}
     length = options.context or min(16, pipe.motion.max_frames)
     overlap = length // 4 if options.overlap is None else options.overlap
+    strides = (1,) if options.stride == 1 else (1, options.stride)
+    random = options.seed if options.random_starts else None
     return {
-        "windows": Windows(length, overlap, closed=options.loop),
-        "noise": None if options.noise == OWN else options.noise,
+        "windows": Windows(length, overlap, strides, True, options.loop, options.window_weights, random),
+        "noise": noise,
         "motion": Control(options.motion_strength),
     }
 

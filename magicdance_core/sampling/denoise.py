@@ -31,6 +31,7 @@ def denoise(
     order: Order = "steps",
     windows: Windows | None = None,
     frames_per_batch: int = 8,
+    quick: bool = False,
     **options,
 ) -> Tensor:
     """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `context`.
@@ -38,7 +39,8 @@ def denoise(
     noise: `[1, 4, h, w]`, from which all frames start, or `[F, 4, h, w]`; standard normal, float32; or `FrameNoise`.
     hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, moved a batch at a time; None for no control.
     frames: F, where there are no hints; by default the rows of `noise`.
-    order, windows: see `order` and `windows_for`. options: see `Denoiser`.
+    order, windows: see `order` and `windows_for`. quick: in the order of `order.preview`, an approximation. options:
+    see `Denoiser`.
     Raises InputError as `Denoiser` does, and for noise that does not fit the number of frames.
     """
     rows = len(noise) if isinstance(noise, Tensor) else 1
@@ -49,7 +51,7 @@ def denoise(
     stored = None if hints is None else Hints(hints.split(1), lambda encoded: encoded)
     denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=stored, **options)
     walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps, order)
-    return torch.cat(list(in_turn(denoiser.run(walk))))
+    return torch.cat(list(in_turn(denoiser.preview(walk) if quick else denoiser.run(walk))))
 
 
 def windows_for(
@@ -153,15 +155,20 @@ class Denoiser:
         self._done = [
             walk.finished + sum(frame.step > step for frame in walk.alive.values()) for step in range(self.steps)
         ]
-        for finished in walk.run(self.start, self.predict, self.advance):
-            if self._hints is not None:
-                self._hints.drop(frame for frame, _ in finished)
-            yield finished
+        yield from self._dropping(walk.run(self.start, self.predict, self.advance))
 
     @torch.no_grad()
     def preview(self, walk: Walk) -> Iterator[Finished]:
-        """Frames in the quick order of `order.preview`; for a first look, so all hints are kept."""
-        yield from preview(walk.windows, walk.frames, walk.steps, self.start, self.predict, self.advance)
+        """Frames in the quick order of `order.preview`."""
+        bunches = preview(walk.windows, walk.frames, walk.steps, self.start, self.predict, self.advance)
+        yield from self._dropping(bunches)
+
+    def _dropping(self, bunches: Iterator[Finished]) -> Iterator[Finished]:
+        """The same; hints of finished frames are let go."""
+        for finished in bunches:
+            if self._hints is not None:
+                self._hints.drop(frame for frame, _ in finished)
+            yield finished
 
     def start(self, frame: int) -> Tensor:
         """What a frame starts from, `[1, 4, h, w]`, as noisy as the schedule begins."""
@@ -193,7 +200,7 @@ class Denoiser:
         if self._callback is not None:
             x0 = predict_x0(self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])
             fraction = sum(self._done) / (self.steps * self._frames)
-            self._callback(Progress(step, self.steps, self._done[step], self._frames, fraction, x0))
+            self._callback(Progress(step, self.steps, self._done[step], self._frames, frames, fraction, x0))
         return after
 
     def _alone(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:

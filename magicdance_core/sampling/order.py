@@ -7,7 +7,7 @@ in. The result is the same to the bit; what differs is how many latents are aliv
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import torch
@@ -66,6 +66,12 @@ class Walk:
     def total(self) -> int:
         """Windows of all steps."""
         return sum(self.windows.count(step, self.frames) for step in range(self.steps))
+
+    @property
+    def first(self) -> int:
+        """The first frame that is not finished; their number where all are."""
+        ahead = islice(self.windows.at(0, self.frames), self.done[0], None)
+        return min(chain(self.alive, (number for window in ahead for number in window.frames)), default=self.frames)
 
     def run(self, start: Start, predict: Predict, advance: Advance) -> Iterator[Finished]:
         """Frames as they become ready, in bunches. Between two bunches the walk may be stored.
@@ -138,6 +144,7 @@ def preview(
 ) -> Iterator[Finished]:
     """One window after the other through all steps, for a first look at a long run: the first frames are ready after
     `steps` windows. An approximation: frames that a window shares with the one before stay on the way they went there.
+    As in the walk, frames come when no later window needs them.
     """
     known: dict[int, list[Tensor]] = {}  # frame -> its latents before each step, and after the last
     if isinstance(windows, Windows):
@@ -151,7 +158,7 @@ def preview(
             predictions = predict(step, window, latents)[rows]
             for frame, latent in zip(fresh, advance(step, fresh, predictions, latents[rows]).split(1)):
                 way[frame].append(latent)
-        yield [(frame, way[frame][-1]) for frame in fresh]
+        yield [(frame, way[frame][-1]) for frame in window.done]
         known = {frame: latents for frame, latents in way.items() if frame not in window.done}
 
 

@@ -142,8 +142,8 @@ def stream(
     if state is not None:
         walk.restore(state, place[0])
         if hints is not None:
-            hints.skip(min(walk.alive, default=walk.finished))
-    bunches = denoiser.preview(walk) if quick and networks.motion is not None else denoiser.run(walk)
+            hints.skip(walk.first)
+    bunches = denoiser.preview(walk) if quick else denoiser.run(walk)
     for bunch in bunches:
         latents = torch.cat([latent for _, latent in bunch])
         pictures = torch.cat(list(decode_frames(vae, latents, decode_batch)))

@@ -67,7 +67,7 @@ class Progress:
     """Where a run is after a batch of frames.
 
     step: from 0, of `steps`; in the diagonal order several are under way. frame: frames finished in this step, of
-    `frames`. fraction: the part of the run that is done, in (0, 1].
+    `frames`. numbers: of the batch's frames, from 0. fraction: the part of the run that is done, in (0, 1].
     denoised: clean scaled latents `[n, 4, h, w]` of the batch just computed as the model predicts them at this
     step, float32, for previews; None where the scheduler has no alphas.
     """
@@ -76,5 +76,6 @@ class Progress:
     steps: int
     frame: int
     frames: int
+    numbers: tuple[int, ...]
     fraction: float
     denoised: Tensor | None

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 FOLDER = "magicdance"
+LORA_FOLDER = "loras"
 EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
 DETECTOR_FOLDER = "magicdance_pose"
 DETECTOR_EXTENSIONS = {".pth", ".onnx"}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from torch import Tensor, nn
 
+    from ...magicdance_core.checkpoints import Lora
     from ...magicdance_core.sampling import Phase
     from ..model import MagicDanceModel
 
@@ -58,6 +59,23 @@ def network(held: ModelPatcher) -> nn.Module:
 def place(held: ModelPatcher) -> tuple[torch.device, torch.dtype]:
     """Where and in which dtype a network computes, wherever its weights happen to be."""
     return held.load_device, held.model.compute_dtype
+
+
+def with_lora(held: ModelPatcher, lora: Lora, strength: float) -> ModelPatcher:
+    """The same network with a LoRA, which ComfyUI adds while the network is loaded and takes back afterwards.
+
+    Raises InputError where it does not fit.
+    """
+    import comfy.lora
+
+    lora.check_fits(network(held))
+    halves, targets = {}, {}
+    for name, (up, down) in lora.pairs.items():
+        halves |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+        targets[name] = f"inner.{name}"
+    changed = held.clone()
+    changed.add_patches(comfy.lora.load_lora(halves, targets), strength)
+    return changed
 
 
 def load(held: Sequence[ModelPatcher], activations: float) -> None:

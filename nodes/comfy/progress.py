@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
@@ -16,37 +19,84 @@ if TYPE_CHECKING:
     from ..model import MagicDanceModel
 
 PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; the second is ComfyUI's own
+MOST_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
+PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
 
 
 class RunProgress:
-    """The progress bar of a run with previews of frames; every report may raise ComfyUI's interrupt.
+    """The progress bar of a run, and how its frames look so far, played as a video; used as a context.
 
-    ComfyUI shows one still picture at a time, so the frames come one after the other: while denoising the next one of
-    each batch, while decoding all of them in order.
+    ComfyUI shows one still picture at a time, so a thread shows the frames one after the other, FPS a second. Of long
+    videos it shows every second, third, ... frame; frames are decoded anew, the stalest first, as time allows.
+    Every report may raise ComfyUI's interrupt.
 
-    total: of the whole run, in frames computed.
+    frames, steps: of the run, which ends with the decoding of all frames.
     """
 
-    def __init__(self, model: MagicDanceModel, total: int):
+    def __init__(self, model: MagicDanceModel, frames: int, steps: int):
         import comfy.utils
 
-        self._bar = comfy.utils.ProgressBar(total)
-        self._preview = _previewer(model)
-        self._reports = 0
+        self._bar = comfy.utils.ProgressBar(frames * (steps + 1))
+        self._preview, self._denoising = _previewer(model), frames * steps
+        self._every = ceil(frames / MOST_PREVIEWS)
+        self._previews: list[tuple | None] = [None] * ceil(frames / self._every)
+        self._fresh = [0] * len(self._previews)  # the report that decoded each
+        self._shown, self._done, self._reports = -1, 0, 0
+        self._begun, self._spent = time.perf_counter(), 0.0
+        self._lock, self._over = threading.Lock(), threading.Event()
+        context = contextvars.copy_context()  # tells ComfyUI which node reports
+        self._player = threading.Thread(target=context.run, args=(self._play,), daemon=True)
 
-    def denoised(self, frames_done: int, latents: Tensor | None) -> None:
-        """frames_done: of the total. latents: clean scaled latents `[n, 4, h, w]` to show, if there are any."""
-        preview = None
-        if latents is not None:
-            shown = self._reports % len(latents)
-            preview = self._preview(latents[shown : shown + 1])
+    def __enter__(self) -> RunProgress:
+        self._player.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._over.set()
+        self._player.join()
+
+    def denoised(self, fraction: float, numbers: Sequence[int], latents: Tensor | None) -> None:
+        """fraction: of the denoising that is done. latents: clean scaled latents `[n, 4, h, w]` of these frames, or
+        None."""
         self._reports += 1
-        self._bar.update_absolute(frames_done, preview=preview)
+        rows = {row: n // self._every for row, n in enumerate(numbers) if latents is not None and n % self._every == 0}
+        for row in sorted(rows, key=lambda row: self._fresh[rows[row]]):
+            before = time.perf_counter()
+            self._previews[rows[row]] = self._preview(latents[row : row + 1])
+            self._fresh[rows[row]] = self._reports
+            self._spent += time.perf_counter() - before
+            if self._spent > PREVIEW_SHARE * (time.perf_counter() - self._begun):
+                break
+        self._report(round(fraction * self._denoising))
 
-    def decoded(self, frames_done: int, frames: Tensor) -> None:
-        """frames_done: of the total, with these. frames: `[n, 3, H, W]` in [0, 1]."""
-        for number, frame in enumerate(frames, frames_done - len(frames) + 1):
-            self._bar.update_absolute(number, preview=_as_preview(frame))
+    def decoded(self, done: int, frames: Tensor) -> None:
+        """done: frames decoded before these, `[n, 3, H, W]` in [0, 1]."""
+        for number, frame in enumerate(frames, done):
+            if number % self._every == 0:
+                self._previews[number // self._every] = _as_preview(frame)
+        self._report(self._denoising + done + len(frames))
+
+    def show_next(self) -> None:
+        """Show the frame after the one that was shown, of those that have been previewed."""
+        following = [*range(self._shown + 1, len(self._previews)), *range(self._shown + 1)]
+        self._shown = next((place for place in following if self._previews[place]), -1)
+        if self._shown >= 0:
+            self._report(None, self._previews[self._shown])
+
+    def _report(self, done: int | None, preview: tuple | None = None) -> None:
+        with self._lock:
+            self._done = self._done if done is None else done
+            self._bar.update_absolute(self._done, preview=preview)
+
+    def _play(self) -> None:
+        import comfy.model_management as mm
+
+        while not self._over.wait(1 / FPS):
+            try:
+                self.show_next()
+            except mm.InterruptProcessingException:
+                mm.interrupt_current_processing()  # it was meant for the run, and raising took it back
+                return
 
 
 class Remarks:
@@ -122,11 +172,12 @@ def _previewer(model: MagicDanceModel):
 
 def _as_preview(frame: Tensor) -> tuple:
     """What the progress bar takes. A small frame is enlarged by a whole factor, so that its pixels stay what they are
-    and the editor, which only shrinks pictures, leaves no space beside it; a large one is shrunk by ComfyUI."""
+    and the editor, which only shrinks pictures, leaves no space beside it; a large one is shrunk."""
     from PIL import Image
 
     picture = Image.fromarray((frame.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
-    if max(picture.size) > LARGEST_PREVIEW:
-        return "JPEG", picture, LARGEST_PREVIEW
+    if max(picture.size) > PREVIEW_SIDE:
+        picture.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
+        return "JPEG", picture, None
     factor = ceil(PREVIEW_SIDE / max(picture.size))
     return "JPEG", picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), None

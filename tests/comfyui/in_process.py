@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import weakref
 from pathlib import Path
 
@@ -32,6 +33,10 @@ pack = importlib.util.module_from_spec(spec)
 sys.modules[NAME] = pack
 spec.loader.exec_module(pack)
 MagicDancePipeline = importlib.import_module(f"{NAME}.magicdance_core.pipeline").MagicDancePipeline
+MotionModule = importlib.import_module(f"{NAME}.magicdance_core.models").MotionModule
+checkpoints = importlib.import_module(f"{NAME}.magicdance_core.checkpoints")
+Motion = importlib.import_module(f"{NAME}.nodes.model").Motion
+hold = importlib.import_module(f"{NAME}.nodes.comfy.memory").hold
 
 
 def node(name: str):
@@ -42,6 +47,21 @@ def sample(model, reference, poses, *batches: int):
     return node("Sample").sample(
         model, reference, poses, 7, 2, 0.0, "the model's own", "controlnet_important", *batches
     )[0]
+
+
+def write_adapter(unet, path: Path) -> Path:
+    """A LoRA as AnimateDiff v3's adapter is one."""
+    torch.manual_seed(5)
+    state = {}
+    for name, weight in unet.state_dict().items():
+        if name.endswith("attn1.to_q.weight"):
+            layer = name.replace("to_q.weight", "processor.to_q_lora")
+            state |= {
+                f"{layer}.up.weight": torch.randn(len(weight), 2),
+                f"{layer}.down.weight": torch.randn(2, weight.shape[1]),
+            }
+    torch.save(state, path)
+    return path
 
 
 report = {}
@@ -63,6 +83,25 @@ with torch.inference_mode():  # as ComfyUI runs nodes
         held.partially_load(held.load_device, held.model_size() // 3)
     report["partly_loaded"] = all(0 < held.loaded_size() < held.model_size() for held in patchers)
     report["partial_difference"] = float((sample(model, reference, poses, 4, 4) - frames).abs().max())
+
+    torch.manual_seed(6)
+    module = MotionModule.for_unet(model.unet.model.inner)
+    with tempfile.TemporaryDirectory() as folder:
+        adapter = write_adapter(model.unet.model.inner, Path(folder, "adapter.ckpt"))
+        pipe = MagicDancePipeline.from_embedded()
+        checkpoints.save_motion(Path(folder, "module.safetensors"), module)
+        pipe.load_motion(Path(folder, "module.safetensors"), [(adapter, 0.7)])
+        motion = Motion(hold(module, "motion"), checkpoints.read_lora(adapter), 0.7)
+    (adapted,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, motion)
+    moving = sample(adapted, reference, poses, 4, 4)
+    expected = pipe(
+        reference.movedim(-1, 1), poses.movedim(-1, 1), num_inference_steps=2, output_type="pt",
+        generator=torch.Generator().manual_seed(7), frames_per_batch=4,
+    ).frames  # fmt: skip
+    report["adapter_moves"] = float((moving - frames).abs().max())
+    report["adapter_difference"] = float((moving - expected.movedim(1, -1)).abs().max())
+    report["taken_back_difference"] = float((sample(model, reference, poses, 4, 4) - frames).abs().max())
+    del adapted, motion, module
 
     mm.unload_all_models()
     report["unloaded"] = not any(held in mm.loaded_models() for held in patchers)

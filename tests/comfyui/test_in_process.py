@@ -15,6 +15,7 @@ def test_the_cores_pixels(pack_folder, python, memory):
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["core_difference"] == report["partial_difference"] == report["reloaded_difference"] == 0
+    assert report["taken_back_difference"] == 0 and report["adapter_difference"] < 1e-4 < 0.1 < report["adapter_moves"]
     assert report["known_to_comfyui"] == 3 and report["partly_loaded"] and report["unloaded"]
     assert report["kept_in_memory"] == 0
     assert report["loaded"] == 1 if memory == "normal" else report["loaded"] < 0.1

@@ -19,7 +19,16 @@ class Patcher:
     def __init__(self, model, load_device, offload_device):
         model.device = offload_device  # as ComfyUI does; diffusers' own modules would not let it
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
-        self.patches_uuid = 0
+        self.patches_uuid, self.patches = 0, {}
+
+    def clone(self):
+        clone = Patcher(self.model, self.load_device, self.offload_device)
+        clone.patches = dict(self.patches)
+        return clone
+
+    def add_patches(self, patches, strength):
+        assert patches.keys() <= self.model.state_dict().keys()
+        self.patches |= {name: (strength, patch) for name, patch in patches.items()}
 
 
 class Interrupt(Exception):
@@ -50,7 +59,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
     cpu = torch.device("cpu")
     paths: dict[str, tuple[list, set]] = {
         name: ([str(comfy.models / name)], {".safetensors", ".pth"})
-        for name in ("checkpoints", "controlnet", "diffusers")
+        for name in ("checkpoints", "controlnet", "diffusers", "loras")
     } | {"custom_nodes": ([str(comfy.models.parent / "custom_nodes")], set())}
 
     def add_path(name, path, is_default=False):
@@ -83,6 +92,13 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
         def decode_latent_to_preview_image(self, kind, latents):
             return kind, tuple(latents.shape), 512
 
+    def load_lora(halves, targets):
+        patches = {}
+        for name, target in targets.items():
+            patches[target] = tuple(halves.pop(f"{name}.lora_{side}.weight") for side in ("up", "down"))
+        assert not halves
+        return patches
+
     layers = {
         kind.__name__: type(kind.__name__, (kind,), {}) for kind in (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
     }
@@ -90,6 +106,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
         "comfy": {},
         "comfy.model_patcher": {"ModelPatcher": Patcher},
         "comfy.ops": {"manual_cast": SimpleNamespace(**layers)},
+        "comfy.lora": {"load_lora": load_lora},
         "comfy.utils": {"ProgressBar": Bar},
         "comfy.latent_formats": {"SD15": type("SD15", (), {})},
         "comfy.model_sampling": {"V_PREDICTION": type("V_PREDICTION", (), {})},
@@ -104,6 +121,8 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
             "unet_manual_cast": lambda dtype, device: None,
             "load_models_gpu": lambda models, memory_required=0, **more: comfy.loads.append((models, memory_required)),
             "throw_exception_if_processing_interrupted": comfy.check_interrupt,
+            "InterruptProcessingException": Interrupt,
+            "interrupt_current_processing": lambda: setattr(comfy, "interrupt_after", comfy.checks),
         },
         "comfy_execution": {},
         "comfy_execution.utils": {"get_executing_context": lambda: SimpleNamespace(node_id="7")},

@@ -6,6 +6,20 @@ import torch
 from magicdance_core.checkpoints import save_motion
 from magicdance_core.models import MotionModule
 
+PLAIN = "none", 1.0, "none", 1.0  # no LoRA and no adapter
+
+
+def lora_of(network, part: str) -> dict[str, torch.Tensor]:
+    """In diffusers' layout, of the attention weights whose names have a part."""
+    torch.manual_seed(3)
+    state = {}
+    for name, weight in network.state_dict().items():
+        if part in name and name.endswith("to_q.weight"):
+            layer = name.replace("to_q.weight", "processor.to_q_lora")
+            state |= {f"{layer}.up.weight": torch.randn(len(weight), 2)}
+            state |= {f"{layer}.down.weight": torch.randn(2, weight.shape[1])}
+    return state
+
 
 @pytest.fixture
 def model(comfy, core, node, make_tiny):
@@ -37,30 +51,31 @@ def sample(node):
 
 def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node, sample, comfy):
     load, apply = node("LoadMotion"), node("ApplyMotion")
-    assert load.VALIDATE_INPUTS(module, "none") is True
-    (motion,) = load.load(module, "none", 1.0)
-    assert load.load(module, "none", 1.0)[0] is motion  # not read twice
+    assert load.VALIDATE_INPUTS(module, "none", "none") is True
+    (motion,) = load.load(module, *PLAIN)
+    assert load.load(module, *PLAIN)[0].module is motion.module  # not read twice
     (moving,) = apply.apply(model, 1.0, 0.0, 1.0, motion)
-    assert model.motion is None and moving.motion is motion
+    assert model.motion is None and moving.motion is motion.module
     frames = sample(moving)
     assert frames.shape == (5, 16, 16, 3) and not torch.allclose(frames, sample(model), atol=1e-3)
-    assert any(motion in models for models, _ in comfy.loads)
+    assert any(motion.module in models for models, _ in comfy.loads)
     silent = apply.apply(moving, 0.0, 0.0, 1.0)[0]
-    assert silent.motion is motion
-    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "the model's own", False)[0]
+    assert silent.motion is motion.module
+    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False)[0]
     assert torch.allclose(sample(silent, context_options=shared), sample(model), atol=1e-5)
 
 
 def test_context_options_reach_the_run(model, module, node, sample):
-    (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, "none", 1.0)[0])
+    (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
     make = node("ContextOptions").make
     given = {
-        "whole": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", False),
-        "windows": make(3, 1, 1, "flat", False, "the model's own", "the model's own", False),
-        "loop": make(3, 1, 2, "ramps", True, "the model's own", "the model's own", False),
-        "linear": make(16, 4, 1, "pyramid", False, "the model's own", "linear", False),
-        "uncond": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", True),
-        "noise": make(16, 4, 1, "pyramid", False, "shared", "the model's own", False),
+        "whole": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", False, False),
+        "windows": make(3, 1, 1, "flat", False, "the model's own", "the model's own", False, False),
+        "loop": make(3, 1, 2, "ramps", True, "the model's own", "the model's own", False, False),
+        "linear": make(16, 4, 1, "pyramid", False, "the model's own", "linear", False, False),
+        "uncond": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", True, False),
+        "quick": make(3, 1, 1, "pyramid", False, "the model's own", "the model's own", False, True),
+        "noise": make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False),
     }
     made = {name: sample(moving, context_options=options[0]) for name, options in given.items()}
     assert torch.equal(made["whole"], sample(moving))
@@ -72,13 +87,64 @@ def test_what_does_not_go(model, module, node, sample, comfy, core):
     InputError = core("errors").InputError
     with pytest.raises(InputError, match="came without a motion module"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0)
-    assert "gone.ckpt is not in models/animatediff_models" in node("LoadMotion").VALIDATE_INPUTS("gone.ckpt", "none")
-    assert "animatediff_motion_lora" in node("LoadMotion").VALIDATE_INPUTS(module, "zoom.safetensors")
+    assert "gone.ckpt is not in models/animatediff_models" in node("LoadMotion").VALIDATE_INPUTS(
+        "gone.ckpt", "none", "none"
+    )
+    assert "animatediff_motion_lora" in node("LoadMotion").VALIDATE_INPUTS(module, "zoom.safetensors", "none")
     save_motion(
         comfy.models / "animatediff_models" / "other.safetensors",
         MotionModule(block_out_channels=(32, 32), motion_layers_per_block=1),
     )
     with pytest.raises(InputError, match="widths"):
-        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load("other.safetensors", "none", 1.0)[0])
+        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load("other.safetensors", *PLAIN)[0])
     with pytest.raises(InputError, match="overlap from 0 to 3"):
-        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "the model's own", False)
+        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "the model's own", False, False)
+
+
+def test_a_motion_lora_goes_into_the_module_and_an_adapter_into_the_model(model, module, node, sample, comfy, core):
+    load, apply = node("LoadMotion"), node("ApplyMotion")
+    (plain,) = load.load(module, *PLAIN)
+    zoom = lora_of(plain.module.model.inner, "motion_modules")
+    adapter = lora_of(model.unet.model.inner, "attn1")
+    for folder, name, state in (("animatediff_motion_lora", "zoom.ckpt", zoom), ("loras", "adapter.ckpt", adapter)):
+        (comfy.models / folder).mkdir(exist_ok=True)
+        torch.save(state, comfy.models / folder / name)
+    assert load.VALIDATE_INPUTS(module, "zoom.ckpt", "adapter.ckpt") is True
+    assert "models/animatediff_motion_lora" in load.VALIDATE_INPUTS(module, "none", "gone.ckpt")
+
+    (zooming,) = load.load(module, "zoom.ckpt", 0.5, "none", 1.0)
+    name = next(iter(zoom)).removesuffix(".processor.to_q_lora.up.weight")
+    weights = (motion.module.model.inner.state_dict()[f"{name}.to_q.weight"] for motion in (zooming, plain))
+    changed, before = weights
+    up, down = (zoom[f"{name}.processor.to_q_lora.{side}.weight"] for side in ("up", "down"))
+    assert torch.allclose(changed, before + 0.5 * up @ down, atol=1e-6)
+
+    (adapted,) = apply.apply(model, 1.0, 0.0, 1.0, load.load(module, *PLAIN[:2], "adapter.ckpt", 0.7)[0])
+    assert not model.unet.patches and adapted.unet.model is model.unet.model
+    name = next(iter(adapter)).removesuffix(".processor.to_q_lora.up.weight")
+    strength, (up, down) = adapted.unet.patches[f"inner.{name}.to_q.weight"]
+    assert strength == 0.7 and torch.equal(up, adapter[f"{name}.processor.to_q_lora.up.weight"])
+    assert len(adapted.unet.patches) == len(adapter) // 2
+    sample(adapted)
+    assert any(adapted.unet in models for models, _ in comfy.loads)
+
+
+def test_loras_that_do_not_go(model, module, node, comfy, core):
+    InputError = core("errors").InputError
+    load = node("LoadMotion")
+    (comfy.models / "animatediff_motion_lora").mkdir()
+    motion = load.load(module, *PLAIN)[0].module.model.inner
+    torch.save(lora_of(motion, "motion_modules"), comfy.models / "animatediff_motion_lora" / "zoom.ckpt")
+    torch.save(lora_of(model.unet.model.inner, "attn1"), comfy.models / "animatediff_motion_lora" / "adapter.ckpt")
+    torch.save({"lora_unet_x.lora_up.weight": torch.ones(2, 2)}, comfy.models / "animatediff_motion_lora" / "sd.ckpt")
+    with pytest.raises(InputError, match="is a motion LoRA: choose it as `motion_lora`"):
+        load.load(module, "none", 1.0, "zoom.ckpt", 1.0)
+    with pytest.raises(InputError, match="spatial LoRA, .* give it as adapter"):
+        load.load(module, "adapter.ckpt", 1.0, "none", 1.0)
+    with pytest.raises(InputError, match="no LoRA for a motion module"):
+        load.load(module, "none", 1.0, "sd.ckpt", 1.0)
+    state = lora_of(model.unet.model.inner, "attn1")
+    name = next(name for name in state if name.endswith("down.weight"))
+    torch.save(state | {name: torch.zeros(2, 7)}, comfy.models / "animatediff_motion_lora" / "adapter.ckpt")
+    with pytest.raises(InputError, match="another shape"):
+        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, load.load(module, "none", 1.0, "adapter.ckpt", 1.0)[0])

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -31,7 +32,7 @@ from conftest import PACK, UNPUBLISHED, Server, link_packs  # noqa: E402
 from magicdance_core.media import read_frames  # noqa: E402
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-STILL, MOVING, FPS = (960, 540), (420, 420), 15
+STILL, MOVING, FPS, MOST_FRAMES = (960, 540), (420, 420), 15, 48
 
 
 def graph_types(workflow: Path) -> set[str]:
@@ -109,7 +110,8 @@ def moving_thumbnail(output: Path, workflow: Path) -> None:
     """
     nodes = json.loads(workflow.read_text())["nodes"]
     prefix = next(node["widgets_values"][0] for node in nodes if node["type"] == "SaveVideo")
-    frames = [on_grey(in_two_rows(frame), MOVING) for frame in read_frames(output / f"{prefix}_00001_.mp4")]
+    video = read_frames(output / f"{prefix}_00001_.mp4")
+    frames = [on_grey(in_two_rows(frame), MOVING) for frame in islice(video, MOST_FRAMES)]
     with open(workflow.with_suffix(".jpg"), "wb") as file:
         frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=1000 // FPS, loop=0, quality=75)
 
