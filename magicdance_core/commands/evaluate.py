@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
     puppets.add_argument(
+        "--animation", type=location, metavar="FILE", help="of --steadiness: a person's videos side by side (.gif, ...)"
+    )
+    puppets.add_argument(
         "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each"
     )
     add_model_arguments(puppets)
@@ -113,13 +116,16 @@ def _compare_methods(options: argparse.Namespace) -> None:
 
 
 def _score_steadiness(options: argparse.Namespace) -> None:
-    from ..evaluation.steadiness import evaluate_steadiness
+    from ..evaluation.steadiness import FPS, evaluate_steadiness, side_by_side
     from ..evaluation.table import as_data, as_text
+    from ..media import check_animation_path, write_animation
 
+    if options.animation:
+        check_animation_path(options.animation)
     pipe = load_model(options.model, options.device, options.dtype)
     if options.motion:
         pipe.load_motion(options.motion)
-    table = evaluate_steadiness(
+    table, videos = evaluate_steadiness(
         pipe,
         options.seed,
         options.identities or 4,
@@ -128,6 +134,11 @@ def _score_steadiness(options: argparse.Namespace) -> None:
         guidance_scale=options.guidance,
     )
     print(as_text(table))
+    if options.animation:
+        with write_animation(options.animation, FPS) as add:
+            for frame in side_by_side(videos):
+                add(frame)
+        print(f"videos side by side in {options.animation}")
     write_report({"model": options.model, **as_data(table)}, options.json)
 
 

@@ -3,7 +3,7 @@
 Still pixels alone can be won by freezing the picture, moving ones by blurring it, so both are told, with the PSNR.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..media import contact_sheet
 from ..models import Networks
 from ..pipeline import MagicDancePipeline
 from ..sampling import Windows
@@ -21,7 +22,11 @@ from .metrics import psnr, to_float
 from .puppets import SEEDS_APART, Scene, make_scene, reconstruct
 from .table import Cell, Column, Table
 
-CHOREOGRAPHY_FPS = 30.0
+CHOREOGRAPHY_FPS, FPS = 30.0, 15.0
+SHOWN, PANEL = (
+    ("independent noise", "independent noise + motion", "shared noise", "shared noise + motion", "truth"),
+    192,
+)
 STILL, MOVING = 2 / 255, 4 / 255  # of 0..1: what changes less stands still, what changes more moves
 COLUMNS = (
     Column("still", "still, 1/255", 2, -1),
@@ -30,17 +35,20 @@ COLUMNS = (
     Column("seams", "seams / inside", 3, 0),
 )
 
+Videos = Mapping[str, Sequence[np.ndarray]]
+"""row -> a video of each person, float `[F, H, W, 3]` in [0, 1]"""
+
 
 def evaluate_steadiness(
     pipe: MagicDancePipeline,
     seed: int = 0,
     people: int = 4,
     frames: int = 24,
-    fps: float = 15.0,
+    fps: float = FPS,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     windows: Windows | None = None,
-) -> Table:
+) -> tuple[Table, Videos]:
     """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
 
     Rows: noise independent and shared without a motion module; the same and mixed with it, where the pipeline has one,
@@ -50,7 +58,7 @@ def evaluate_steadiness(
     by STILL and where some changes by more than MOVING; PSNR of frames; the error of the change at borders of the first
     step's windows, divided by the person's mean elsewhere: 1 where there are no seams. Without a module there are no
     windows, and the figure at the same frames says what chance makes of it.
-    Intervals are over people. windows: as `windows_for`.
+    Intervals are over people. windows: as `windows_for`. Returns the table, and the videos of its rows and the truth.
     """
     if frames < 2:
         raise InputError("The change from frame to frame needs two frames; give more.")
@@ -92,10 +100,19 @@ def evaluate_steadiness(
     finally:
         pipe.motion = module
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
-    return Table(COLUMNS, {
+    cells = {
         name: _cells([_scores(video, scene, borders) for video, scene in zip(videos, scenes)])
         for name, videos in rows.items()
-    })  # fmt: skip
+    }
+    return Table(COLUMNS, cells), rows | {"truth": [_stack(scene.truth) for scene in scenes]}
+
+
+def side_by_side(videos: Videos, person: int = 0) -> Iterator[Image.Image]:
+    """One person's videos with and without shared noise and a motion module, and the truth, frame by frame."""
+    shown = {name: videos[name][person] for name in SHOWN if name in videos}
+    for frames in zip(*shown.values()):
+        pictures = [Image.fromarray((frame * 255).round().astype(np.uint8)) for frame in frames]
+        yield contact_sheet([pictures], list(shown), panel=PANEL)
 
 
 def borders_of(windows: Windows, frames: int) -> np.ndarray:

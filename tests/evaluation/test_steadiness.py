@@ -4,7 +4,7 @@ import torch
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.evaluation.puppets import make_scene
-from magicdance_core.evaluation.steadiness import _cells, _scores, borders_of, evaluate_steadiness
+from magicdance_core.evaluation.steadiness import _cells, _scores, borders_of, evaluate_steadiness, side_by_side
 from magicdance_core.models import MotionModule
 from magicdance_core.sampling import Windows
 
@@ -54,18 +54,21 @@ def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
 
 def test_rows_of_a_model_with_and_without_motion(make_tiny):
     pipe = MagicDancePipeline(make_tiny())
-    table = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    table, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    (sheet, *more) = side_by_side(videos)
+    assert len(more) == 2 and sheet.width == 3 * (192 + 8) + 8  # independent and shared noise, and the truth
     assert "shared noise" in table.rows and not any("motion" in row for row in table.rows)
     torch.manual_seed(0)
     pipe.motion = module = MotionModule.for_unet(pipe.unet).silence()
-    silent = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    silent, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
     assert pipe.motion is module and "mixed noise + motion" in silent.rows
     assert silent.rows["shared noise + motion"]["seams"].note == "no border"
     before, after = (
         of.rows[row]["psnr"].value for of, row in ((table, "shared noise"), (silent, "shared noise + motion"))
     )
     assert after == pytest.approx(before, abs=0.01)
-    windows = evaluate_steadiness(pipe, people=1, frames=5, num_inference_steps=1, windows=Windows(3, 1))
+    assert next(side_by_side(videos)).width == 5 * (192 + 8) + 8
+    windows, _ = evaluate_steadiness(pipe, people=1, frames=5, num_inference_steps=1, windows=Windows(3, 1))
     assert windows.rows["the same, fixed windows"]["seams"].value == pytest.approx(
         windows.rows["shared noise"]["seams"].value, rel=1e-3
     )
