@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "compare frames with the truth, or score the embedded model",
     "extract": "keypoints and pose maps of a person in a video",
     "dataset": "videos to training data",
+    "shards": "a data set as Parquet files, which training streams",
     "benchmark": "count the arithmetic of a frame and step",
 }
 PROGRAM = "python -m magicdance_core"

@@ -1,6 +1,7 @@
 """The bundled training script: `python -m magicdance_core.train CONFIG [--out DIR]`."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _run(options: argparse.Namespace) -> None:
 
     from .training.engine import train
 
+    gc.freeze()  # the libraries stay: collections between stages need not go through them
     try:
         train(config, out, options.device)
     except KeyboardInterrupt:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)")
     parser.add_argument(
-        "--shard", type=_shard, default=_shard_of_launcher(), metavar="K/N",
+        "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
         help="only every N-th video, from the K-th on, for several machines (default: all, or a launched process's)",
     )  # fmt: skip
 
@@ -76,7 +76,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{frames:8d} dropped: {reason}")
     for part, number in report["split"].items():
         print(f"{number:8d} videos for {part}")
-    print(f"look at {options.out / 'contact_sheet.png'}; train with --set data.kind=videos data.folder={options.out}")
+    print(f"look at {options.out / 'contact_sheet.png'}")
+    print(f"train with --set data.kind=videos --set data.folder={options.out}")
 
 
 def _share(text: str) -> float:
@@ -86,13 +87,13 @@ def _share(text: str) -> float:
     return number
 
 
-def _shard(text: str) -> tuple[int, int]:
+def shard(text: str) -> tuple[int, int]:
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
         raise argparse.ArgumentTypeError(f"{text} is not K/N with K from 1 to N")
     return int(number), int(of)
 
 
-def _shard_of_launcher() -> tuple[int, int]:
+def shard_of_launcher() -> tuple[int, int]:
     """The share of this process where `accelerate launch` or `torchrun` started several."""
     return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..errors import InputError
+
 # Differences below this (a single 8-bit step in a picture of 500,000 values) count as none, so that means stay finite.
 LEAST_SQUARED_ERROR = 1e-10
 WINDOW = 7
@@ -45,10 +47,10 @@ def ssim(image: np.ndarray, truth: np.ndarray) -> float:
 
     Uniform 7 x 7 windows, sample covariance, K1 0.01, K2 0.03: scikit-image's defaults. Source: Wang et al., "Image
     quality assessment: from error visibility to structural similarity" (2004).
-    Raises ValueError for pictures smaller than a window.
+    Raises InputError for pictures smaller than a window.
     """
     if min(image.shape[:2]) < WINDOW:
-        raise ValueError(f"SSIM needs pictures of at least {WINDOW} x {WINDOW} pixels.")
+        raise InputError(f"SSIM needs pictures of at least {WINDOW} x {WINDOW} pixels; give larger ones.")
     sample = WINDOW**2 / (WINDOW**2 - 1)
     c1, c2 = 0.01**2, 0.03**2
 

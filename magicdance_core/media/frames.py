@@ -1,6 +1,7 @@
 """Reading pictures, folders of pictures, animations and videos; nothing is held longer than it is looked at."""
 
 import contextlib
+import io
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ def read_picture(path: str | Path) -> Image.Image:
         return _upright_rgb(image)
 
 
+def decode_picture(data: bytes, name: str) -> Image.Image:
+    """The picture that the bytes of a file are, as `read_picture` gives it. name: of the file, in messages."""
+    with _decoded(io.BytesIO(data), name, "cannot be read as a picture") as image:
+        return _upright_rgb(image)
+
+
 def read_frames(path: str | Path) -> Frames:
     """The frames of a folder of pictures, of an animated picture or of a video.
 
@@ -67,16 +74,22 @@ def _opened(path: str | Path, complaint: str) -> Iterator[Image.Image]:
     path = existing(path)
     if not path.is_file():
         raise InputError(f"{path} {complaint} (it is no file); give a whole PNG or JPEG file.")
+    with _decoded(path, str(path), complaint) as image:
+        yield image
+
+
+@contextlib.contextmanager
+def _decoded(source: Path | io.BytesIO, name: str, complaint: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # of damage that does not matter, of sizes beyond our limit
-            with Image.open(path) as image:
-                check_size(*image.size, f"{path}, a picture")
+            with Image.open(source) as image:
+                check_size(*image.size, f"{name}, a picture")
                 yield image
     except (InputError, MemoryError):
         raise
     except Exception as error:  # damaged files make the many readers raise nearly anything
-        raise InputError(f"{path} {complaint} ({_reason(error)}); give a whole PNG or JPEG file.") from error
+        raise InputError(f"{name} {complaint} ({_reason(error)}); give a whole PNG or JPEG file.") from error
 
 
 def _reason(error: Exception) -> str:

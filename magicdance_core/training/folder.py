@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import check_target, whole_file, whole_folder
+from ..files import check_target, read_json, whole_file, whole_folder
 from ..schema import build, differences, plain
 from .config import TrainingConfig
 
@@ -57,8 +57,8 @@ class RunFolder:
         file = self.path / "config.json"
         if file.exists():
             try:
-                before = build(TrainingConfig, json.loads(file.read_text(encoding="utf-8")), str(file))
-            except (OSError, ValueError) as error:
+                before = build(TrainingConfig, read_json(file, "a run's configuration"), str(file))
+            except InputError as error:
                 raise InputError(
                     f"{self.path} holds a run that cannot be continued ({error}): give another."
                 ) from error
@@ -118,7 +118,7 @@ class RunFolder:
             return None
         path = states[-1]
         try:
-            facts = json.loads((path / MARK).read_text(encoding="utf-8"))
+            facts = read_json(path / MARK, "a state")
             weights, average = (_tensors(path / f"{name}.safetensors") for name in ("weights", "average"))
             optimizers = torch.load(path / "optimizers.pt", map_location="cpu", weights_only=True)
             averages = [average[str(k)] for k in range(len(average))]

@@ -1,6 +1,6 @@
 """What a stage minimises: how a sample is drawn, and its loss."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from .data.frames import FrameSet
 from .data.latents import LatentCache, window_of
 from .data.picking import Picker
 from .data.randomness import below, generator, uniform
+from .data.streaming import StreamedFrames
 from .losses import autoencoder_loss, diffusion_loss
 
 BANDS = 4
@@ -75,7 +76,7 @@ class AutoencoderObjective:
 
     def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, space: LatentSpace):
         self.frames, self.data, self.stage, self.seed, self.space = frames, data, stage, seed, space
-        self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed)
+        self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed, order=order_of(frames))
 
     def sample(self, index: int) -> Batch:
         return self._draw(self.train, index, "train", self.stage.crop)
@@ -134,7 +135,14 @@ class DiffusionObjective:
         self.bands = BANDS
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
         self.train = Picker(
-            frames.videos, "train", stage.targets, stage.stride, stage.distance, seed, stage.vary_stride
+            frames.videos,
+            "train",
+            stage.targets,
+            stage.stride,
+            stage.distance,
+            seed,
+            stage.vary_stride,
+            order_of(frames),
         )
 
     def sample(self, index: int) -> Batch:
@@ -229,6 +237,11 @@ class DiffusionObjective:
         flat = to_unit(images.flatten(0, 1)).to(vae.dtype) * 2 - 1
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(8)])
         return latents.float().unflatten(0, images.shape[:2]) * self.space.scaling_factor
+
+
+def order_of(frames: FrameSet) -> Callable[[str, int, int], list[int]] | None:
+    """The order of a data set that has one of its own, for `Picker`."""
+    return frames.order if isinstance(frames, StreamedFrames) else None
 
 
 def to_unit(pictures: Tensor) -> Tensor:

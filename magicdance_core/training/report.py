@@ -24,6 +24,8 @@ table { border-collapse: collapse } td, th { text-align: right; padding: 4px 12p
 td:first-child, th:first-child { text-align: left } pre { white-space: pre-wrap } figure { margin: 12px 0 }
 figcaption { color: #697586 }
 """
+LEAST_POINTS = 3
+"""Of a curve; the table tells fewer."""
 COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514")
 
 
@@ -70,14 +72,14 @@ def _summary(records: Sequence[dict]) -> str:
 
 
 def _curves(records: Sequence[dict]) -> list[str]:
-    """The loss and the held-out losses over the steps, as SVG."""
+    """The loss and the held-out losses over the steps, as SVG, where there are enough of them for a curve."""
+    if all(sum(key in record for record in records) < LEAST_POINTS for key in ("loss", "held_out")):
+        return []
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command once more.</p>"]
-    if len(records) < 2:
-        return []
     figure = Figure(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
     for ax, keys in ((left, ("loss", "held_out")), (right, ("held_out_1", "held_out_2", "held_out_3", "held_out_4"))):

@@ -18,7 +18,7 @@ from ..checkpoints import Components, load, save_published
 from ..entry import Parser, execute
 from ..errors import InputError
 from ..evaluation.puppets import evaluate_puppets
-from ..files import whole_file
+from ..files import read_json, whole_file
 from ..pipeline import MagicDancePipeline
 from ..threads import threads, threads_for
 from .config import ControlName, DataConfig, NetworksConfig, StageConfig, StartConfig, TrainingConfig
@@ -102,7 +102,7 @@ class Study:
                     picture.save(place)
             with whole_file(file) as part:
                 part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-        return json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file, "scores, or remove it")
 
     def _base(self) -> Path:
         """A UNet that knows pictures and no controls."""

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from magicdance_core.errors import InputError
 from magicdance_core.evaluation.metrics import grey, l1, psnr, published_l1, ssim, to_float
 
 
@@ -64,7 +65,7 @@ def test_ssim_is_that_of_scikit_image(channels):
 def test_ssim_of_equal_and_of_tiny_pictures():
     a = np.random.default_rng(0).random((9, 9, 3))
     assert ssim(a, a) == pytest.approx(1)
-    with pytest.raises(ValueError, match="at least 7 x 7"):
+    with pytest.raises(InputError, match="at least 7 x 7"):
         ssim(a[:6], a[:6])
 
 

@@ -26,7 +26,7 @@ def finished(smoke, tmp_path_factory):
     return out, train(smoke, out, "cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one_stage(smoke):
     """A configuration with the given values for one stage of the smoke run: `one_stage("pose", steps=2)`."""
 
@@ -39,15 +39,17 @@ def one_stage(smoke):
     return make
 
 
-def in_processes(job, *arguments, number=1):
-    """Run `job(*arguments)` in forked processes that form a gloo group; their exit codes."""
+def in_processes(job, *arguments, number=1, **options):
+    """Run `job(*arguments, **options)` in forked processes that form a gloo group; their exit codes."""
     if sys.platform != "linux":
         pytest.skip("forks, which only Linux does safely")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_enter, args=(job, arguments, rank, number, port)) for rank in range(number)]
+    processes = [
+        context.Process(target=_enter, args=(job, arguments, options, rank, number, port)) for rank in range(number)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -55,7 +57,7 @@ def in_processes(job, *arguments, number=1):
     return [process.exitcode for process in processes]
 
 
-def _enter(job, arguments, rank, number, port):
+def _enter(job, arguments, options, rank, number, port):
     from accelerate.state import AcceleratorState, GradientState, PartialState
 
     for state in (AcceleratorState, GradientState, PartialState):
@@ -66,7 +68,7 @@ def _enter(job, arguments, rank, number, port):
     torch.set_num_threads(1)
     code = 1
     try:
-        job(*arguments)
+        job(*arguments, **options)
         code = 0
     except BaseException:
         traceback.print_exc()

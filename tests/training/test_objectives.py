@@ -32,6 +32,17 @@ def step(published, expected):
     return Networks(unet, appearance, pose), batch
 
 
+@pytest.fixture
+def small_step(tiny):
+    """The same of networks of a few thousand weights: what is no matter of their architecture."""
+    unet, appearance, pose = (getattr(tiny, name).double() for name in ("unet", "appearance", "pose"))
+    random = torch.Generator().manual_seed(0)
+    shapes = {"reference": (1, 4, 8, 8), "target": (2, 4, 8, 8), "pose": (2, 3, 32, 32), "noise": (2, 4, 8, 8)}
+    batch = {name: torch.randn(shape, generator=random, dtype=torch.float64) for name, shape in shapes.items()}
+    batch |= {"context": tiny.context.double(), "timesteps": torch.tensor([601])}
+    return Networks(unet, appearance, pose), batch
+
+
 class Reads:
     """Self-attention over own and recorded tokens, as the paper writes it; cross-attention over the text."""
 
@@ -116,8 +127,8 @@ def test_checkpointing_changes_no_gradient(step):
     assert all(torch.equal(one, two) for one, two in zip(plainly, recomputed))
 
 
-def test_who_is_shown_without_a_control_is_predicted_as_without(step):
-    networks, batch = step
+def test_who_is_shown_without_a_control_is_predicted_as_without(small_step):
+    networks, batch = small_step
     two = {k: v.repeat(2, *[1] * (v.dim() - 1)) if k not in ("context",) else v for k, v in batch.items()}
     two["timesteps"] = torch.tensor([601, 301])
     with torch.no_grad():
@@ -132,8 +143,8 @@ def test_who_is_shown_without_a_control_is_predicted_as_without(step):
         assert torch.allclose(dropped, torch.cat([no_pose, no_reference]), rtol=1e-5)
 
 
-def test_weights_of_regions_and_of_noise(step):
-    networks, batch = step
+def test_weights_of_regions_and_of_noise(small_step):
+    networks, batch = small_step
     with torch.no_grad():
         losses = diffusion_loss(networks, published_scheduler(), **batch)
         twice = torch.full_like(batch["target"][:, :1], 2)
@@ -149,24 +160,24 @@ def test_weights_of_regions_and_of_noise(step):
         assert torch.allclose(few, losses * float(snr / 4 / (snr + 1)))
 
 
-def test_low_rank_changes_start_at_nothing_and_merge(step):
-    networks, batch = step
+def test_low_rank_changes_start_at_nothing_and_merge(small_step):
+    networks, batch = small_step
     appearance = copy.deepcopy(networks.appearance)
     names = list(appearance.state_dict())
     with torch.no_grad():
         before = diffusion_loss(networks, published_scheduler(), **batch)
         add_low_rank(appearance, 2, seed=0)
         changed = dataclasses.replace(networks, appearance=appearance)
-        assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), before, rtol=1e-6)
+        assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), before, rtol=1e-9)
         learning = {n: p for n, p in appearance.named_parameters() if p.requires_grad}
         assert learning and all(n.rsplit(".", 1)[1] in ("up", "down") for n in learning)
         for parameter in learning.values():
-            parameter.add_(0.1)
+            parameter.add_(0.5)
         after = diffusion_loss(changed, published_scheduler(), **batch)
-        assert not torch.allclose(after, before, rtol=1e-3)
+        assert not torch.allclose(after, before, rtol=1e-6)
         merge_low_rank(appearance)
         assert sorted(appearance.state_dict()) == sorted(names)
-        assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), after, rtol=1e-5)
+        assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), after, rtol=1e-9)
 
 
 def test_the_autoencoder_s_loss(tiny):

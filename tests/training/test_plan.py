@@ -15,8 +15,10 @@ def test_the_published_sizes_on_24_gb():
 
 
 def test_plan_starts_nothing(tmp_path, capsys):
-    assert train.main(["smoke", "--plan", "--out", str(tmp_path / "run"), "--tflops", "0.01"]) == 0
+    stage = "stages=[{name: pose, train: [pose], controls: [pose], steps: 3}]"
+    command = ["smoke", "--set", stage, "--plan", "--out", str(tmp_path / "run"), "--tflops", "0.01"]
+    assert train.main(command) == 0
     text = capsys.readouterr().out
-    assert "hours at 0.01 TFLOP/s" in text and "disk" in text and "pose: 4 steps" in text
+    assert "hours at 0.01 TFLOP/s" in text and "disk" in text and "pose: 3 steps" in text
     assert not (tmp_path / "run").exists()
     assert train.main(["smoke", "--plan", "--tflops", "0"]) == 2

@@ -15,7 +15,8 @@ REGIONS = ("head", "left_hand", "right_hand")
 class Video:
     """name: of messages. frames: how many. width, height: in pixels. split: "train", "validation" or "test".
 
-    runs: the stretches without a gap in time, (first, how many); empty where all frames are one.
+    runs: the stretches without a gap in time, (first, how many); empty where all frames are one. caption: a text of
+    what is seen; "" where there is none.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Video:
     height: int
     split: str = "train"
     runs: tuple[tuple[int, int], ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True)

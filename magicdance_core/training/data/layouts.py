@@ -1,13 +1,12 @@
 """Which frames and poses lie where: our own data sets, the published layout, and TikTok as DisCo lays it out."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import InputError
-from ...files import existing, files_with_suffix
+from ...files import existing, files_with_suffix, read_json
 from ...media import read_picture
 from ...media.frames import PICTURE_SUFFIXES
 from .frames import Video
@@ -81,8 +80,8 @@ def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _own(folder: Path) -> list[FrameFiles]:
+    index = read_json(folder / INDEX, "a data set")
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         entries = []
         for video in index["videos"]:
             place = folder / "videos" / video["name"]
@@ -94,12 +93,13 @@ def _own(folder: Path) -> list[FrameFiles]:
                 int(video["height"]),
                 video["split"],
                 runs_of(numbers),
+                str(video.get("caption", "")),
             )
             pictures = tuple(place / f"{number:06d}.{index['suffix']}" for number in numbers)
             maps = tuple(place / "poses" / f"{n:06d}.png" for n in numbers) if video["maps"] else ()
             keypoints = () if video["maps"] else (place / KEYPOINTS,)
             entries.append(FrameFiles(of, pictures, maps, keypoints))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / INDEX} is damaged ({error!r}): run `magicdance dataset` once more.") from error
     for entry in entries:
         for path in (entry.pictures[0], entry.pictures[-1], *entry.keypoints, *entry.maps[:1]):

@@ -1,33 +1,30 @@
 """From videos to a data set: frames, poses, the published filters, a record of each video, an index of all."""
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...errors import InputError
-from ...files import existing, files_with_suffix, whole_file, whole_folder
+from ...files import check_target, existing, files_with_suffix, read_json, whole_file
 from ...media import read_frames
 from ...media.frames import PICTURE_SUFFIXES
 from ...media.pictures import DATA_SET_FPS, Pictures
 from ...pose.detectors.base import Detector
-from ...pose.files import holds_keypoints, load_keypoints, save_keypoints
+from ...pose.files import holds_keypoints, load_keypoints
 from ...pose.keypoints import PoseFrame
-from .layouts import INDEX, KEYPOINTS, split_by_name
+from .layouts import INDEX, split_by_name
+from .unfinished import RECORD, UnfinishedVideo
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".webp", ".wmv")
-RECORD, REPORT = "record.json", "report.json"
+REPORT = "report.json"
 DAMAGED, NOBODY, SEVERAL, FEW, SMALL, SIZE = (
     "damaged", "nobody", "several people", "few keypoints", "too small", "another size",
 )  # fmt: skip
-EXAMPLES = 3
-"""Dropped frames of a video that are kept for the contact sheet."""
 
 
 @dataclass(frozen=True)
@@ -115,60 +112,63 @@ def prepare_video(
     """Write the frames of one video that stay, with their keypoints or pose maps, as `out/videos/NAME`; its record.
 
     Frames are read one at a time and once. A video that was prepared before is left as it is; one that cannot be read
-    gets a record that says so. progress gets the number of frames looked at.
+    gets a record that says so. After a kill, frames that were done before are decoded once more and nothing else: their
+    pictures and poses are there. progress gets the number of frames looked at.
+    Raises InputError where the video was prepared with other settings.
     """
-    target = out / "videos" / name
+    target, settings = out / "videos" / name, asdict(output) | asdict(filters)
     if (target / RECORD).is_file():
-        return json.loads((target / RECORD).read_text(encoding="utf-8"))
-    dropped: Counter[str] = Counter()
-    numbers: list[int] = []
-    keypoints: list[PoseFrame] = []
-    size, shown, total = None, {}, 0
-    record: dict[str, Any] = {
-        "name": name,
-        "source": str(path),
-        "settings": asdict(output) | asdict(filters),
-        "maps": False,
-    }
-    with whole_folder(target, replaces=RECORD) as folder:
+        return _same_settings(target / RECORD, settings)
+    check_target(target, replaces=RECORD)
+    record: dict[str, Any] = {"name": name, "source": str(path), "settings": settings, "caption": read_caption(path)}
+    how = record | {"changed": path.stat().st_mtime_ns, "poses": str(poses), "detector": type(detector).__name__}
+    try:
+        work = UnfinishedVideo(target.with_name(f".{name}.unfinished"), how, output.suffix, output.short_side)
         try:
-            pictures = Pictures(path, output.fps)
-            found = _poses(pictures, detector, poses)
-            for number, (picture, pose) in enumerate(found):
-                total = number + 1
-                progress(total)
-                reason = DAMAGED if picture is None else None
-                if reason is None and size not in (None, picture.shape[:2]):
-                    reason = SIZE
-                if reason is None and isinstance(pose, PoseFrame):
-                    reason = why_dropped(pose, filters)
-                if reason is not None:
-                    dropped[reason] += 1
-                    if picture is not None and len(shown) < EXAMPLES and reason not in shown:
-                        shown[reason] = number
-                        _save(folder / f"dropped-{number:06d}.jpg", _shrunk(picture, 256), False)
-                    continue
-                size = picture.shape[:2]
-                _save(folder / f"{number:06d}.{output.suffix}", _shrunk(picture, output.short_side), output.png)
-                if isinstance(pose, PoseFrame):
-                    keypoints.append(pose)
-                else:
-                    record["maps"] = True
-                    (folder / "poses").mkdir(exist_ok=True)
-                    _save(folder / "poses" / f"{number:06d}.png", _shrunk(pose, output.short_side), True)
-                numbers.append(number)
+            for number, (picture, pose) in enumerate(_poses(Pictures(path, output.fps), detector, poses, work.poses)):
+                if number >= work.total:
+                    work.add(picture, pose, _reason(picture, pose, work.size, filters))
+                progress(number + 1)
         except InputError as error:
             record["error"] = str(error)
-        if len(numbers) < filters.frames:
-            record.setdefault("error", f"{len(numbers)} frames stayed, at least {filters.frames} are needed")
-        if numbers:
-            with Image.open(folder / f"{numbers[0]:06d}.{output.suffix}") as first:
-                record |= {"width": first.width, "height": first.height}
-        if keypoints:
-            save_keypoints(folder / KEYPOINTS, [pose.scaled(record["width"], record["height"]) for pose in keypoints])
-        record |= {"total": total, "frames": numbers, "dropped": dict(dropped), "examples": shown}
-        (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+        if len(work.numbers) < filters.frames:
+            record.setdefault("error", f"{len(work.numbers)} frames stayed, at least {filters.frames} are needed")
+        work.finish(record, target)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"Cannot write {target}: {reason}; make room and start again, it goes on there.") from error
     return record
+
+
+def _same_settings(file: Path, settings: dict[str, Any]) -> dict:
+    """The record of a finished video; InputError where it was made with other settings."""
+    record = read_json(file, "a data set")
+    for key, old in record["settings"].items():
+        if settings.get(key, old) != old:
+            raise InputError(f"{file.parent} was made with {key} {old} and not {settings[key]}: give another --out.")
+    return record
+
+
+def _reason(
+    picture: np.ndarray | None, pose: PoseFrame | np.ndarray | None, size: tuple[int, int] | None, filters: Filters
+) -> str | None:
+    """Why a frame is dropped; None where it stays. size: height and width of the frames before."""
+    if picture is None:
+        return DAMAGED
+    if size not in (None, picture.shape[:2]):
+        return SIZE
+    return why_dropped(pose, filters) if isinstance(pose, PoseFrame) else None
+
+
+def read_caption(video: Path) -> str:
+    """What the text file beside a video (NAME.txt) says; "" where there is none."""
+    file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
+    if not file.is_file():
+        return ""
+    try:
+        return " ".join(file.read_text(encoding="utf-8").split())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as text ({error}): give UTF-8, or remove it.") from error
 
 
 def write_index(out: Path, names: Iterable[str], output: Output, validation: float, test: float) -> dict | None:
@@ -178,18 +178,18 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
     """
     records, before = [], {}
     if (out / INDEX).is_file():
-        before = {v["name"]: v["split"] for v in json.loads((out / INDEX).read_text(encoding="utf-8"))["videos"]}
+        before = {v["name"]: v["split"] for v in read_json(out / INDEX, "a data set")["videos"]}
     for name in sorted({*names, *before}):
         file = out / "videos" / name / RECORD
         if not file.is_file():
             return None
-        records.append(json.loads(file.read_text(encoding="utf-8")))
+        records.append(read_json(file, "a data set"))
     kept = [record for record in records if "error" not in record]
     if not kept:
         raise InputError(f"No video stayed: {records[0]['name']}: {records[0]['error']}. See {out / 'videos'}.")
     splits = split_by_name([record["name"] for record in kept], validation, test, before)
-    keys = ("name", "width", "height", "frames", "maps")
-    videos = [{key: record[key] for key in keys} | {"split": splits[record["name"]]} for record in kept]
+    keys = ("name", "width", "height", "frames", "maps", "caption")
+    videos = [{k: record[k] for k in keys if k in record} | {"split": splits[record["name"]]} for record in kept]
     index = {"format": "magicdance videos", "version": 1, "fps": output.fps, "suffix": output.suffix, "videos": videos}
     reasons = sum((Counter(record["dropped"]) for record in records), Counter())
     report = {
@@ -208,12 +208,16 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
     return report
 
 
-def _poses(pictures: Pictures, detector: Detector | None, poses: Path | None) -> Iterator[tuple]:
-    """Pictures with their keypoints or pose maps."""
+def _poses(
+    pictures: Pictures, detector: Detector | None, poses: Path | None, done: Sequence[PoseFrame | None]
+) -> Iterator[tuple]:
+    """Pictures with their keypoints or pose maps. done: keypoints of the first ones, where they were found before."""
     if poses is None:
         before, pose = None, None
-        for picture in pictures:
-            if picture is not None and picture is not before:
+        for number, picture in enumerate(pictures):
+            if number < len(done):
+                pose = done[number] or pose
+            elif picture is not None and picture is not before:
                 height, width = picture.shape[:2]
                 pose = PoseFrame(detector.detect(picture), width, height)
             before = picture
@@ -226,20 +230,9 @@ def _poses(pictures: Pictures, detector: Detector | None, poses: Path | None) ->
         given: Iterable = load_keypoints(poses, first.shape[1], first.shape[0])
     else:
         given = map(np.asarray, read_frames(poses))
-    for number, (picture, pose) in enumerate(itertools.zip_longest(pictures, given)):
+    given = iter(given)
+    for number, picture in enumerate(pictures):
+        pose = next(given, None)
         if pose is None:
             raise InputError(f"{poses} has poses for {number} frames only, and {pictures.path} has more")
-        if picture is not None or number == 0:
-            yield picture, pose
-
-
-def _shrunk(picture: np.ndarray, short_side: int | None) -> Image.Image:
-    image = Image.fromarray(picture)
-    if short_side is None or min(image.size) <= short_side:
-        return image
-    scale = short_side / min(image.size)
-    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-
-
-def _save(path: Path, image: Image.Image, png: bool) -> None:
-    image.save(path, **({"format": "PNG"} if png else {"format": "JPEG", "quality": 95}))
+        yield picture, pose

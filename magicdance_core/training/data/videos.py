@@ -44,32 +44,19 @@ class VideoFrames:
         self.files, self.black_background = files, black_background
         self.videos = [entry.video for entry in files]
         names = [(v.name, v.frames, v.width, v.height, v.split) for v in self.videos]
-        stamps = [entry.pictures[0].stat().st_mtime_ns for entry in files]
-        text = repr((names, stamps, black_background))
+        self.stamps = [entry.pictures[0].stat().st_mtime_ns for entry in files]
+        text = repr((names, self.stamps, black_background))
         self.fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         self._keypoints: OrderedDict[int, list[PoseFrame]] = OrderedDict()
 
     def read(self, video: int, frame: int) -> Frame:
         entry = self.files[video]
-        image = np.asarray(read_picture(entry.pictures[frame]))
-        height, width = image.shape[:2]
-        if (width, height) != (entry.video.width, entry.video.height):
-            raise InputError(
-                f"{entry.pictures[frame]} has {width} x {height} pixels, not those of its video's first: give one size."
-            )
-        if self.black_background and entry.masks:
-            mask = read_picture(entry.masks[frame]).convert("L").resize((width, height), Image.Resampling.NEAREST)
-            image = image * (np.asarray(mask) > 127)[..., None]
-        if entry.maps:
-            pose = read_picture(entry.maps[frame])
-            if pose.size != (width, height):
-                pose = pose.resize((width, height), Image.Resampling.BILINEAR)
-            return Frame(image, np.asarray(pose), np.zeros((len(REGIONS), 4), np.float32))
-        found = self._pose(video, frame).scaled(width, height)
-        regions = regions_of(found.people[0]) if found.people else np.zeros((len(REGIONS), 4), np.float32)
-        return Frame(image, draw_pose(found), regions)
+        mask = read_picture(entry.masks[frame]) if self.black_background and entry.masks else None
+        pose = read_picture(entry.maps[frame]) if entry.maps else self.pose(video, frame)
+        return make_frame(read_picture(entry.pictures[frame]), pose, mask, entry.video, str(entry.pictures[frame]))
 
-    def _pose(self, video: int, frame: int) -> PoseFrame:
+    def pose(self, video: int, frame: int) -> PoseFrame:
+        """The keypoints of a frame, where the video has keypoints."""
         entry = self.files[video]
         size = entry.video.width, entry.video.height
         if len(entry.keypoints) > 1 or entry.video.frames == 1:
@@ -89,3 +76,28 @@ class VideoFrames:
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_keypoints": OrderedDict()}
+
+
+def make_frame(
+    picture: Image.Image, pose: PoseFrame | Image.Image, mask: Image.Image | None, of: Video, name: str
+) -> Frame:
+    """A `Frame` of what its files hold.
+
+    pose: keypoints, which are drawn, or a pose map, whose regions are not known. mask: the person white; None keeps the
+    background. name: of the picture, in messages. Raises InputError where the picture has not its video's size.
+    """
+    if picture.size != (of.width, of.height):
+        raise InputError(
+            f"{name} has {picture.width} x {picture.height} pixels, not those of its video's first: give one size."
+        )
+    image = np.asarray(picture)
+    if mask is not None:
+        mask = mask.convert("L").resize(picture.size, Image.Resampling.NEAREST)
+        image = image * (np.asarray(mask) > 127)[..., None]
+    regions = np.zeros((len(REGIONS), 4), np.float32)
+    if isinstance(pose, Image.Image):
+        if pose.size != picture.size:
+            pose = pose.resize(picture.size, Image.Resampling.BILINEAR)
+        return Frame(image, np.asarray(pose), regions)
+    found = pose.scaled(*picture.size)
+    return Frame(image, draw_pose(found), regions_of(found.people[0]) if found.people else regions)

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -11,7 +13,14 @@ from magicdance_core.pose.files import load_keypoints
 from magicdance_core.pose.keypoints import Person, PoseFrame
 from magicdance_core.training.config import DataConfig
 from magicdance_core.training.data import open_frames
-from magicdance_core.training.data.prepare import Filters, find_poses, find_videos, why_dropped
+from magicdance_core.training.data.prepare import (
+    Filters,
+    Output,
+    find_poses,
+    find_videos,
+    prepare_video,
+    why_dropped,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,55 @@ def test_shards_make_the_same_set(films, prepared, tmp_path, capsys):
     assert main([*command, "--shard", "2/2"]) == 0
     for name in ("index.json", "report.json"):
         assert (tmp_path / "set" / name).read_bytes() == (prepared / name).read_bytes()
+
+
+class Looks:
+    """A detector that knows the film's keypoints, and kills its process at the n-th picture."""
+
+    def __init__(self, poses, fatal=None, first=0):
+        self.poses, self.fatal, self.first, self.calls = load_keypoints(poses), fatal, first, 0
+
+    def detect(self, picture):
+        if self.calls == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.calls += 1
+        return self.poses[self.first + self.calls - 1].people
+
+
+def test_a_video_that_is_killed_in_its_middle_goes_on_there(films, tmp_path, in_processes):
+    def prepare(out, **how):
+        detector = Looks(films[1] / "c.npz", **how)
+        record = prepare_video("c", films[0] / "c.mp4", out, detector, None, Filters(), Output())
+        return record, detector.calls
+
+    assert in_processes(prepare, tmp_path / "killed", fatal=4) == [-signal.SIGKILL]
+    assert not (tmp_path / "killed" / "videos" / "c").exists()
+    (unfinished,) = (tmp_path / "killed" / "videos").iterdir()
+    with (unfinished / "frames.jsonl").open("a") as file:
+        file.write('{"reason": nu')  # a line that the kill cut off
+    record, calls = prepare(tmp_path / "killed", first=4)
+    whole, all_calls = prepare(tmp_path / "whole")
+    assert (calls, all_calls) == (2, 6) and record == whole and record["dropped"] == {"nobody": 2}
+    names = [sorted(p.name for p in (tmp_path / n / "videos" / "c").iterdir()) for n in ("killed", "whole")]
+    assert names[0] == names[1] and not unfinished.exists()
+    for name in names[0]:
+        one, two = ((tmp_path / n / "videos" / "c" / name).read_bytes() for n in ("killed", "whole"))
+        assert one == two or name == "keypoints.npz"
+    pairs = zip(*(load_keypoints(tmp_path / n / "videos" / "c" / "keypoints.npz") for n in ("killed", "whole")))
+    assert all(np.array_equal(one.people[0].body, two.people[0].body) for one, two in pairs)
+
+
+def test_other_settings_begin_again_and_do_not_mix(films, tmp_path, in_processes):
+    def prepare(short_side=None, **how):
+        detector = Looks(films[1] / "a.npz", **how)
+        out = Output(short_side=short_side)
+        prepare_video("a", films[0] / "a.mp4", tmp_path, detector, None, Filters(), out)
+        return detector.calls
+
+    assert in_processes(prepare, fatal=3) == [-signal.SIGKILL]
+    assert (prepare(short_side=32), prepare(short_side=32)) == (6, 0)
+    with pytest.raises(InputError, match="was made with short_side 32 and not None: give another --out"):
+        prepare()
 
 
 def test_the_published_filters():

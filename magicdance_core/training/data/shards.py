@@ -1,0 +1,186 @@
+"""A data set as Parquet files, for streaming: a row is a clip, its pictures the bytes that the files held."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...files import existing, read_json, whole_file
+from ...pose.pose_keypoint import frames_to_pose_keypoint
+from .frames import Video
+from .layouts import INDEX
+from .videos import FrameFiles, VideoFrames
+
+FORMAT = "magicdance shards"
+COLUMNS = ("row", "pictures", "maps", "keypoints", "masks")
+LEAST_FRAMES = 4
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row: some frames of a video. frames: their places in it."""
+
+    video: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A Parquet file. clips: its rows."""
+
+    path: Path
+    clips: tuple[Video, ...]
+
+
+def cut(entries: list[FrameFiles], frames: int, consecutive: bool) -> dict[str, list[Clip]]:
+    """Split -> the clips of its videos, at most `frames` frames each, shuffled once and for all.
+
+    consecutive: frames in a row, for motion modules; else each clip is spread over its whole video, so that reference
+    and target may be as far apart as the video is long.
+    """
+    made: dict[str, list[tuple[bytes, Clip]]] = {}
+    for number, entry in enumerate(entries):
+        places, parts = np.arange(entry.video.frames), -(-entry.video.frames // frames)
+        cuts = np.array_split(places, parts) if consecutive else [places[part::parts] for part in range(parts)]
+        for part, own in enumerate(cuts):
+            key = hashlib.blake2b(f"{entry.video.name}/{part}".encode()).digest()
+            made.setdefault(entry.video.split, []).append((key, Clip(number, tuple(own.tolist()))))
+    return {split: [clip for _, clip in sorted(clips, key=lambda pair: pair[0])] for split, clips in made.items()}
+
+
+def write_shards(
+    entries: list[FrameFiles],
+    out: Path,
+    frames: int,
+    consecutive: bool,
+    per_file: int,
+    shard: tuple[int, int] = (1, 1),
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Path | None:
+    """Write files of `per_file` clips, and the index once all files are there; the index, or None until then.
+
+    shard: (k, n) writes only every n-th file, from the k-th on. Files that an earlier run wrote of the same frames
+    are left as they are. progress gets (files done, of).
+    """
+    pyarrow = library("pyarrow")
+    source = VideoFrames(entries)
+    plan = [
+        (f"{split}-{place:05d}.parquet", split, clips[place::count])
+        for split, clips in cut(entries, frames, consecutive).items()
+        for count in (-(-len(clips) // per_file),)
+        for place in range(count)
+    ]
+    own = plan[shard[0] - 1 :: shard[1]]
+    for number, (name, _, clips) in enumerate(own):
+        mark = _mark(source, clips)
+        if not _is_marked(out / name, mark):
+            schema = pyarrow.schema(
+                [("row", pyarrow.int64())]
+                + [(name, pyarrow.list_(pyarrow.binary())) for name in ("pictures", "maps", "masks")]
+                + [("keypoints", pyarrow.list_(pyarrow.string()))],
+                metadata={"magicdance": mark},
+            )
+            with whole_file(out / name) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
+                for row, clip in enumerate(clips):
+                    table = pyarrow.Table.from_pylist([{"row": row} | _row(source, clip)], schema)
+                    writer.write_table(table)  # a group of its own, which is read without its neighbours
+        progress(number + 1, len(own))
+    if not all(_is_marked(out / name, _mark(source, clips)) for name, _, clips in plan):
+        return None
+    files = [
+        {"name": name, "clips": [_described(entries[clip.video].video, clip, split) for clip in clips]}
+        for name, split, clips in plan
+    ]
+    with whole_file(out / INDEX) as part:
+        part.write_text(json.dumps({"format": FORMAT, "version": 1, "files": files}) + "\n", encoding="utf-8")
+    return out / INDEX
+
+
+def read_shards(folder: Path) -> list[ShardFile] | None:
+    """The files of a folder that `write_shards` wrote, or of several such in one folder; None where it is another's."""
+    folder = existing(folder)
+    if not folder.is_dir():
+        return None
+    indices = sorted([*folder.glob(INDEX), *folder.glob(f"*/{INDEX}")])
+    found = [(index.parent, values) for index in indices if _is_ours(values := read_json(index, "a data set"))]
+    try:
+        files = [ShardFile(place / f["name"], tuple(_clips(f))) for place, values in found for f in values["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The index of {folder} is damaged ({error!r}): export the data set once more.") from error
+    for file in files:
+        if not file.path.is_file():
+            raise InputError(f"{file.path} is missing: copy the whole data set, or export it once more.")
+    return files or None
+
+
+def library(name: str):
+    """datasets or pyarrow; InputError that says how to get them."""
+    try:
+        if name == "datasets":
+            import datasets
+
+            return datasets
+        import pyarrow
+        import pyarrow.parquet
+
+        return pyarrow
+    except ImportError as error:
+        raise InputError(f"Streaming needs Hugging Face datasets ({error}): pip install datasets.") from error
+
+
+def _is_ours(values: Any) -> bool:
+    return isinstance(values, dict) and values.get("format") == FORMAT
+
+
+def _clips(file: dict) -> Iterator[Video]:
+    for clip in file["clips"]:
+        yield Video(**clip | {"runs": tuple((int(first), int(count)) for first, count in clip["runs"])})
+
+
+def _described(video: Video, clip: Clip, split: str) -> dict:
+    name = f"{video.name}, frames {clip.frames[0]} to {clip.frames[-1]}"
+    runs = []
+    for first, count in video.runs or ((0, video.frames),):
+        inside = [place for place, frame in enumerate(clip.frames) if first <= frame < first + count]
+        steps = np.diff([clip.frames[place] for place in inside])
+        starts = [0, *(np.flatnonzero(steps != 1) + 1).tolist(), len(inside)] if inside else [0]
+        runs += [(inside[a], b - a) for a, b in zip(starts, starts[1:])]
+    return asdict(replace(video, name=name, frames=len(clip.frames), split=split, runs=tuple(runs)))
+
+
+def _row(source: VideoFrames, clip: Clip) -> dict[str, Any]:
+    entry = source.files[clip.video]
+
+    def contents(paths: tuple[Path, ...]) -> list[bytes] | None:
+        try:
+            return [paths[frame].read_bytes() for frame in clip.frames] if paths else None
+        except OSError as error:
+            raise InputError(f"{error.filename} cannot be read ({error.strerror}): copy the whole data set.") from error
+
+    keypoints = None
+    if not entry.maps:
+        found = [source.pose(clip.video, frame) for frame in clip.frames]
+        keypoints = [json.dumps(pose) for pose in frames_to_pose_keypoint(found)]
+    pictures, maps, masks = map(contents, (entry.pictures, entry.maps, entry.masks))
+    return {"pictures": pictures, "maps": maps, "masks": masks, "keypoints": keypoints}
+
+
+def _mark(source: VideoFrames, clips: list[Clip]) -> str:
+    """Changes with the frames of a file."""
+    parts = [(source.videos[clip.video], source.stamps[clip.video], clip.frames) for clip in clips]
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def _is_marked(path: Path, mark: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        found = library("pyarrow").parquet.read_schema(path).metadata or {}
+    except (OSError, ValueError):  # pyarrow's errors of damaged files are ValueErrors
+        return False
+    return found.get(b"magicdance") == mark.encode()
