@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -35,14 +35,22 @@ class Motion:
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way. quick: the first frames soon, an
-    approximation."""
+    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way.
+
+    quick: the first frames soon, an approximation. windows: random ones wait for the seed of a run.
+    """
 
     windows: Windows | None = None
     noise: NoiseKind | None = None
     beta_schedule: str = OWN
     motion_in_uncond: bool = False
     quick: bool = False
+
+    def seeded(self, seed: int) -> ContextOptions:
+        """For a run of a seed."""
+        if self.windows is None or self.windows.random is None:
+            return self
+        return replace(self, windows=replace(self.windows, random=seed))
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,14 +196,34 @@ class MagicDanceContextOptions:
                         "that the preview soon plays its beginning. An approximation.",
                     },
                 ),
+                "random_starts": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "Of a closed loop: its windows start at a random frame at each step, by the "
+                        "sampler's seed; with flat weights the published averaging.",
+                    },
+                ),
             }
         }
 
-    def make(self, length, overlap, stride, weights, closed_loop, noise, beta_schedule, motion_in_uncond, quick):
+    def make(
+        self,
+        length,
+        overlap,
+        stride,
+        weights,
+        closed_loop,
+        noise,
+        beta_schedule,
+        motion_in_uncond,
+        quick,
+        random_starts,
+    ):
         from ..magicdance_core.sampling import Windows
 
-        strides = (1,) if stride == 1 else (1, stride)
-        windows = Windows(length, overlap, strides, closed=closed_loop, weights=weights)
+        strides, random = (1,) if stride == 1 else (1, stride), 0 if random_starts else None
+        windows = Windows(length, overlap, strides, closed=closed_loop, weights=weights, random=random)
         return (ContextOptions(windows, None if noise == OWN else noise, beta_schedule, motion_in_uncond, quick),)
 
 

@@ -142,7 +142,7 @@ class MagicDanceSample:
         guidance = guidance or model.defaults["guidance_scale"]
         vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
         motion = None if model.motion is None else memory.network(model.motion)
-        asked = context_options or ContextOptions()
+        asked = (context_options or ContextOptions()).seeded(seed)
         kind = asked.noise or ("shared" if motion is None else motion.config.noise)
         factor = vae_factor(vae)
         reference, poses = _fitted(reference, poses, factor)

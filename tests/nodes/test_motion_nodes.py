@@ -61,7 +61,9 @@ def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node,
     assert any(motion.module in models for models, _ in comfy.loads)
     silent = apply.apply(moving, 0.0, 0.0, 1.0)[0]
     assert silent.motion is motion.module
-    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False)[0]
+    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False, False)[
+        0
+    ]
     assert torch.allclose(sample(silent, context_options=shared), sample(model), atol=1e-5)
 
 
@@ -69,16 +71,19 @@ def test_context_options_reach_the_run(model, module, node, sample):
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
     make = node("ContextOptions").make
     given = {
-        "whole": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", False, False),
-        "windows": make(3, 1, 1, "flat", False, "the model's own", "the model's own", False, False),
-        "loop": make(3, 1, 2, "ramps", True, "the model's own", "the model's own", False, False),
-        "linear": make(16, 4, 1, "pyramid", False, "the model's own", "linear", False, False),
-        "uncond": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", True, False),
-        "quick": make(3, 1, 1, "pyramid", False, "the model's own", "the model's own", False, True),
-        "noise": make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False),
+        "whole": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", False, False, False),
+        "windows": make(3, 1, 1, "flat", False, "the model's own", "the model's own", False, False, False),
+        "loop": make(3, 1, 2, "ramps", True, "the model's own", "the model's own", False, False, False),
+        "linear": make(16, 4, 1, "pyramid", False, "the model's own", "linear", False, False, False),
+        "uncond": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", True, False, False),
+        "quick": make(3, 1, 1, "pyramid", False, "the model's own", "the model's own", False, True, False),
+        "noise": make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False, False),
     }
     made = {name: sample(moving, context_options=options[0]) for name, options in given.items()}
     assert torch.equal(made["whole"], sample(moving))
+    starts = make(3, 1, 1, "flat", True, "the model's own", "the model's own", False, False, True)[0]
+    assert starts.seeded(7).windows.random == 7 and given["loop"][0].seeded(7) is given["loop"][0]
+    assert sample(moving, context_options=starts).shape == made["loop"].shape
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
 
@@ -98,7 +103,7 @@ def test_what_does_not_go(model, module, node, sample, comfy, core):
     with pytest.raises(InputError, match="widths"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load("other.safetensors", *PLAIN)[0])
     with pytest.raises(InputError, match="overlap from 0 to 3"):
-        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "the model's own", False, False)
+        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "the model's own", False, False, False)
 
 
 def test_a_motion_lora_goes_into_the_module_and_an_adapter_into_the_model(model, module, node, sample, comfy, core):
