@@ -17,23 +17,37 @@ def prediction_type(model: ModelPatcher) -> str:
     return "v_prediction" if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else "epsilon"
 
 
+def check_family(model: ModelPatcher) -> None:
+    """Raise InputError unless a MODEL is made from Stable Diffusion 1.5, whose latents 2.1, SVD and others share."""
+    import comfy.supported_models
+
+    from ...magicdance_core.errors import InputError
+
+    family = model.model.model_config
+    if not isinstance(family, comfy.supported_models.SD15):
+        raise InputError(
+            f"The connected MODEL is of the family {type(family).__name__}: connect one made from Stable Diffusion 1.5."
+        )
+
+
 def unet_tensors(model: ModelPatcher) -> dict[str, Tensor]:
     """The UNet of a MODEL with its LoRAs and merges applied, under the published layout's names without prefix.
 
-    Raises InputError where the latents are not Stable Diffusion 1.5's.
+    Raises InputError where it is of another family, or sees more than noisy latents.
     """
-    import comfy.latent_formats
     import comfy.model_management as mm
 
     from ...magicdance_core.errors import InputError
 
-    if not isinstance(model.model.latent_format, comfy.latent_formats.SD15):
-        raise InputError(
-            f"The connected MODEL is of the family {type(model.model.model_config).__name__}: "
-            "connect one made from Stable Diffusion 1.5."
-        )
+    check_family(model)
     mm.load_models_gpu([model], force_patch_weights=True)  # what ComfyUI does before it saves a checkpoint
-    return model.model.diffusion_model.state_dict()
+    tensors = model.model.diffusion_model.state_dict()
+    if (channels := tensors["input_blocks.0.0.weight"].shape[1]) != 4:
+        raise InputError(
+            f"The connected MODEL takes {channels} channels, as for inpainting: connect one that takes 4, or use "
+            "Apply Appearance to MODEL."
+        )
+    return tensors
 
 
 def vae_tensors(vae) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from . import memory
+from . import conversion, memory
 from .reference_tokens import TOKENS, Block, ReferenceTokens, append_tokens, weigh_tokens
 
 if TYPE_CHECKING:
@@ -71,15 +71,9 @@ def apply_source(model: ModelPatcher, source: Source) -> ModelPatcher:
 
 def check_fit(model: ModelPatcher, network: ModelPatcher) -> None:
     """Raise InputError unless this MODEL can look at what this Appearance Control Model records."""
-    import comfy.supported_models
-
     from ...magicdance_core.errors import InputError
 
-    if not isinstance(model.model.model_config, comfy.supported_models.SD15):
-        raise InputError(
-            f"The connected MODEL is of the family {type(model.model.model_config).__name__}: "
-            "connect one made from Stable Diffusion 1.5."
-        )
+    conversion.check_family(model)
     ours = memory.network(network)
     shapes = {name: tuple(weight.shape) for name, weight in model.model_state_dict("diffusion_model.").items()}
     wide = {path: ours.get_submodule(name).norm1.weight.shape[0] for name, path in _attention_paths(ours).items()}
@@ -234,7 +228,7 @@ def _around_model(executor, x, t, c_concat=None, c_crossattn=None, control=None,
 
 
 def _tokens(options: dict, timestep: Tensor, batch: int, contexts: Tensor) -> ReferenceTokens:
-    """What a call of the UNet sees: of each source, for each of the conditionings that the batch consists of."""
+    """What a call of the UNet sees: of each source, for each conditioning in the batch, or for each frame's prompt."""
     import torch
 
     from ...magicdance_core.errors import InputError
@@ -242,10 +236,11 @@ def _tokens(options: dict, timestep: Tensor, batch: int, contexts: Tensor) -> Re
     run: Run = options[KEY]
     sources: tuple[Source, ...] = options[SOURCES]
     frames = batch // len(options["cond_or_uncond"])
-    texts = contexts[::frames]
+    by_frame = contexts.unflatten(0, (-1, frames))
+    texts = by_frame[:, 0] if bool((by_frame == by_frame[:, :1]).all()) else contexts  # as a rule one for all frames
     if texts.shape[-1] != text_width(sources[0].network):
         raise InputError("The prompt was written with another model's CLIP: use the CLIP of Stable Diffusion 1.5.")
-    shown = []  # of each source, for each conditioning: block -> tokens
+    shown = []  # of each source, for each prompt: block -> tokens
     for source in sources:
         each = [run.read(source, timestep, text[None]) for text in texts]
         shown.append(each[:1] if all(tokens is each[0] for tokens in each) else each)

@@ -1,5 +1,6 @@
 """A real ComfyUI: set COMFYUI_PATH to its folder, and PYTHON to an interpreter with its requirements and ours."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -134,6 +135,22 @@ class Server:
 
     def queue(self, prompt: dict) -> str:
         return self.ask("/prompt", {"prompt": prompt})["prompt_id"]
+
+    def queue_until_progress(self, prompt: dict) -> str:
+        """Queue a prompt and come back as soon as one of its nodes is under way."""
+        import aiohttp  # ComfyUI's own server is made of it
+
+        async def watch():
+            url = f"http://127.0.0.1:{self.port}"
+            async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/ws?clientId=test") as socket:
+                async with session.post(f"{url}/prompt", json={"prompt": prompt, "client_id": "test"}) as answer:
+                    number = (await answer.json())["prompt_id"]
+                async for message in socket:
+                    if message.type == aiohttp.WSMsgType.TEXT and message.json()["type"] == "progress":
+                        return number
+            raise AssertionError("the server closed the connection")
+
+        return asyncio.run(watch())
 
     def refusal(self, prompt: dict) -> dict:
         """What the server answers to a prompt that it does not take."""

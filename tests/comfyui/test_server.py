@@ -1,7 +1,6 @@
 """The pack in a real server: it loads, every workflow runs, an interrupt is survived, mistakes are explained."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -94,17 +93,58 @@ def test_a_photograph_for_the_embedded_model_is_remarked_on(server, base):
 
 def test_interrupt_and_run_again(server):
     before = pictures(server, server.run(source(seed=11)))
-    number = server.queue(source(seed=12, steps=900))
-    time.sleep(3)
-    assert server.ask("/queue")["queue_running"]
-    start = time.monotonic()
-    server.ask("/interrupt", {})
-    history = server.finish(number, 30)
-    assert time.monotonic() - start < 3
-    assert history["status"]["messages"][-1][0] == "execution_interrupted"
+    assert interrupted(server, source(seed=12, steps=900))
     prompt = source(seed=11)
     prompt["3"]["inputs"]["decode_batch"] = 3  # so that nothing comes from the cache
     assert np.abs(pictures(server, server.run(prompt)).astype(int) - before).max() <= 1
+
+
+def interrupted(server, prompt: dict) -> bool:
+    number = server.queue_until_progress(prompt)
+    server.ask("/interrupt", {})
+    return server.finish(number)["status"]["messages"][-1][0] == "execution_interrupted"
+
+
+def test_ksampler_is_interrupted_and_run_again(server):
+    """The patched MODEL stays in ComfyUI's cache meanwhile; a run after an interrupt is the run before it."""
+    graph = json.loads(next(file for file in WORKFLOWS if file.stem == "7 KSampler").read_text())
+    prompt = server.prompt(graph, SMALL)
+    (decode,) = (number for number, node in prompt.items() if node["class_type"] == "VAEDecode")
+    (sampler,) = (number for number, node in prompt.items() if node["class_type"] == "KSampler")
+    prompt = {number: node for number, node in prompt.items() if "Video" not in node["class_type"]}
+    prompt["save"] = {"class_type": "SaveImage", "inputs": {"images": [decode, 0], "filename_prefix": "ksampler"}}
+
+    def changed(**inputs) -> dict:
+        return prompt | {sampler: {**prompt[sampler], "inputs": prompt[sampler]["inputs"] | inputs}}
+
+    def made(seed: int) -> np.ndarray:
+        return pictures(server, {"4": server.run(changed(seed=seed))["save"]})
+
+    before = made(1)
+    assert interrupted(server, changed(seed=2, steps=900))
+    assert np.abs(made(3).astype(int) - before).mean() > 0.5
+    assert np.array_equal(made(1), before)
+
+
+def test_motion_modules_and_their_windows(server):
+    def frames(strength: float, **options) -> np.ndarray:
+        prompt = source(model=["6", 0], context_options=["7", 0])
+        prompt["2"]["inputs"]["frames"] = 6
+        context = {"length": 4, "overlap": 2, "stride": 1, "weights": "pyramid", "closed_loop": False}
+        context |= {"noise": "shared", "beta_schedule": "the model's own", "motion_in_uncond": False}
+        motion = {"motion_module": "v3_sd15_mm.ckpt", "motion_lora": "none", "lora_strength": 1.0}
+        applied = {"model": ["1", 0], "motion_module": ["5", 0], "strength": strength, "start": 0.0, "end": 1.0}
+        prompt["1"] = {"class_type": "MagicDanceLoadPublished", "inputs": {"checkpoint": "model_state-110000.th"}}
+        prompt["5"] = {"class_type": "MagicDanceLoadMotion", "inputs": motion}
+        prompt["6"] = {"class_type": "MagicDanceApplyMotion", "inputs": applied}
+        prompt["7"] = {"class_type": "MagicDanceContextOptions", "inputs": context | options}
+        return pictures(server, server.run(prompt)).astype(int)
+
+    silent, moving = frames(0.0), frames(1.0)
+    assert silent.shape == (6, 64, 64, 3)
+    assert np.abs(frames(0.0, length=6) - silent).max() <= 1  # without motion a window is nothing but a batch
+    for other in (silent, frames(1.0, length=6), frames(1.0, closed_loop=True)):
+        assert np.abs(moving - other).mean() > 0.1
 
 
 @pytest.mark.parametrize("frames", [1, 300])

@@ -109,6 +109,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
         "comfy.lora": {"load_lora": load_lora},
         "comfy.utils": {"ProgressBar": Bar},
         "comfy.latent_formats": {"SD15": type("SD15", (), {})},
+        "comfy.supported_models": {name: type(name, (), {}) for name in ("SD15", "SDXL", "SD20")},
         "comfy.model_sampling": {"V_PREDICTION": type("V_PREDICTION", (), {})},
         "comfy.model_management": {
             "get_torch_device": lambda: cpu,

@@ -68,12 +68,10 @@ def patch(pack, monkeypatch):
     kinds = SimpleNamespace(
         OUTER_SAMPLE="run", SAMPLER_SAMPLE="sampler", CALC_COND_BATCH="branches", APPLY_MODEL="model"
     )
-    families = {name: type(name, (), {}) for name in ("SD15", "SDXL", "SD20")}
-    for name, attributes in (("patcher_extension", {"WrappersMP": kinds}), ("supported_models", families)):
-        module = ModuleType(f"comfy.{name}")
-        vars(module).update(attributes)
-        monkeypatch.setitem(sys.modules, f"comfy.{name}", module)
-        monkeypatch.setattr(sys.modules["comfy"], name, module, raising=False)
+    module = ModuleType("comfy.patcher_extension")
+    module.WrappersMP = kinds
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(sys.modules["comfy"], "patcher_extension", module, raising=False)
     return importlib.import_module(f"{pack.__name__}.nodes.comfy.model_patch")
 
 
@@ -158,6 +156,14 @@ def test_in_balance_both_halves_do_from_one_reading_of_one_text(apply):
     assert seen(calls) == {(0,): 16, (1,): 16} and reads == 1
     assert run(apply(control_mode="balance"), texts=(TEXT, 2 * TEXT))[1] == 2
     assert run(apply(control_mode="balance", text=[[TEXT, {}]]), texts=(TEXT, 2 * TEXT))[1] == 1
+
+
+def test_prompts_that_change_from_frame_to_frame_are_each_read(apply):
+    calls, reads = run(apply(), texts=(torch.cat([TEXT, 2 * TEXT, TEXT]), TEXT), frames=3)
+    tokens = calls[0][1]["magicdance_tokens"].blocks[BLOCK]
+    assert reads == 2 and len(tokens) == 3
+    assert torch.equal(tokens[0], tokens[2]) and not torch.equal(tokens[0], tokens[1])
+    assert run(apply(text=[[TEXT, {}]]), texts=(torch.cat([TEXT, 2 * TEXT]), TEXT))[1] == 1
 
 
 def test_the_reference_is_read_once_a_step(apply):

@@ -309,8 +309,7 @@ class ComfyModel:
         self.vae = cut["first_stage_model"]
 
         class Inner:
-            latent_format = sys.modules["comfy.latent_formats"].SD15()
-            model_config = object()
+            model_config = sys.modules["comfy.supported_models"].SD15()
 
         self.model = Inner()
         self.model.diffusion_model = torch.nn.Module()
@@ -342,8 +341,11 @@ def test_comfyuis_model_and_vae(node, comfy, published_files):
     assert patched.vae is model.vae and taker.take(mine, mine)[0].unet is patched.unet
     mine.sampling = sys.modules["comfy.model_sampling"].V_PREDICTION()
     assert taker.take(mine, mine)[0].scheduler.config.prediction_type == "v_prediction"
-    mine.model.latent_format = object()
-    with pytest.raises(ValueError, match="Stable Diffusion 1.5"):
+    mine.unet[key] = torch.zeros(32, 9, 3, 3)
+    with pytest.raises(ValueError, match="takes 9 channels, as for inpainting"):
+        node("FromModel").take(mine, mine)
+    mine.model.model_config = object()
+    with pytest.raises(ValueError, match="family object: connect one made from Stable Diffusion 1.5"):
         node("FromModel").take(mine, mine)
     mine.vae = {"taesd": torch.zeros(1)}
     with pytest.raises(ValueError, match="VAE is not one of"):
