@@ -97,17 +97,13 @@ def test_workflows_are_whole():
                 assert model["directory"]
 
 
-def test_workflows_that_leave_the_view_to_the_editor_are_readable_in_a_window_of_1400_x_900():
+def test_workflows_are_readable_in_a_window_of_1400_x_900():
     """The editor fits a graph into three quarters of the window, and hides all text below a scale of 8 / 14."""
-    fitted = 0
     for file in (ROOT / "workflows").glob("*.json"):
         graph = json.loads(file.read_text(encoding="utf-8"))
-        if "ds" in graph["extra"]:
-            continue
-        fitted += 1
+        assert "ds" not in graph["extra"], f"{file.name}: a saved view puts nodes under the side bar of another window"
         for axis, window in enumerate((1400, 900)):
             ends = [node["pos"][axis] + node["size"][axis] for node in graph["nodes"]]
             length = max(ends) - min(node["pos"][axis] for node in graph["nodes"])
             title, margin = (0, 30)[axis], 72
             assert 0.75 * window / (length + title + margin) > 8 / 14, file.name
-    assert fitted >= 6

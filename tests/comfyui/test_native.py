@@ -31,9 +31,11 @@ def core(run):
 
 
 def test_it_predicts_what_the_core_predicts(core):
+    """In single precision nearer to the core than the core is to the truth (`rounding`)."""
     single, double = core["prediction"]["float32"], core["prediction"]["float64"]
-    assert double["relative"] <= 1e-6 and double["negative_untouched"] <= 1e-6
-    assert single["relative"] <= 1.5 * single["plain"] <= 1e-5  # as near as the plain UNets are to each other
+    assert max(single[name] for name in ("relative", "plain", "negative_untouched")) <= 1e-6
+    assert single["relative"] <= single["rounding"]
+    assert max(double[name] for name in ("relative", "plain", "negative_untouched")) <= 1e-12
     assert double["the_reference_changes"] > 0.01
 
 
