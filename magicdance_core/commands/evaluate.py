@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     puppets.add_argument("--identities", type=count, metavar="N", help="people (default: 16, for steadiness 4)")
     puppets.add_argument("--frames", type=count, metavar="N", help="frames of each (default: 4, for steadiness 24)")
     puppets.add_argument(
+        "--shrink", type=count, default=1, metavar="N", help="score N times smaller pictures, as a smaller model has"
+    )
+    puppets.add_argument(
         "--steadiness", action="store_true", help="of dances: the error of the change from frame to frame, and seams"
     )
     puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
@@ -150,7 +153,7 @@ def _score_puppets(options: argparse.Namespace) -> None:
 
     pipe = load_model(options.model, options.device, options.dtype)
     people, frames = options.identities or 16, options.frames or 4
-    result = evaluate_puppets(pipe, options.seed, people, frames, options.steps, options.guidance)
+    result = evaluate_puppets(pipe, options.seed, people, frames, options.steps, options.guidance, options.shrink)
     if options.sheet:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))

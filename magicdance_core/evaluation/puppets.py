@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from ..errors import InputError
 from ..pose.draw import draw_pose
 from ..pose.keypoints import PoseFrame
 from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
@@ -108,11 +109,13 @@ def evaluate_puppets(
     frames_per_identity: int = 4,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
+    shrink: int = 1,
 ) -> PuppetReport:
     """Let unseen puppets take unseen poses, and compare with how they look in them.
 
     seed: draws identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
-    guidance_scale: the model's own by default.
+    guidance_scale: the model's own by default. shrink: all pictures are made so many times smaller before they are
+    scored, for a comparison with a model of fewer pixels; it divides the model's size.
 
     Scores are means over all frames, of each frame's own value:
     psnr, dB; ssim of RGB pictures (see metrics.ssim);
@@ -123,11 +126,14 @@ def evaluate_puppets(
     The same with _copy for the reference taken as the result, with _warp for the reference warped to the pose (see
     baselines), with _vae for the VAE's reconstruction of the truth. intervals: for each of them the 95 % interval
     (low, high), by drawing people anew; None for a single person, and where nothing varies. Beside them seed,
-    identities, frames (of all), steps, guidance, size (pixels), seconds (of generating).
+    identities, frames (of all), steps, guidance, size (pixels, of what is scored), seconds (of generating).
+    Raises InputError for a shrink that does not divide the size.
     """
     steps = pipe.defaults["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     guidance = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
     size = pipe.defaults["sample_size"]
+    if size % shrink:
+        raise InputError(f"Pictures of {size} pixels cannot be made {shrink} times smaller; give a divisor.")
     scenes = [
         make_scene(SEEDS_APART * seed + i, (_spread(i + k * identities) for k in range(frames_per_identity)), size)
         for i in range(identities)
@@ -137,9 +143,9 @@ def evaluate_puppets(
         noise = torch.Generator().manual_seed(seed)
         generated.append(pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise).frames)
     seconds = time.perf_counter() - start
-    means, intervals = summarize(frame_scores(pipe, scenes, generated))
+    means, intervals = summarize(frame_scores(pipe, scenes, generated, shrink))
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}
-    settings = {"steps": steps, "guidance": guidance, "size": size, "seconds": seconds}
+    settings = {"steps": steps, "guidance": guidance, "size": size // shrink, "seconds": seconds}
     return PuppetReport(means | {"intervals": intervals} | counts | settings, scenes, generated)
 
 
@@ -149,34 +155,42 @@ def score(pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence
 
 
 def frame_scores(
-    pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]
+    pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]], shrink: int = 1
 ) -> list[dict[str, np.ndarray]]:
-    """The scores of each frame: for each scene a mapping from their names to float64 [frames]."""
+    """The scores of each frame, made `shrink` times smaller: for each scene, by name, float64 [frames]."""
     scores = []
     for scene, made in zip(scenes, generated):
         reference, rows = to_float(scene.reference), []
         for i, (image, seen) in enumerate(zip(made, reconstruct(pipe, scene.truth))):
             warped = warp_to_pose(scene.reference, scene.reference_keypoints, scene.keypoints[i])
             pictures = {"": to_float(image), "_copy": reference, "_warp": to_float(warped), "_vae": seen}
-            rows.append(_frame_scores(scene, i, pictures))
+            rows.append(_frame_scores(scene, i, pictures, shrink))
         scores.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
     return scores
 
 
-def _frame_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray]) -> dict[str, float]:
-    truth = to_float(scene.truth[i])
-    moving = np.abs(truth - to_float(scene.reference)).max(axis=-1) > MOVING_THRESHOLD
-    hands = hand_mask(scene.keypoints[i])
+def _frame_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray], shrink: int) -> dict[str, float]:
+    truth, reference = (shrunk(to_float(picture), shrink) for picture in (scene.truth[i], scene.reference))
+    moving = np.abs(truth - reference).max(axis=-1) > MOVING_THRESHOLD
+    hands = shrunk(hand_mask(scene.keypoints[i]), shrink) > 0
     others = rivals(scene.identity, scene.bodies[i], scene.identity.seed + i, scene.reference.width)
     row = {}
     for ending, picture in pictures.items():
+        picture = shrunk(picture, shrink)
         row["psnr" + ending] = psnr(picture, truth)
         row["ssim" + ending] = ssim(picture, truth)
         row["psnr_moving" + ending] = psnr(picture, truth, where=moving)
         row["psnr_hands" + ending] = psnr(picture, truth, where=hands)
         for name, other in others.items():
-            row[name + ending] = nearer(picture, truth, other)
+            row[name + ending] = nearer(picture, truth, shrunk(other, shrink))
     return row
+
+
+def shrunk(picture: np.ndarray, times: int) -> np.ndarray:
+    """float64 [H / times, W / times, ...]: means of blocks of [H, W, ...]."""
+    height, width = picture.shape[:2]
+    blocks = picture.reshape(height // times, times, width // times, times, *picture.shape[2:])
+    return blocks.mean(axis=(1, 3))
 
 
 def reconstruct(pipe: MagicDancePipeline, pictures: Sequence[Image.Image]) -> list[np.ndarray]:

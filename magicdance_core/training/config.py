@@ -167,11 +167,16 @@ class StartConfig:
 
 @dataclass(frozen=True)
 class NetworksConfig:
-    """Networks that start at random: diffusers' own configurations, and the widths of the pose encoder."""
+    """Networks that start at random: diffusers' own configurations, and the widths of the pose encoder.
+
+    warm_start: a file or folder of a model of ours that lends UNet, appearance and pose its weights, wherever name and
+    shape agree: for more pixels on the same grid of latents, with another VAE.
+    """
 
     vae: dict
     unet: dict
     pose_channels: list[int] = setting(low=1, high=65_536)
+    warm_start: str | None = None
 
 
 @dataclass(frozen=True)

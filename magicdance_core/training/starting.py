@@ -77,7 +77,7 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
     start_from_unet(unet, {"appearance": appearance})
     scheduler = published_scheduler(config.prediction_type or "epsilon")
     defaults = {"num_inference_steps": 20, "guidance_scale": 1.5, "sample_size": config.data.size} | config.defaults
-    return Components(
+    model = Components(
         unet=unet,
         vae=vae,
         appearance=appearance,
@@ -87,6 +87,27 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         context=torch.zeros(1, *config.context),
         defaults=defaults,
     )
+    if networks.warm_start:
+        warm_start(model, load(EMBEDDED if networks.warm_start == "embedded" else networks.warm_start))
+    return model
+
+
+def warm_start(model: Components, source: Components) -> None:
+    """Weights of the source's UNet, appearance and pose networks, wherever name and shape agree.
+
+    Raises InputError where a network finds less than half of its weights.
+    """
+    for role in ("unet", "appearance", "pose"):
+        network, lender = getattr(model, role), getattr(source, role)
+        own, lent = network.state_dict(), lender.state_dict() if lender is not None else {}
+        fitting = {k: w.to(own[k].dtype) for k, w in lent.items() if k in own and w.shape == own[k].shape}
+        found, wanted = (sum(w.numel() for w in weights.values()) for weights in (fitting, own))
+        if found < wanted / 2:
+            raise InputError(
+                f"networks.warm_start: {found} of {wanted} weights of the {ROLES[role].title} fit: "
+                "give a model of the same widths."
+            )
+        network.load_state_dict(fitting, strict=False)
 
 
 def _checked(role: str, config: dict) -> dict:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from magicdance_core.evaluation.puppets import MOVING_THRESHOLD, evaluate_puppets, make_scene, score
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation.puppets import MOVING_THRESHOLD, evaluate_puppets, make_scene, score, shrunk
 from magicdance_core.pipeline import MagicDancePipeline
 
 
@@ -47,3 +48,16 @@ def test_the_evaluation_is_reproducible_and_reports_its_settings(pipe):
     assert [len(made) for made in reports[0].generated] == [3, 3]
     other = evaluate_puppets(pipe, 4, identities=2, frames_per_identity=3, num_inference_steps=1, guidance_scale=1.0)
     assert other.scores["psnr_copy"] != one["psnr_copy"] and other.scores["steps"] == 1
+
+
+def test_scores_of_smaller_pictures(pipe):
+    picture = np.arange(4.0 * 6 * 3).reshape(4, 6, 3)
+    assert shrunk(picture, 2).shape == (2, 3, 3) and shrunk(picture, 1) is not picture
+    assert np.array_equal(shrunk(picture, 1), picture)
+    assert shrunk(picture, 2)[1, 2].tolist() == picture[2:, 4:].mean((0, 1)).tolist()
+    small = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, num_inference_steps=1, shrink=2).scores
+    whole = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, num_inference_steps=1).scores
+    assert (small["size"], whole["size"]) == (16, 32)
+    assert small["psnr"] > whole["psnr"]  # noise is lost in the mean
+    with pytest.raises(InputError, match="5 times smaller; give a divisor"):
+        evaluate_puppets(pipe, shrink=5)

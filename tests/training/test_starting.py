@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 
 from magicdance_core.checkpoints import load, save_folder, save_published
 from magicdance_core.errors import InputError
-from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig
+from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig, load_config
 from magicdance_core.training.engine import train
-from magicdance_core.training.starting import starting_point
+from magicdance_core.training.starting import random_model, starting_point
 
 
 def config(model, run=None, **start):
@@ -90,3 +90,25 @@ def test_a_control_of_another_architecture_is_refused(files, make_tiny, tmp_path
     save_folder(tmp_path / "other", dataclasses.replace(other, pose=wider))
     with pytest.raises(InputError, match="Pose ControlNet is of another architecture .*layers_per_block 2, not 1"):
         starting_point(config(files[1], pose=str(tmp_path / "other")))
+
+
+def test_a_warm_start_takes_over_what_fits(tmp_path):
+    smoke = load_config("smoke")
+    lender = random_model(smoke, dataclasses.replace(smoke.networks))
+    for network in lender.networks().values():
+        torch.nn.init.normal_(next(network.parameters()))
+    save_folder(tmp_path / "lender", lender)
+    vae = smoke.networks.vae | {"latent_channels": 8}
+    unet = smoke.networks.unet | {"in_channels": 8, "out_channels": 8}
+    networks = dataclasses.replace(smoke.networks, vae=vae, unet=unet, warm_start=str(tmp_path / "lender"))
+    model = random_model(dataclasses.replace(smoke, seed=1), networks)
+    for role in ("unet", "appearance", "pose"):
+        lent, own = getattr(lender, role).state_dict(), getattr(model, role).state_dict()
+        other = {name for name in own if own[name].shape != lent[name].shape}
+        assert all(torch.equal(own[name], lent[name]) for name in own.keys() - other)
+        assert other == {"conv_in.weight"} | ({"conv_out.weight", "conv_out.bias"} if role == "unet" else set())
+    assert not torch.equal(next(model.vae.parameters()), next(lender.vae.parameters()))
+
+    wider = dataclasses.replace(networks, unet=unet | {"block_out_channels": [16, 32]})
+    with pytest.raises(InputError, match="warm_start: .* weights of the UNet fit: give a model of the same widths"):
+        random_model(smoke, wider)
