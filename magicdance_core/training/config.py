@@ -28,6 +28,7 @@ class DataConfig:
     mistake; only for comparisons.
     crops: 0 draws a new crop for each sample and encodes it at each step; K keeps latents of K fixed crops of each
     video on the disk (1: the central one).
+    captions: whether the UNet hears the videos' captions (NAME.txt beside a video) in place of the empty prompt.
     workers: processes that read and draw pictures while the networks compute.
     """
 
@@ -43,6 +44,7 @@ class DataConfig:
     crop: tuple[float, float] = setting((1.0, 1.0), low=0.1, high=1)
     shared_crop: bool = True
     crops: int = setting(1, low=0, high=64)
+    captions: bool = False
     workers: int = setting(0, low=0, high=256, free=True)
 
     def __post_init__(self):
@@ -68,7 +70,8 @@ class StageConfig:
     change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
     distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
-    drop_reference, drop_pose: fraction of the people shown without the control.
+    drop_reference, drop_pose: fraction of the people shown without the control. drop_text: fraction of those with a
+    caption that are told the empty prompt.
     from_unet: networks that start this stage as copies of the UNet, as the paper starts them.
     crop: side of the random crops that the autoencoder learns from; 0 for whole pictures.
     optimizer: "muon" (matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
@@ -99,6 +102,7 @@ class StageConfig:
     plain: float = setting(0.0, low=0, high=1)
     drop_reference: float = setting(0.0, low=0, high=1)
     drop_pose: float = setting(0.0, low=0, high=1)
+    drop_text: float = setting(0.0, low=0, high=1)
     from_unet: list[ControlName] = setting([])
     crop: int = setting(0, low=0, high=4096)
     optimizer: Literal["muon", "adamw", "adamw8bit"] = "muon"
@@ -156,13 +160,15 @@ class StartConfig:
     model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or our own file
     or folder; "embedded" for the one that comes along. appearance, pose, motion: one control from elsewhere (a
     published file, a ControlNet, a module of AnimateDiff). A control that is nowhere starts from the UNet, a motion
-    module so that it changes nothing.
+    module so that it changes nothing. tokenizer: a folder with vocab.json and merges.txt, for captions; by default
+    `tokenizer` in the folder `model`.
     """
 
     model: str = setting(low=1)
     appearance: str | None = None
     pose: str | None = None
     motion: str | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,11 @@ class TrainingConfig:
             raise InputError(f"frozen is {self.frozen}: then precision has to be bfloat16 or float16, too.")
         if self.start and any("vae" in stage.train for stage in self.stages):
             raise InputError("a stage trains the vae of a model that is given: its latents' scale would change.")
+        if self.data.captions and (self.start is None or self.data.kind != "videos"):
+            raise InputError("data.captions needs videos, and a start.model with a text tower that reads them.")
         for stage in self.stages:
+            if stage.drop_text and not self.data.captions:
+                raise InputError(f"stage {stage.name} has drop_text, and data.captions is false: there is no text.")
             if stage.crop > self.data.size:
                 raise InputError(f"stage {stage.name} crops {stage.crop} pixels of pictures with {self.data.size}.")
 

@@ -16,14 +16,16 @@ from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
 from ..checkpoints import Components, save_published
+from ..checkpoints.text import prompt_encoder
 from ..errors import InputError
 from ..threads import threads, threads_for
 from .average import Average
 from .config import StageConfig, TrainingConfig
 from .data import open_frames
 from .data.batches import Batch, Shares, batches
+from .data.captions import Captions
 from .data.frames import FrameSet
-from .data.latents import LatentCache
+from .data.latents import LatentCache, weights_fingerprint
 from .folder import RunFolder, State
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
@@ -47,6 +49,7 @@ class Run:
     frames: FrameSet
     model: Components
     journal: Journal
+    captions: Captions | None = None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -72,6 +75,7 @@ def train(config: TrainingConfig, out: Path, device: str | None = None, cache: P
         run = Run(config, folder, accelerator, frames, model, journal)
         for network in run.networks.values():
             network.to(accelerator.device)
+        run.captions = _captions(run)
         for index in range(len(config.stages)):
             if not _take_result(run, index):
                 train_stage(run, index)
@@ -143,7 +147,9 @@ def make_objective(run: Run, stage: StageConfig) -> Objective:
         return AutoencoderObjective(run.frames, config.data, stage, config.seed, space)
     latents = _latents(run) if config.data.crops else None
     kind = model.scheduler.config.prediction_type
-    return DiffusionObjective(run.frames, latents, config.data, stage, config.seed, model.context, kind, space)
+    return DiffusionObjective(
+        run.frames, latents, config.data, stage, config.seed, model.context, kind, space, run.captions
+    )
 
 
 def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) -> Accelerator:
@@ -298,6 +304,22 @@ def _latents(run: Run) -> LatentCache:
         cache.fill(run.model.vae, accelerator.device, accelerator.process_index, accelerator.num_processes, progress)
     accelerator.wait_for_everyone()
     return cache
+
+
+def _captions(run: Run) -> Captions | None:
+    """The captions, encoded now where they are not; the text tower is let go."""
+    config, tower, run.model.text_encoder = run.config, run.model.text_encoder, None
+    if not config.data.captions:
+        return None
+    tokenizer = Path(config.start.tokenizer or Path(config.start.model) / "tokenizer")
+    encode = prompt_encoder(tower, tokenizer)
+    mark = f"{weights_fingerprint(tower)} {tokenizer}"
+    captions = Captions(run.frames, mark, run.model.context, run.folder.cache)
+    if run.accelerator.is_main_process:
+        with run.journal.progress("captions") as progress:
+            captions.make(encode, progress)
+    run.accelerator.wait_for_everyone()
+    return captions
 
 
 _nothing = contextlib.nullcontext

@@ -41,7 +41,7 @@ def diffusion_loss(
 
     reference: clean latents `[R, 4, h, w]`. target: `[R * n, 4, h, w]`, n frames of each reference's person in
     a row. timesteps: int64 `[R]`, one a person, for the bank depends on it. pose: `[R * n, 3, H, W]` in [0, 1].
-    context: `[1, tokens, C]`. noise: standard normal, like target. weights: `[R * n, 1, h, w]`.
+    context: `[1 or R, tokens, C]`. noise: standard normal, like target. weights: `[R * n, 1, h, w]`.
     keep_reference, keep_pose: bool `[R]`, who is shown with the control; the others exactly as without it. A control
     that `networks` lacks is shown to nobody.
     min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
@@ -50,7 +50,8 @@ def diffusion_loss(
     """
     of_frames = timesteps.repeat_interleave(len(target) // len(reference))
     noisy = scheduler.add_noise(target, noise, of_frames)
-    residuals = read_pose(networks, noisy, of_frames, context, pose)
+    heard = context if len(context) == 1 else context.repeat_interleave(len(target) // len(reference), 0)
+    residuals = read_pose(networks, noisy, of_frames, heard, pose)
     if residuals is not None and keep_pose is not None and not keep_pose.all():
         residuals = _silenced(residuals, keep_pose.repeat_interleave(len(target) // len(keep_pose)))
     prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
@@ -82,18 +83,26 @@ def _predict(
 ) -> Tensor:
     """Rows with and without the reference go through the UNet apart, so that no mask slows attention down."""
     per_person = len(noisy) // len(reference)
+
+    def of(people: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The context of some people, and of their rows."""
+        return (context, context) if len(context) == 1 else (context[people], context[rows // per_person])
+
+    everybody, everything = (torch.arange(len(x), device=x.device) for x in (reference, noisy))
     if networks.appearance is None or keep is None or keep.all():
-        source = read_reference(networks, reference, timesteps, context)
-        return predict(networks, noisy, of_frames, context, source, residuals, 1.0, per_person)
+        read, heard = of(everybody, everything)
+        source = read_reference(networks, reference, timesteps, read)
+        return predict(networks, noisy, of_frames, heard, source, residuals, 1.0, per_person)
     prediction = torch.empty_like(noisy)
     for kept in (True, False):
         people = (keep == kept).nonzero()[:, 0]
         if not len(people):
             continue
         rows = (people[:, None] * per_person + torch.arange(per_person, device=people.device)).flatten()
-        source = read_reference(networks, reference[people], timesteps[people], context) if kept else None
+        read, heard = of(people, rows)
+        source = read_reference(networks, reference[people], timesteps[people], read) if kept else None
         own = None if residuals is None else PoseResiduals(tuple(d[rows] for d in residuals.down), residuals.mid[rows])
-        part = predict(networks, noisy[rows], of_frames[rows], context, source, own, 1.0, per_person)
+        part = predict(networks, noisy[rows], of_frames[rows], heard, source, own, 1.0, per_person)
         prediction = prediction.index_copy(0, rows, part.to(prediction))
     return prediction
 

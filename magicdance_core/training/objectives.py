@@ -13,6 +13,7 @@ from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import DataConfig, StageConfig
 from .data.batches import Batch
+from .data.captions import Captions
 from .data.crops import Window, crop_picture, crop_regions, random_window, region_weights
 from .data.frames import FrameSet
 from .data.latents import LatentCache, window_of
@@ -127,8 +128,11 @@ class DiffusionObjective:
         context: Tensor,
         prediction_type: str,
         space: LatentSpace,
+        captions: Captions | None = None,
     ):
-        """latents: None encodes the pictures at each step. context: the empty prompt, `[1, n, C]`."""
+        """latents: None encodes the pictures at each step. context: the empty prompt, `[1, n, C]`. captions: what is
+        heard in its place; None for nothing else."""
+        self.captions = captions
         self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
         self.context, self.space = context, space
         self.schedule = published_scheduler(prediction_type)
@@ -155,7 +159,8 @@ class DiffusionObjective:
         position = uniform(source)
         if stage.timesteps == "stratified":
             position = (index % stage.references + position) / stage.references
-        return self._draw(self.train, index, source, position, keep)
+        hears = not stage.drop_text or uniform(generator(self.seed, stage.name, "text", index)) >= stage.drop_text
+        return self._draw(self.train, index, source, position, keep, hears)
 
     def held_out(self, index: int) -> Batch:
         stage, person = self.stage, index // BANDS
@@ -164,7 +169,15 @@ class DiffusionObjective:
         position = (index % BANDS + uniform(source)) / BANDS
         return self._draw(picker, person, source, position, torch.ones(2, dtype=torch.bool))
 
-    def _draw(self, picker: Picker, index: int, source: torch.Generator, position: float, keep: Tensor) -> Batch:
+    def _draw(
+        self,
+        picker: Picker,
+        index: int,
+        source: torch.Generator,
+        position: float,
+        keep: Tensor,
+        hears: bool = True,
+    ) -> Batch:
         pick, data = picker(index, source), self.data
         of, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
         crop = below(source, data.crops) if data.crops > 1 and of.split == "train" else 0
@@ -178,6 +191,8 @@ class DiffusionObjective:
             pose_windows = [random_window(of.width, of.height, data.crop, source) for _ in numbers[1:]]
 
         batch: Batch = {"keep": keep, "video": torch.tensor(pick.video), "frames": torch.tensor(numbers)}
+        if self.captions is not None:
+            batch["context"] = self.captions.read(pick.video) if hears else self.context[0]
         poses, weights, images = [], [], []
         grid = data.size // self.space.factor
         for k, number in enumerate(numbers):
@@ -221,7 +236,7 @@ class DiffusionObjective:
             latents[:, 0],
             latents[:, 1:].flatten(0, 1),
             to_unit(batch["poses"].flatten(0, 1)),
-            self.context.to(latents.device),
+            batch["context"] if "context" in batch else self.context.to(latents.device),
             batch["timestep"],
             batch["noise"].flatten(0, 1),
             batch["weights"].flatten(0, 1),

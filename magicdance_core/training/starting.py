@@ -128,7 +128,10 @@ def given_model(config: TrainingConfig, start: StartConfig) -> Components:
     frozen = DTYPES[config.frozen]
     dtypes = {role: torch.float32 if role in trained else frozen for role in ("unet", "vae", "appearance", "pose")}
     model = load(EMBEDDED if start.model == "embedded" else start.model, dtypes)
-    model.text_encoder = None  # its one answer is in model.context
+    if not config.data.captions:
+        model.text_encoder = None  # its one answer is in model.context
+    elif model.text_encoder is None:
+        raise InputError(f"data.captions is true, and {start.model} has no text tower: give Stable Diffusion 1.5.")
     for role in ("appearance", "pose"):
         if path := getattr(start, role):
             setattr(model, role, load_control(path, role, dtypes[role]))
@@ -168,7 +171,8 @@ def with_stored_weights(config: TrainingConfig, model: Components) -> Components
     if config.start is None or config.frozen == "float32":
         return model
     trained = {name for stage in config.stages for name in stage.train} | {"vae"}
-    stored = given_model(dataclasses.replace(config, frozen="float32"), config.start)
+    data = dataclasses.replace(config.data, captions=False)
+    stored = given_model(dataclasses.replace(config, frozen="float32", data=data), config.start)
     return dataclasses.replace(model, **{n: net for n, net in stored.networks().items() if n not in trained})
 
 

@@ -25,7 +25,7 @@ def read_layout(folder: Path) -> list[FrameFiles]:
 
     Ours: index.json. Published: train_set/VIDEO/*.png beside pose_map_train_set/VIDEO/*.png, likewise val_set and
     test_set; a frame without a pose map is left out. DisCo: VIDEO/*.png with VIDEO/openpose_json/ (or pose maps in
-    VIDEO/openpose/) and, if they are there, masks in VIDEO/groundsam/.
+    VIDEO/openpose/) and, if they are there, masks in VIDEO/groundsam/. Captions: VIDEO.txt beside each folder.
     """
     folder = existing(folder)
     if (folder / INDEX).is_file():
@@ -64,6 +64,17 @@ def split_by_name(names: Iterable[str], validation: float, test: float, known: d
         for _ in range(min(wanted, len(new) - 1)):
             splits[new.pop()] = part
     return splits | dict.fromkeys(new, "train")
+
+
+def read_caption(video: Path) -> str:
+    """What the text file beside a video (NAME.txt) says; "" where there is none."""
+    file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
+    if not file.is_file():
+        return ""
+    try:
+        return " ".join(file.read_text(encoding="utf-8").split())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as text ({error}): give UTF-8, or remove it.") from error
 
 
 def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -152,7 +163,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 def _video(name: str, pictures: list[Path] | tuple[Path, ...], split: str) -> Video:
     width, height = read_picture(pictures[0]).size
     numbers = [int(p.stem) if p.stem.isdecimal() else place for place, p in enumerate(pictures)]
-    return Video(name, len(pictures), width, height, split, runs_of(numbers))
+    return Video(name, len(pictures), width, height, split, runs_of(numbers), read_caption(pictures[0].parent))
 
 
 def _with_split(entry: FrameFiles, split: str) -> FrameFiles:

@@ -17,7 +17,7 @@ from ...media.pictures import DATA_SET_FPS, Pictures
 from ...pose.detectors.base import Detector
 from ...pose.files import holds_keypoints, load_keypoints
 from ...pose.keypoints import PoseFrame
-from .layouts import INDEX, split_by_name
+from .layouts import INDEX, read_caption, split_by_name
 from .unfinished import RECORD, UnfinishedVideo
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".webp", ".wmv")
@@ -158,17 +158,6 @@ def _reason(
     if size not in (None, picture.shape[:2]):
         return SIZE
     return why_dropped(pose, filters) if isinstance(pose, PoseFrame) else None
-
-
-def read_caption(video: Path) -> str:
-    """What the text file beside a video (NAME.txt) says; "" where there is none."""
-    file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
-    if not file.is_file():
-        return ""
-    try:
-        return " ".join(file.read_text(encoding="utf-8").split())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as text ({error}): give UTF-8, or remove it.") from error
 
 
 def write_index(out: Path, names: Iterable[str], output: Output, validation: float, test: float) -> dict | None:

@@ -65,6 +65,17 @@ def test_shards_make_the_same_set(films, prepared, tmp_path, capsys):
         assert (tmp_path / "set" / name).read_bytes() == (prepared / name).read_bytes()
 
 
+def _share(films, out):
+    assert main(["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(out), "--png"]) == 0
+
+
+def test_two_processes_at_once_make_the_same_set(films, prepared, tmp_path, in_processes):
+    """As two machines of a job array would, or `accelerate launch`: each knows its share by its rank."""
+    assert in_processes(_share, films, tmp_path / "set", number=2) == [0, 0]
+    for name in ("index.json", "report.json", "contact_sheet.png"):
+        assert (tmp_path / "set" / name).read_bytes() == (prepared / name).read_bytes()
+
+
 class Looks:
     """A detector that knows the film's keypoints, and kills its process at the n-th picture."""
 
