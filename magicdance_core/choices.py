@@ -11,7 +11,10 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
     "euler": ("EulerDiscreteScheduler", {}),
     "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),  # with an LCM-LoRA, 4 to 8 steps
+    "tcd": ("TCDScheduler", {}),  # with a LoRA of TCD or Hyper-SD, 4 to 8 steps
 }
+PRESETS = ("exact", "fast", "preview")
 BETA_SCHEDULES = (OWN, "scaled_linear", "linear")
 NOISES = (OWN, "shared", "independent", "mixed", "free")
 WINDOW_WEIGHTS = ("pyramid", "flat", "ramps")

@@ -20,7 +20,7 @@ from .sampling import Bunch, Control, FrameNoise, Progress, Sample, Windows, get
 from .sampling.denoise import windows_for
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.noise import make_noise
-from .sampling.settings import FULL, check_settings
+from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts, check_settings
 from .sampling.steps import remembers
 from .schema import number
 
@@ -165,6 +165,8 @@ class MagicDancePipeline:
         pose: Control = FULL,
         motion: Control = FULL,
         motion_in_uncond: bool = False,
+        shortcuts: Shortcuts = NO_SHORTCUTS,
+        one_pass: bool | None = None,
         windows: Windows | None = None,
         noise: NoiseKind | None = None,
         eta: float = 0.0,
@@ -187,7 +189,9 @@ class MagicDancePipeline:
         prompt_embeds, negative_prompt_embeds: text contexts `[1, n, C]`; by default the empty prompt, and for
         the negative one in "controlnet_important" the same as the positive one.
         appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module also acts in
-        the branch that guidance leads away from.
+        the branch that guidance leads away from. shortcuts: what is left out for speed, see `Shortcuts`; `PRESETS` has
+        some that were measured. one_pass: both halves of guidance go through the UNet together, which changes no frame
+        and takes twice the memory; by default where a GPU has it to spare.
         windows: which frames the motion module sees together; by default 16 with 4 overlapping.
         noise: what frames share, see `FrameNoise`; by default what suits the motion module, "shared" without one.
         eta: of DDIM, 0 for no noise on the way.
@@ -216,6 +220,8 @@ class MagicDancePipeline:
             pose=pose,
             motion=motion,
             motion_in_uncond=motion_in_uncond,
+            shortcuts=shortcuts,
+            one_pass=one_pass,
             windows=windows,
             noise=noise,
             eta=eta,
@@ -251,6 +257,8 @@ class MagicDancePipeline:
         if first is None:
             raise InputError("The pose sequence is empty: give at least one pose.")
         arguments = self._arguments(reference, first, frames, **options)
+        if state is not None and options.get("shortcuts", NO_SHORTCUTS).pose_every > 1:
+            raise InputError("A run whose Pose ControlNet rests at some steps cannot be resumed: start afresh.")
         yield from stream(**arguments, poses=chain([first], maps), frames=frames, state=state, quick=quick)
 
     def _arguments(
@@ -282,6 +290,7 @@ class MagicDancePipeline:
         _check_type(windows, "windows", Windows | None)
         for name in ("appearance", "pose", "motion"):
             _check_type(others.get(name, FULL), name, Control)
+        _check_type(others.get("shortcuts", NO_SHORTCUTS), "shortcuts", Shortcuts)
         _check_type(others.get("callback"), "callback", Callable | None)
         context = self._context(prompt_embeds, "prompt_embeds")
         if negative_prompt_embeds is not None:

@@ -1,7 +1,10 @@
 """Noise schedules: the one that the published model was trained and sampled with, and its formulas."""
 
+import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
+
+from .choices import OWN, SCHEDULERS
 
 
 def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
@@ -28,6 +31,18 @@ def with_beta_schedule(scheduler: SchedulerMixin, beta_schedule: str) -> Schedul
     """The scheduler with noise that grows otherwise: "scaled_linear" as MagicDance was trained, or "linear" as
     AnimateDiff's motion modules were, which leaves less of the picture at the first step."""
     return type(scheduler).from_config(scheduler.config, beta_schedule=beta_schedule)
+
+
+def named_scheduler(name: str, own: SchedulerMixin, beta_schedule: str = OWN) -> SchedulerMixin:
+    """A new scheduler of a name in `choices.SCHEDULERS`, for the predictions and the noise that `own` is for.
+
+    beta_schedule: see `with_beta_schedule`; by default that of `own`.
+    """
+    betas = {} if beta_schedule == OWN else {"beta_schedule": beta_schedule}
+    if SCHEDULERS[name] is None:
+        return type(own).from_config(own.config, **betas)
+    kind, changes = SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(own.config, **changes, **betas)
 
 
 def predict_x0(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:

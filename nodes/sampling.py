@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..magicdance_core.choices import CONTROL_MODES, OWN, SCHEDULERS
+from ..magicdance_core.choices import CONTROL_MODES, OWN, PRESETS, SCHEDULERS
 from .comfy import memory, progress
 from .control_inputs import MOST_REFERENCES
 from .model import CONTEXT_TYPE, TYPE, ContextOptions, MagicDanceModel
 from .pictures import in_own_shape, stretch, to_pictures
 
 if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
     from torch import Tensor
 
 
@@ -110,6 +109,14 @@ class MagicDanceSample:
                     CONTEXT_TYPE,
                     {"tooltip": "Which frames a motion module sees together; by default 16, 4 shared with the next."},
                 ),
+                "preset": (
+                    list(PRESETS),
+                    {
+                        "default": PRESETS[0],
+                        "tooltip": "exact: as published. fast and preview: less work and a little less quality; they "
+                        "choose what steps and scheduler leave to the model.",
+                    },
+                ),
             },
         }
 
@@ -128,17 +135,21 @@ class MagicDanceSample:
         positive=None,
         negative=None,
         context_options=None,
+        preset=PRESETS[0],
     ):
         import torch
 
         from ..magicdance_core.models import Networks
         from ..magicdance_core.puppets.likeness import remarks
-        from ..magicdance_core.sampling import Control, get_noise, run, vae_factor
+        from ..magicdance_core.sampling import Control, get_noise, presets, run, vae_factor
         from ..magicdance_core.sampling.noise import make_noise
+        from ..magicdance_core.schedule import named_scheduler
 
         _require_controls(model)
         context, uncond_context = _contexts(model, positive, negative, control_mode)
-        steps = steps or model.defaults["num_inference_steps"]
+        chosen = presets.PRESETS[preset]
+        steps = steps or chosen.count(model.defaults["num_inference_steps"])
+        scheduler = chosen.scheduler if scheduler == OWN else scheduler
         guidance = guidance or model.defaults["guidance_scale"]
         vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
         motion = None if model.motion is None else memory.network(model.motion)
@@ -156,7 +167,7 @@ class MagicDanceSample:
             sample = run(
                 Networks(unet, *controls, motion=motion),
                 vae,
-                _scheduler(scheduler, model.scheduler, asked.beta_schedule),
+                named_scheduler(scheduler, model.scheduler, asked.beta_schedule),
                 reference,
                 poses,
                 make_noise(kind, get_noise(shape, generator), asked.windows, generator),
@@ -169,6 +180,8 @@ class MagicDanceSample:
                 pose=model.pose_control or Control(),
                 motion=model.motion_control or Control(),
                 motion_in_uncond=asked.motion_in_uncond,
+                shortcuts=chosen.shortcuts,
+                one_pass=memory.fits_both_halves(model, min(frames_per_batch, count), shape),
                 windows=asked.windows,
                 quick=asked.quick,
                 frames_per_batch=frames_per_batch,
@@ -235,14 +248,3 @@ def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tens
         )
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
     return in_own_shape(reference, width * height, factor, "reference"), stretch(poses, width, height)
-
-
-def _scheduler(name: str, own: SchedulerMixin, beta_schedule: str) -> SchedulerMixin:
-    """A scheduler of its own for each run, since running changes it."""
-    import diffusers
-
-    betas = {} if beta_schedule == OWN else {"beta_schedule": beta_schedule}
-    if SCHEDULERS[name] is None:
-        return type(own).from_config(own.config, **betas)
-    kind, changes = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config(own.config, **changes, **betas)

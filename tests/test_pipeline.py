@@ -8,7 +8,7 @@ from PIL import Image
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.sampling import Control
-from magicdance_core.sampling.settings import check_finite
+from magicdance_core.sampling.settings import FiniteCheck
 
 HEIGHT, WIDTH = 24, 40
 
@@ -295,10 +295,16 @@ def test_a_damaged_decoder_ends_the_run(make_tiny, reference, poses):
 
 def test_float16_is_named_where_it_may_be_the_cause():
     overflown = torch.full((1, 4, 2, 2), float("inf"))
+    half, single = (FiniteCheck(5, dtype, 7.0) for dtype in (torch.float16, torch.float32))
+    for check in (half, single):
+        check.see(torch.zeros(1, 4, 2, 2), 1)
+        check.see(overflown, 3)
+        check.see(overflown, 2)
+        check.see(torch.zeros(1, 4, 2, 2), 2)
     with pytest.raises(InputError, match="Step 3 of 5 .* overflow in float16, so compute in bfloat16"):
-        check_finite(overflown, 2, 5, torch.float16, 7.0)
+        half.ask()
     with pytest.raises(InputError) as error:
-        check_finite(overflown, 2, 5, torch.float32, 7.0)
+        single.ask()
     assert "float16" not in str(error.value)
 
 

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
 from ..files import check_target, read_json
-from .common import add_model_arguments, count, load_model, location, noise, rate, sampling_settings, seed, size_unit
+from .common import (
+    add_model_arguments,
+    count,
+    described,
+    load_model,
+    location,
+    noise,
+    rate,
+    sampling_settings,
+    seed,
+    size_unit,
+)
 from .motion import (
     WITHOUT_MODULE,
     add_motion_arguments,
@@ -124,19 +135,21 @@ def run(options: argparse.Namespace) -> None:
         "width": width,
         "height": height,
         "dtype": str(pipe.unet.dtype),
-        **settings,
+        "control_mode": options.control_mode,
+        **described(pipe, settings),
     }
     fps = options.fps or poses.fps or FALLBACK_FPS
     if motion:
         total = total if poses.count else sum(1 for _ in islice(poses, options.limit))
         description |= {name: str(getattr(options, name)) for name in STREAM_OPTIONS} | {"frames": total}
+        resumable = not (options.quick or remembers(pipe.scheduler) or settings["shortcuts"].pose_every > 1)
         fitted = (fit(pose, width, height, around) for pose in islice(poses, total))
         stream = partial(
             pipe.stream, reference, fitted, total, quick=options.quick, generator=noise(options.seed),
             **settings, **motion, **batch,
         )  # fmt: skip
         if to_folder:
-            _stream_to_folder(out, description, stream, total, not options.quick and not remembers(pipe.scheduler))
+            _stream_to_folder(out, description, stream, total, resumable)
         else:
             _stream_to_file(out, fps, stream, total)
         made = total

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..choices import DTYPES
+from ..choices import DTYPES, PRESETS, SCHEDULERS
 from ..errors import InputError
 from ..files import as_path, existing
 from ..limits import check_fps
@@ -69,12 +70,43 @@ def _whole(text: str, low: int, high: int) -> int:
     return number
 
 
+def part(text: str) -> float:
+    """An argument that is a part of the run."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, give 0 to 1")
+    return number
+
+
 def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Options of every command that generates pictures."""
+    parser.add_argument(
+        "--preset", choices=PRESETS, default=PRESETS[0],
+        help="exact: as published (default); fast, preview: less work, a little less quality; options beside it win",
+    )  # fmt: skip
     parser.add_argument("--steps", type=count, help="denoising steps (default: the model's)")
+    parser.add_argument("--scheduler", choices=SCHEDULERS, help="how noise becomes frames (default: the model's own)")
     parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")
+    parser.add_argument(
+        "--guidance-range", type=part, nargs=2, metavar=("START", "END"),
+        help="part of the run that is guided, 0 0.6 for the first 60 %% of the steps (default: 0 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reference-every", type=count, metavar="K", help="read the reference every K steps (default: 1)"
+    )
+    parser.add_argument(
+        "--pose-every", type=count, metavar="K", help="run the Pose ControlNet every K steps (default: 1)"
+    )
+    parser.add_argument(
+        "--pose-range", type=part, nargs=2, default=[0.0, 1.0], metavar=("START", "END"),
+        help="part of the run in which the Pose ControlNet acts (default: 0 1)",
+    )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
-    parser.add_argument("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on a CPU")
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        help="of the weights (default: float16 on a GPU, float32 on a CPU); a CPU may compute in float32 all the same",
+    )
 
 
 def load_model(model: str, device: str | None = None, dtype: str | None = None) -> MagicDancePipeline:
@@ -82,6 +114,7 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
     import torch
 
     from ..pipeline import MagicDancePipeline
+    from ..precision import quick_dtype
 
     place = torch_device(device)
     kind = torch_dtype(dtype) or (torch.float32 if place.type == "cpu" else torch.float16)
@@ -93,15 +126,46 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
         pipe = MagicDancePipeline.from_pretrained(model, torch_dtype=kind)
     else:
         pipe = MagicDancePipeline.from_single_file(model, torch_dtype=kind)
-    return pipe.to(place, kind)
+    quick = quick_dtype(kind, place)
+    if quick != kind:
+        logging.warning("This CPU has no instructions for %s: it computes in float32, with weights as asked.", dtype)
+        pipe.to(dtype=kind)
+    return pipe.to(place, quick)
 
 
 def sampling_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict:
-    """The pipeline's arguments that --steps and --guidance stand for."""
-    return {
-        "num_inference_steps": options.steps or pipe.defaults["num_inference_steps"],
-        "guidance_scale": pipe.defaults["guidance_scale"] if options.guidance is None else options.guidance,
+    """The pipeline's arguments that the options of `add_model_arguments` stand for; sets its scheduler."""
+    from ..sampling import PRESETS, Control, Shortcuts
+    from ..schedule import named_scheduler
+
+    preset = PRESETS[options.preset]
+    pipe.scheduler = named_scheduler(options.scheduler or preset.scheduler, pipe.scheduler)
+    chosen = {
+        "guidance": options.guidance_range and tuple(options.guidance_range),
+        "reference_every": options.reference_every,
+        "pose_every": options.pose_every,
     }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return {
+        "num_inference_steps": options.steps or preset.count(pipe.defaults["num_inference_steps"]),
+        "guidance_scale": pipe.defaults["guidance_scale"] if options.guidance is None else options.guidance,
+        "shortcuts": Shortcuts(**vars(preset.shortcuts) | given),
+        "pose": Control(1.0, *options.pose_range),
+    }
+
+
+def described(pipe: MagicDancePipeline, settings: dict) -> dict:
+    """Settings as a report can hold them; beside steps and guidance only those that change the published run."""
+    from ..sampling import Control, Shortcuts
+
+    told = {"num_inference_steps": settings["num_inference_steps"], "guidance_scale": settings["guidance_scale"]}
+    if type(pipe.scheduler).__name__ != "DDIMScheduler":
+        told["scheduler"] = type(pipe.scheduler).__name__
+    if settings["shortcuts"] != Shortcuts():
+        told["shortcuts"] = str(settings["shortcuts"])
+    if settings["pose"] != Control():
+        told["pose"] = str(settings["pose"])
+    return told
 
 
 def noise(seed: int) -> torch.Generator:

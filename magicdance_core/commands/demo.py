@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
         "seconds": seconds,
         "steps": settings["num_inference_steps"],
         "guidance": settings["guidance_scale"],
+        "preset": options.preset,
         "size": size,
         "seed": options.seed,
     }

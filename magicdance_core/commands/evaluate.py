@@ -5,7 +5,17 @@ from pathlib import Path
 
 from ..choices import PROTOCOLS
 from ..errors import InputError
-from .common import add_model_arguments, count, load_model, location, print_table, seed, torch_device, write_report
+from .common import (
+    add_model_arguments,
+    count,
+    load_model,
+    location,
+    print_table,
+    sampling_settings,
+    seed,
+    torch_device,
+    write_report,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
-    puppets.add_argument("--identities", type=count, metavar="N", help="people (default: 16, for steadiness 4)")
-    puppets.add_argument("--frames", type=count, metavar="N", help="frames of each (default: 4, for steadiness 24)")
+    puppets.add_argument(
+        "--identities", type=count, metavar="N", help="people (default: 16, for steadiness and price 4)"
+    )
+    puppets.add_argument(
+        "--frames", type=count, metavar="N", help="frames of each (default: 4, for steadiness and price 24)"
+    )
     puppets.add_argument(
         "--shrink", type=count, default=1, metavar="N", help="score N times smaller pictures, as a smaller model has"
     )
     puppets.add_argument(
         "--steadiness", action="store_true", help="of dances: the error of the change from frame to frame, and seams"
+    )
+    puppets.add_argument(
+        "--price", action="store_true", help="of speed: quality against arithmetic for steps, schedulers and shortcuts"
     )
     puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
     puppets.add_argument(
@@ -69,7 +86,9 @@ def run(options: argparse.Namespace) -> None:
     wanted = [bool(options.generated), bool(options.truth or options.method), options.embedded]
     if sum(wanted) > 1:
         raise InputError("GENERATED and TRUTH, --truth with --method, and --embedded exclude each other; give one.")
-    if options.embedded and options.steadiness:
+    if options.embedded and options.price:
+        _measure_price(options)
+    elif options.embedded and options.steadiness:
         _score_steadiness(options)
     elif options.embedded:
         _score_puppets(options)
@@ -133,8 +152,7 @@ def _score_steadiness(options: argparse.Namespace) -> None:
         options.seed,
         options.identities or 4,
         options.frames or 24,
-        num_inference_steps=options.steps,
-        guidance_scale=options.guidance,
+        **sampling_settings(pipe, options),
     )
     print(as_text(table))
     if options.animation:
@@ -142,6 +160,34 @@ def _score_steadiness(options: argparse.Namespace) -> None:
             for frame in side_by_side(videos):
                 add(frame)
         print(f"videos side by side in {options.animation}")
+    write_report({"model": options.model, **as_data(table)}, options.json)
+
+
+def _measure_price(options: argparse.Namespace) -> None:
+    from ..evaluation.page import write_text
+    from ..evaluation.plots import library
+    from ..evaluation.price import measure_price
+    from ..evaluation.price_plots import against_arithmetic, against_steps
+    from ..evaluation.table import as_csv, as_data, as_text
+
+    if options.out:
+        library()
+    pipe = load_model(options.model, options.device, options.dtype)
+    price = measure_price(
+        pipe,
+        options.seed,
+        options.identities or 4,
+        options.frames or 24,
+        options.guidance,
+        options.out and options.out / "measured",
+    )
+    table = price.table()
+    print(as_text(table))
+    if options.out:
+        write_text(options.out / "table.csv", as_csv(table))
+        write_text(options.out / "price.svg", against_arithmetic(price))
+        write_text(options.out / "steps.svg", against_steps(price))
+        print(f"table and plots in {options.out}")
     write_report({"model": options.model, **as_data(table)}, options.json)
 
 
@@ -153,13 +199,14 @@ def _score_puppets(options: argparse.Namespace) -> None:
 
     pipe = load_model(options.model, options.device, options.dtype)
     people, frames = options.identities or 16, options.frames or 4
-    result = evaluate_puppets(pipe, options.seed, people, frames, options.steps, options.guidance, options.shrink)
+    settings = sampling_settings(pipe, options)
+    result = evaluate_puppets(pipe, options.seed, people, frames, shrink=options.shrink, **settings)
     if options.sheet:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))
         print(f"pictures in {options.sheet}")
-    settings = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
-    print_table({"model": options.model} | {name: result.scores[name] for name in settings})
+    told = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
+    print_table({"model": options.model} | {name: result.scores[name] for name in told})
     print(f"\n{as_text(result.table())}")
     if options.out:
         write_text(options.out / "table.csv", as_csv(result.table()))

@@ -110,12 +110,14 @@ def evaluate_puppets(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     shrink: int = 1,
+    **options,
 ) -> PuppetReport:
     """Let unseen puppets take unseen poses, and compare with how they look in them.
 
     seed: draws identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
     guidance_scale: the model's own by default. shrink: all pictures are made so many times smaller before they are
     scored, for a comparison with a model of fewer pixels; it divides the model's size.
+    options: others of the pipeline's.
 
     Scores are means over all frames, of each frame's own value:
     psnr, dB; ssim of RGB pictures (see metrics.ssim);
@@ -141,7 +143,7 @@ def evaluate_puppets(
     start, generated = time.perf_counter(), []
     for scene in tqdm(scenes, desc="generating", unit="person"):
         noise = torch.Generator().manual_seed(seed)
-        generated.append(pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise).frames)
+        generated.append(pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise, **options).frames)
     seconds = time.perf_counter() - start
     means, intervals = summarize(frame_scores(pipe, scenes, generated, shrink))
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}

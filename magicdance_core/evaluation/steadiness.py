@@ -48,6 +48,7 @@ def evaluate_steadiness(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     windows: Windows | None = None,
+    **options,
 ) -> tuple[Table, Videos]:
     """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
 
@@ -58,7 +59,8 @@ def evaluate_steadiness(
     by STILL and where some changes by more than MOVING; PSNR of frames; the error of the change at borders of the first
     step's windows, divided by the person's mean elsewhere: 1 where there are no seams. Without a module there are no
     windows, and the figure at the same frames says what chance makes of it.
-    Intervals are over people. windows: as `windows_for`. Returns the table, and the videos of its rows and the truth.
+    Intervals are over people. windows: as `windows_for`. options: others of the pipeline's. Returns the table, and the
+    videos of its rows and the truth.
     """
     if frames < 2:
         raise InputError("The change from frame to frame needs two frames; give more.")
@@ -75,10 +77,10 @@ def evaluate_steadiness(
         ):
             generator = torch.Generator().manual_seed(seed + number)
             made.append(
-                _stack(
+                stack(
                     pipe(
                         scene.reference, list(scene.poses), num_inference_steps, guidance_scale,
-                        generator=generator, noise=noise, windows=windows,
+                        generator=generator, noise=noise, windows=windows, **options,
                     ).frames
                 )
             )  # fmt: skip
@@ -101,10 +103,10 @@ def evaluate_steadiness(
         pipe.motion = module
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
     cells = {
-        name: _cells([_scores(video, scene, borders) for video, scene in zip(videos, scenes)])
+        name: _cells([steadiness_scores(video, scene, borders) for video, scene in zip(videos, scenes)])
         for name, videos in rows.items()
     }
-    return Table(COLUMNS, cells), rows | {"truth": [_stack(scene.truth) for scene in scenes]}
+    return Table(COLUMNS, cells), rows | {"truth": [stack(scene.truth) for scene in scenes]}
 
 
 def side_by_side(videos: Videos, person: int = 0) -> Iterator[Image.Image]:
@@ -130,9 +132,13 @@ def _cells(scored: Sequence[dict[str, np.ndarray]]) -> dict[str, Cell]:
     return cells if cells["seams"].known else cells | {"seams": Cell(note="no border")}
 
 
-def _scores(video: np.ndarray, scene: Scene, borders: np.ndarray) -> dict[str, np.ndarray]:
-    """video: float [F, H, W, 3] in [0, 1]. A value a frame, NaN where there is none."""
-    truth = _stack(scene.truth)
+def steadiness_scores(video: np.ndarray, scene: Scene, borders: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What `evaluate_steadiness` tells of a video float [F, H, W, 3] in [0, 1]: a value a frame, NaN where none is.
+
+    borders: see `borders_of`; by default none.
+    """
+    truth = stack(scene.truth)
+    borders = np.zeros(len(truth) - 1, bool) if borders is None else borders
     change, wanted = np.diff(video, axis=0), np.diff(truth, axis=0)
     error, moved = np.abs(change - wanted).mean(-1) * 255, np.abs(wanted).max(-1)
     masks: dict[str, Callable] = {"still": lambda m: m < STILL, "moving": lambda m: m > MOVING}
@@ -156,5 +162,5 @@ def _median(video: np.ndarray) -> np.ndarray:
     return np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
 
 
-def _stack(pictures: Sequence[Image.Image]) -> np.ndarray:
+def stack(pictures: Sequence[Image.Image]) -> np.ndarray:
     return np.stack([to_float(picture) for picture in pictures])

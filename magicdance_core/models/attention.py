@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+CHANNELS = 8  # that heads grow by for a weight; kernels want multiples of it
 Bank = dict[str, Tensor]
 """What the Appearance Control Model records: block name -> normalised tokens `[R, T, C]`, in forward order."""
 
@@ -18,11 +19,13 @@ class ReferenceSource:
 
     keys, values: block name -> `[B, T, C]`; B divides the number of frames, consecutive frames share a row.
     strength: weight of each reference token relative to an own token; 1 is the published behaviour.
+    rows: so many frames from the first on see it, and the others only themselves; None for all.
     """
 
     keys: dict[str, Tensor]
     values: dict[str, Tensor]
     strength: float = 1.0
+    rows: int | None = None
 
 
 class SourceAttention:
@@ -47,19 +50,46 @@ class SourceAttention:
     ) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
-        mask = None
         if encoder_hidden_states is not None:
             key, value = repeat_rows(key, len(query)), repeat_rows(value, len(query))
-        elif source is not None:
-            own = key.shape[1]
-            key = torch.cat([key, repeat_rows(source.keys[self.block], len(query))], dim=1)
-            value = torch.cat([value, repeat_rows(source.values[self.block], len(query))], dim=1)
-            if source.strength != 1.0:
-                mask = query.new_zeros(1, 1, 1, key.shape[1])
-                mask[..., own:] = math.log(source.strength)
-        query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return attn.to_out[1](attn.to_out[0](out.transpose(1, 2).flatten(2)))
+            out = attend(query, key, value, attn.heads)
+        elif source is None:
+            out = attend(query, key, value, attn.heads)
+        else:
+            rows = len(query) if source.rows is None else source.rows
+            more = source.keys[self.block], source.values[self.block]
+            out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more, source.strength)
+            if rows < len(query):
+                out = torch.cat([out, attend(query[rows:], key[rows:], value[rows:], attn.heads)])
+        return attn.to_out[1](attn.to_out[0](out))
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    heads: int,
+    more_keys: Tensor | None = None,
+    more_values: Tensor | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Attention of `[B, T, C]` to keys and values `[B, S, C]`, and to more, each as strong as `strength` own ones.
+
+    The strength is no mask, which fused kernels do not take, but one channel more of each head: 1 in every query, the
+    logarithm in the keys that it is for. So it costs nothing where kernels round heads up to 64, 96 or 192 channels.
+    """
+    own, scale = key.shape[1], (query.shape[-1] // heads) ** -0.5
+    if more_keys is not None and more_values is not None:
+        key = torch.cat([key, repeat_rows(more_keys, len(key))], dim=1)
+        value = torch.cat([value, repeat_rows(more_values, len(value))], dim=1)
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    if strength == 1.0:
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    width = value.shape[-1]
+    query, key, value = (F.pad(x, (0, CHANNELS)) for x in (query, key, value))
+    query[..., width] = 1.0
+    key[:, :, own:, width] = math.log(strength) / scale
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width].transpose(1, 2).flatten(2)
 
 
 def repeat_rows(x: Tensor, batch: int) -> Tensor:

@@ -6,18 +6,22 @@ from .guidance import guide
 from .images import to_images, to_pil
 from .latents import decode_frames, encode_images, encode_poses, get_noise, vae_factor
 from .noise import FrameNoise
+from .presets import PRESETS, Preset
 from .run import Bunch, Phase, Place, Sample, run, stream
-from .settings import Control, Progress
+from .settings import Control, Progress, Shortcuts
 from .windows import Windows
 
 __all__ = [
     "Bunch",
+    "PRESETS",
     "Control",
     "FrameNoise",
     "Phase",
     "Place",
+    "Preset",
     "Progress",
     "Sample",
+    "Shortcuts",
     "Windows",
     "decode_frames",
     "denoise",

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from diffusers import SchedulerMixin
@@ -9,13 +10,15 @@ from torch import Tensor
 
 from ..choices import CONTROL_MODES
 from ..errors import InputError
-from ..models import Networks, ReferenceReader
+from ..models import Networks, ReferenceReader, ReferenceSource
 from ..schedule import predict_x0
-from .guidance import GuidanceBranch, guide, predict_branch
+from .guidance import GuidanceBranch, guide, predict_both, predict_branch
 from .hints import Hints
+from .memory import fits_both_halves
 from .noise import FrameNoise, make_noise
 from .order import Finished, Order, Walk, in_turn, preview
-from .settings import FULL, Control, Progress, check_finite, check_settings
+from .residuals import Residuals
+from .settings import FULL, NO_SHORTCUTS, Control, FiniteCheck, Progress, Shortcuts, check_settings
 from .steps import Steps
 from .windows import Batches, Window, Windows
 
@@ -26,7 +29,7 @@ def denoise(
     noise: Tensor | FrameNoise,
     context: Tensor,
     *,
-    hints: Tensor | None = None,
+    hints: Tensor | Hints | None = None,
     frames: int | None = None,
     order: Order = "steps",
     windows: Windows | None = None,
@@ -37,19 +40,20 @@ def denoise(
     """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `context`.
 
     noise: `[1, 4, h, w]`, from which all frames start, or `[F, 4, h, w]`; standard normal, float32; or `FrameNoise`.
-    hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, moved a batch at a time; None for no control.
-    frames: F, where there are no hints; by default the rows of `noise`.
+    hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, or `Hints`; None for no control.
+    frames: F; by default that of the tensor of hints, else of the rows of `noise`.
     order, windows: see `order` and `windows_for`. quick: in the order of `order.preview`, an approximation. options:
     see `Denoiser`.
     Raises InputError as `Denoiser` does, and for noise that does not fit the number of frames.
     """
     rows = len(noise) if isinstance(noise, Tensor) else 1
     if frames is None:
-        frames = rows if hints is None else len(hints)
+        frames = len(hints) if isinstance(hints, Tensor) else rows
     if rows not in (1, frames):
         raise InputError(f"There are {rows} noises for {frames} frames: give one for all or one for each.")
-    stored = None if hints is None else Hints(hints.split(1), lambda encoded: encoded)
-    denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=stored, **options)
+    if isinstance(hints, Tensor):
+        hints = Hints(hints.split(1), lambda encoded: encoded.to(context))
+    denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=hints, **options)
     walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps, order)
     return torch.cat(list(in_turn(denoiser.preview(walk) if quick else denoiser.run(walk))))
 
@@ -96,6 +100,8 @@ class Denoiser:
         pose: Control = FULL,
         motion: Control = FULL,
         motion_in_uncond: bool = False,
+        shortcuts: Shortcuts = NO_SHORTCUTS,
+        one_pass: bool | None = None,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -111,7 +117,9 @@ class Denoiser:
         control_mode: "controlnet_important" contrasts the controls with the plain UNet; "balance" has the controls
         in both branches, so only texts are contrasted, and equal texts cost one branch.
         appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module acts in the
-        branch that guidance leads away from, too.
+        branch that guidance leads away from, too. shortcuts: what is left out for speed.
+        one_pass: both halves of guidance go through the UNet together, with the same result in half the calls and twice
+        the memory; None decides by the device's memory.
         eta: of schedulers that take it. generator: seeds the noise added on the way, which frames share as they share
         what they start from. callback: called after each batch of frames. What it raises ends the run and comes out
         unchanged; the next run starts afresh.
@@ -139,7 +147,9 @@ class Denoiser:
         if networks.motion is not None and frames == 1:
             warnings.warn("One frame does not move: the motion module is left out.", stacklevel=2)
         self._guidance_scale, self._balance = guidance_scale, control_mode == "balance"
-        self._callback = callback
+        self._shortcuts, self._residuals = shortcuts, Residuals(networks, hints, shortcuts.pose_every)
+        self._sources: dict[int, tuple[int, ReferenceSource | None]] = {}  # of a text, as last read and at which step
+        self._one_pass, self._callback = one_pass, callback
 
         self._schedule = Steps(scheduler, num_inference_steps, _way(noise, generator), eta, self._device)
         self.steps = self._schedule.number
@@ -148,6 +158,7 @@ class Denoiser:
         self._away: Tensor | None = None  # the unconditional branch of the first step, where all frames start alike
         self._branches: tuple[int, GuidanceBranch, GuidanceBranch] | None = None
         self._done = [0] * self.steps  # frames of each step
+        self._finite = FiniteCheck(self.steps, self._dtype, guidance_scale)
 
     @torch.no_grad()
     def run(self, walk: Walk) -> Iterator[Finished]:
@@ -155,19 +166,23 @@ class Denoiser:
         self._done = [
             walk.finished + sum(frame.step > step for frame in walk.alive.values()) for step in range(self.steps)
         ]
-        yield from self._dropping(walk.run(self.start, self.predict, self.advance))
+        yield from self._let_go(walk.run(self.start, self.predict, self.advance), walk.order == "diagonal")
 
     @torch.no_grad()
     def preview(self, walk: Walk) -> Iterator[Finished]:
         """Frames in the quick order of `order.preview`."""
         bunches = preview(walk.windows, walk.frames, walk.steps, self.start, self.predict, self.advance)
-        yield from self._dropping(bunches)
+        yield from self._let_go(bunches, True)
 
-    def _dropping(self, bunches: Iterator[Finished]) -> Iterator[Finished]:
-        """The same; hints of finished frames are let go."""
+    def _let_go(self, bunches: Iterator[Finished], check: bool) -> Iterator[Finished]:
+        """The same; what is known of finished frames is let go. check: whether to ask for their values first."""
         for finished in bunches:
+            if check:
+                self._finite.ask()
+            frames = [frame for frame, _ in finished]
+            self._residuals.drop(frames)
             if self._hints is not None:
-                self._hints.drop(frame for frame, _ in finished)
+                self._hints.drop(frames)
             yield finished
 
     def start(self, frame: int) -> Tensor:
@@ -182,44 +197,71 @@ class Denoiser:
         """The controlled prediction for a window, which is one clip; contrasted where the other branch is one too."""
         cond, uncond = self._branches_at(step)
         inputs = self._schedule.inputs(step, window.frames, latents)
-        prediction = self._branch(cond, step, window.frames, inputs)
-        if uncond.motion_scale and not cond.equals(uncond):
-            away = self._branch(uncond, step, window.frames, inputs)
-            prediction = guide(prediction, away, self._guidance_scale)
-        return prediction
+        if cond.equals(uncond) or not self._sees_windows(uncond, step, inputs):
+            return self._branch(cond, step, window.frames, inputs)
+        if self._together(inputs):
+            halves = self._both(cond, uncond, step, window.frames, inputs)
+        else:
+            halves = tuple(self._branch(branch, step, window.frames, inputs) for branch in (cond, uncond))
+        return guide(*halves, self._guidance_scale)
 
     def advance(self, step: int, frames: tuple[int, ...], predictions: Tensor, latents: Tensor) -> Tensor:
         """Frames through a step; contrasted here where the other branch sees them on their own, each once."""
         cond, uncond = self._branches_at(step)
         inputs = self._schedule.inputs(step, frames, latents)
-        if not uncond.motion_scale and not cond.equals(uncond):
+        if not (cond.equals(uncond) or self._sees_windows(uncond, step, inputs)):
             predictions = guide(predictions, self._alone(uncond, step, frames, inputs), self._guidance_scale)
         after = self._schedule.advance(step, frames, predictions, latents)
-        check_finite(after, step, self.steps, self._dtype, self._guidance_scale)
+        self._finite.see(after, step)
         self._done[step] += len(frames)
+        if self._done[step] == self._frames:
+            self._finite.ask()
         if self._callback is not None:
-            x0 = predict_x0(self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])
+            x0 = partial(predict_x0, self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])
             fraction = sum(self._done) / (self.steps * self._frames)
             self._callback(Progress(step, self.steps, self._done[step], self._frames, frames, fraction, x0))
         return after
 
+    def _sees_windows(self, uncond: GuidanceBranch, step: int, inputs: Tensor) -> bool:
+        """Whether the branch that guidance leads away from is computed for windows and not for frames on their own:
+        where the motion module has a say in it, and where windows are mere batches that go through together."""
+        if uncond.motion_scale:
+            return True
+        return self._networks.motion is None and not self._is_shared(uncond, step) and self._together(inputs)
+
+    def _together(self, inputs: Tensor) -> bool:
+        if self._one_pass is None:
+            self._one_pass = fits_both_halves(self._device, len(inputs), inputs[0, 0].numel(), self._dtype)
+        return self._one_pass
+
+    def _both(
+        self, cond: GuidanceBranch, uncond: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        timestep, latents = self._schedule.on_device[step], inputs.to(self._dtype)
+        residuals = [self._residuals.read(branch, step, frames, latents, timestep) for branch in (cond, uncond)]
+        return predict_both(self._networks, cond, uncond, latents, timestep, residuals)
+
+    def _is_shared(self, branch: GuidanceBranch, step: int) -> bool:
+        """Whether all frames are alike to a branch."""
+        return step == 0 and self._alike and not branch.pose_strength
+
     def _alone(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
-        if step or not self._alike or branch.pose_strength:
+        if not self._is_shared(branch, step):
             return self._branch(branch, step, frames, inputs)
         if self._away is None:
             self._away = self._branch(branch, step, frames[:1], inputs[:1])
         return self._away
 
     def _branch(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
-        hints = self._hints.take(frames).to(self._device, self._dtype) if branch.pose_strength else None
-        timestep = self._schedule.timesteps[step].to(self._device)
-        return predict_branch(self._networks, branch, inputs.to(self._dtype), timestep, hints)
+        timestep, latents = self._schedule.on_device[step], inputs.to(self._dtype)
+        residuals = self._residuals.read(branch, step, frames, latents, timestep)
+        return predict_branch(self._networks, branch, latents, timestep, residuals)
 
     def _branches_at(self, step: int) -> tuple[GuidanceBranch, GuidanceBranch]:
         """With the controls, and what that is contrasted with; those of the last step asked for are kept."""
         if self._branches is None or self._branches[0] != step:
             cond = self._controlled(self._context, step)
-            if self._guidance_scale == 1:
+            if self._guidance_scale == 1 or not self._shortcuts.guided(step, self.steps):
                 uncond = cond
             elif self._balance:
                 same = self._uncond_context is self._context
@@ -231,11 +273,18 @@ class Denoiser:
         return self._branches[1:]
 
     def _controlled(self, text: Tensor, step: int) -> GuidanceBranch:
-        source = None
-        if self._reader is not None:
-            timestep = self._schedule.timesteps[step].to(self._device)
-            source = self._reader.source(self._networks.unet, timestep, text, self._appearance.at(step, self.steps))
+        source, strength = None, self._appearance.at(step, self.steps)
+        if self._reader is not None and strength:
+            source = self._source(text, self._shortcuts.read_at(step), strength)
         return GuidanceBranch(text, source, self._pose.at(step, self.steps), self._motion.at(step, self.steps))
+
+    def _source(self, text: Tensor, step: int, strength: float) -> ReferenceSource:
+        read, source = self._sources.get(id(text), (None, None))
+        if read != step:
+            timestep = self._schedule.on_device[step]
+            source = self._reader.source(self._networks.unet, timestep, text, strength)
+            self._sources[id(text)] = step, source
+        return source
 
 
 def _way(noise: Tensor | FrameNoise, generator: torch.Generator | None) -> FrameNoise:

@@ -1,10 +1,12 @@
 """Classifier-free guidance: which two predictions are contrasted, and their combination."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-from ..models import Networks, ReferenceSource, predict, read_pose
+from ..models import Networks, PoseResiduals, ReferenceSource, predict
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,43 @@ class GuidanceBranch:
 
 
 def predict_branch(
-    networks: Networks, branch: GuidanceBranch, latents: Tensor, timestep: Tensor, hints: Tensor | None
+    networks: Networks, branch: GuidanceBranch, latents: Tensor, timestep: Tensor, residuals: PoseResiduals | None
 ) -> Tensor:
-    """The prediction `[n, 4, h, w]`, float32, for noisy latents and hints of the same number of frames, one clip."""
-    residuals = read_pose(networks, latents, timestep, branch.context, hints, branch.pose_strength)
+    """The prediction `[n, 4, h, w]`, float32, for noisy latents and residuals of as many frames, one clip."""
     return predict(networks, latents, timestep, branch.context, branch.source, residuals, branch.motion_scale).float()
+
+
+def predict_both(
+    networks: Networks,
+    cond: GuidanceBranch,
+    uncond: GuidanceBranch,
+    latents: Tensor,
+    timestep: Tensor,
+    residuals: Sequence[PoseResiduals | None],
+) -> tuple[Tensor, Tensor]:
+    """What `predict_branch` gives for two branches of one `motion_scale`, from one pass of twice as many rows."""
+    count = len(latents)
+    context, source = cond.context, cond.source
+    if uncond.context is not context:
+        context = torch.cat([context, uncond.context])
+    if source is not None and uncond.source is None:
+        source = replace(source, rows=count)
+    elif source is not None:
+        keys, values = (
+            {name: torch.cat([one[name], other[name]]) for name in one}
+            for one, other in ((source.keys, uncond.source.keys), (source.values, uncond.source.values))
+        )
+        source = replace(source, keys=keys, values=values)
+    both = networks, latents.repeat(2, 1, 1, 1), timestep, context, source, _stacked(*residuals)
+    return predict(*both, cond.motion_scale, frames=count).float().chunk(2)
+
+
+def _stacked(cond: PoseResiduals | None, uncond: PoseResiduals | None) -> PoseResiduals | None:
+    """Residuals of two halves; nothing is added to one that has none."""
+    if cond is None:
+        return None
+    other = uncond or PoseResiduals(tuple(map(torch.zeros_like, cond.down)), torch.zeros_like(cond.mid))
+    return PoseResiduals(tuple(map(torch.cat, zip(cond.down, other.down))), torch.cat([cond.mid, other.mid]))
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:

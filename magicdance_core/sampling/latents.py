@@ -46,13 +46,12 @@ def encode_poses(
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, h, w]`, in `dtype`, on the device of `maps`.
+    """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, h, w]`, which hold for every step.
 
-    device, dtype: where the network computes; by default where its weights are. Hints hold for every step;
-    those of a long video outgrow a GPU, so they go back to where the maps waited: keep these on the CPU.
+    device, dtype: where the network computes and the hints are; by default where its weights are.
     """
     device, dtype = device or pose_net.device, dtype or pose_net.dtype
-    return torch.cat([pose_net.encode_pose(part.to(device, dtype)).to(maps.device) for part in maps.split(batch)])
+    return torch.cat([pose_net.encode_pose(part.to(device, dtype)) for part in maps.split(batch)])
 
 
 @torch.no_grad()

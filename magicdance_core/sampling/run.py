@@ -8,8 +8,9 @@ from diffusers import AutoencoderKL, SchedulerMixin
 from torch import Tensor
 
 from ..models import Networks
+from ..threads import SMALL_SAMPLING, made_with, threads, threads_for
 from .denoise import Denoiser, denoise, windows_for
-from .hints import Hints
+from .hints import BLOCK, Hints
 from .latents import decode_frames, encode_images, encode_poses
 from .noise import FrameNoise
 from .order import Walk
@@ -72,29 +73,32 @@ def run(
     count, clean, hints = len(pose_maps), None, None
     batch = min(windows_for(networks, count, windows, frames_per_batch).length, count)
     height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
-    if networks.appearance is not None:
-        before(Phase(("vae",), len(reference), *reference.shape[-2:]))
-        clean = encode_images(vae, reference, *vae_place)
-    before(Phase(networks.roles(), batch + (0 if clean is None else len(clean)), height, width))
-    if networks.pose is not None:
-        hints = encode_poses(networks.pose, pose_maps, batch, *place)
-    latents = denoise(
-        networks,
-        scheduler,
-        noise,
-        context.to(*place),
-        reference=clean,
-        hints=hints,
-        frames=count,
-        windows=windows,
-        frames_per_batch=frames_per_batch,
-        **options,
-    )
+    number = _threads(networks, vae)
+    with threads(number):
+        if networks.appearance is not None:
+            before(Phase(("vae",), len(reference), *reference.shape[-2:]))
+            clean = encode_images(vae, reference, *vae_place)
+        rows = 2 * batch if options.get("one_pass") else batch
+        before(Phase(networks.roles(), rows + (0 if clean is None else len(clean)), height, width))
+        if networks.pose is not None:
+            hints = Hints(pose_maps.split(1), lambda maps: encode_poses(networks.pose, maps, batch, *place), batch)
+        latents = denoise(
+            networks,
+            scheduler,
+            noise,
+            context.to(*place),
+            reference=clean,
+            hints=hints,
+            frames=count,
+            windows=windows,
+            frames_per_batch=frames_per_batch,
+            **options,
+        )
 
     def frames() -> Iterator[Tensor]:
         at_once = min(decode_batch, count)
         before(Phase(("vae",), at_once, *pose_maps.shape[-2:]))
-        yield from decode_frames(vae, latents, at_once, *vae_place)
+        yield from made_with(number, decode_frames(vae, latents, at_once, *vae_place))
 
     return Sample(latents, frames())
 
@@ -132,19 +136,29 @@ def stream(
     to go on from. quick: in the preview's order, an approximation. The networks compute where their weights are.
     Others: see `run`.
     """
-    clean = None if networks.appearance is None else encode_images(vae, reference)
-    hints = None if networks.pose is None else Hints(poses, lambda maps: encode_poses(networks.pose, maps))
-    place = networks.unet.device, networks.unet.dtype
-    denoiser = Denoiser(
-        networks, scheduler, noise, context.to(*place), frames=frames, reference=clean, hints=hints, **options
-    )
-    walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
-    if state is not None:
-        walk.restore(state, place[0])
-        if hints is not None:
-            hints.skip(walk.first)
-    bunches = denoiser.preview(walk) if quick else denoiser.run(walk)
-    for bunch in bunches:
-        latents = torch.cat([latent for _, latent in bunch])
-        pictures = torch.cat(list(decode_frames(vae, latents, decode_batch)))
-        yield Bunch(tuple(frame for frame, _ in bunch), pictures, walk)
+
+    def bunches() -> Iterator[Bunch]:
+        clean = None if networks.appearance is None else encode_images(vae, reference)
+        place = networks.unet.device, networks.unet.dtype
+        hints = None
+        if networks.pose is not None:
+            hints = Hints(poses, lambda maps: encode_poses(networks.pose, maps, BLOCK, *place))
+        denoiser = Denoiser(
+            networks, scheduler, noise, context.to(*place), frames=frames, reference=clean, hints=hints, **options
+        )
+        walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
+        if state is not None:
+            walk.restore(state, place[0])
+            if hints is not None:
+                hints.skip(walk.first)
+        made = denoiser.preview(walk) if quick else denoiser.run(walk)
+        for bunch in made:
+            latents = torch.cat([latent for _, latent in bunch])
+            pictures = torch.cat(list(decode_frames(vae, latents, decode_batch)))
+            yield Bunch(tuple(frame for frame, _ in bunch), pictures, walk)
+
+    yield from made_with(_threads(networks, vae), bunches())
+
+
+def _threads(networks: Networks, vae: AutoencoderKL) -> int:
+    return threads_for(*vars(networks).values(), vae, small=SMALL_SAMPLING)

@@ -7,6 +7,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from ..errors import InputError
 from .noise import FrameNoise
 
 
@@ -14,12 +15,17 @@ class Steps:
     """A diffusers scheduler for frames that are at different steps. One that remembers earlier steps is copied for each
     frame under way.
 
-    number: of steps. noise: what schedulers add on the way, DDIM with `eta`. device: where latents are.
+    number: of steps; timesteps: theirs, on the CPU, on_device: where latents are. noise: what schedulers add on the
+    way, DDIM with `eta`. device: where latents are.
     """
 
     def __init__(self, scheduler: SchedulerMixin, number: int, noise: FrameNoise, eta: float, device: torch.device):
-        scheduler.set_timesteps(number)  # on the CPU, where looking up a table waits for no device
+        try:
+            scheduler.set_timesteps(number)  # on the CPU, where looking up a table waits for no device
+        except ValueError as error:
+            raise InputError(f"{type(scheduler).__name__} does not take {number} steps: {error}") from error
         self.scheduler, self.timesteps, self.number = scheduler, scheduler.timesteps, len(scheduler.timesteps)
+        self.on_device = self.timesteps.to(device)  # for the networks; once, so that no step waits for a copy
         self.first_sigma = scheduler.init_noise_sigma
         self._noise, self._eta, self._device = noise, eta, device
         self._known = inspect.signature(scheduler.step).parameters

@@ -87,17 +87,25 @@ def load(held: Sequence[ModelPatcher], activations: float) -> None:
 
 def load_phase(model: MagicDanceModel, phase: Phase) -> None:
     """Have the networks at hand that a run needs next, with room for what they compute."""
+    from ...magicdance_core.sampling.memory import denoising_memory
+
     held = [getattr(model, role) for role in phase.roles]
     estimate = vae_memory if phase.roles == ("vae",) else denoising_memory
     load(held, estimate(phase.batch, phase.height * phase.width, place(held[0])[1]))
 
 
-def denoising_memory(frames: int, latent_pixels: int, dtype: torch.dtype) -> float:
-    """Bytes that a UNet, with the ControlNet's residuals and the reference's tokens, needs for a batch.
+def fits_both_halves(model: MagicDanceModel, frames: int, shape: Sequence[int]) -> bool:
+    """Whether both halves of guidance may go through the UNet together: on a GPU that holds all networks and twice what
+    a batch of so many frames takes. shape: of a latent, `(1, 4, h, w)`."""
+    import comfy.model_management as mm
 
-    ComfyUI's estimate for Stable Diffusion 1.5 is 0.01 MiB a byte of a latent pixel; attention here has twice the keys.
-    """
-    return 1.5 * 0.01 * 2**20 * frames * latent_pixels * dtype.itemsize
+    from ...magicdance_core.sampling.memory import denoising_memory
+
+    device, dtype = place(model.unet)
+    if device.type != "cuda":
+        return False
+    networks = sum(held.model_size() for held in (model.unet, model.appearance, model.pose, model.motion) if held)
+    return mm.get_total_memory(device) > networks + 2 * denoising_memory(2 * frames, shape[-2] * shape[-1], dtype)
 
 
 def vae_memory(pictures: int, pixels: int, dtype: torch.dtype) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; the second is ComfyUI's own
 MOST_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
 PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
+
+BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
+"""What diffusers' networks are made of, large enough that asking before each costs nothing."""
 
 
 class RunProgress:
@@ -62,11 +66,11 @@ class RunProgress:
         rows = {row: n // self._every for row, n in enumerate(numbers) if latents is not None and n % self._every == 0}
         for row in sorted(rows, key=lambda row: self._fresh[rows[row]]):
             before = time.perf_counter()
+            if self._spent > PREVIEW_SHARE * (before - self._begun):
+                break
             self._previews[rows[row]] = self._preview(latents[row : row + 1])
             self._fresh[rows[row]] = self._reports
             self._spent += time.perf_counter() - before
-            if self._spent > PREVIEW_SHARE * (time.perf_counter() - self._begun):
-                break
         self._report(round(fraction * self._denoising))
 
     def decoded(self, done: int, frames: Tensor) -> None:
@@ -130,7 +134,7 @@ def counted(items: Iterable, total: int | None = None) -> Iterator:
 
 @contextmanager
 def interruptible(*networks: nn.Module | None) -> Iterator[None]:
-    """Within this, ComfyUI's interrupt takes effect before the next layer, not only after a batch."""
+    """Within this, ComfyUI's interrupt takes effect before the next block of layers, not only after a batch."""
     import comfy.model_management as mm
 
     def check(module: nn.Module, args: tuple) -> None:
@@ -140,8 +144,8 @@ def interruptible(*networks: nn.Module | None) -> Iterator[None]:
         module.register_forward_pre_hook(check)
         for network in networks
         if network is not None
-        for module in network.modules()
-        if next(module.children(), None) is None and next(module.parameters(), None) is not None
+        for name, module in network.named_modules()
+        if BLOCKS.fullmatch(name)
     ]
     try:
         yield

@@ -4,7 +4,13 @@ import torch
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.evaluation.puppets import make_scene
-from magicdance_core.evaluation.steadiness import _cells, _scores, borders_of, evaluate_steadiness, side_by_side
+from magicdance_core.evaluation.steadiness import (
+    _cells,
+    borders_of,
+    evaluate_steadiness,
+    side_by_side,
+    steadiness_scores,
+)
 from magicdance_core.models import MotionModule
 from magicdance_core.sampling import Windows
 
@@ -18,12 +24,12 @@ def truth_of(scene):
 def test_errors_of_change_by_hand():
     scene = make_scene(0, range(0, 8, 2), 32)
     truth = truth_of(scene)
-    exact = _scores(truth, scene, NOWHERE)
+    exact = steadiness_scores(truth, scene, NOWHERE)
     assert np.nanmax(exact["still"]) == np.nanmax(exact["moving"]) == 0 and np.isnan(exact["seams"]).all()
-    frozen = _scores(np.repeat(truth[:1], 4, 0), scene, NOWHERE)
+    frozen = steadiness_scores(np.repeat(truth[:1], 4, 0), scene, NOWHERE)
     assert np.nanmax(frozen["still"]) < 2 and np.nanmin(frozen["moving"]) > 1
     flicker = truth + np.array([0, 1, 0, 1])[:, None, None, None] / 255
-    scores = _scores(flicker, scene, np.array([False, True, False]))
+    scores = steadiness_scores(flicker, scene, np.array([False, True, False]))
     assert scores["still"][:3] == pytest.approx(1, abs=1e-6) and np.isnan(scores["still"][3])
     assert scores["seams"][1] == pytest.approx(1) and np.isfinite(scores["seams"]).sum() == 1
 
@@ -45,7 +51,7 @@ def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
     for seed in range(6):
         scene = make_scene(seed, range(frames), 16)
         flicker = random.lognormal(0, 0.3, (frames, 1, 1, 1)) * random.normal(size=(frames, 16, 16, 3))
-        scored.append(_scores(truth_of(scene) + (flicker + jump * light) / 255, scene, borders))
+        scored.append(steadiness_scores(truth_of(scene) + (flicker + jump * light) / 255, scene, borders))
     seams = _cells(scored)["seams"]
     low, high = seams.interval
     assert (low > 1.2) == found == (seams.value > 1.2)

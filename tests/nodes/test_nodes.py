@@ -65,9 +65,22 @@ def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, pos
     assert torch.equal(frames, expected)
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m", "dpmpp_2m_karras", "euler", "euler_ancestral", "unipc"])
+@pytest.mark.parametrize("name", ["ddim", "dpmpp_2m_karras", "euler_ancestral", "lcm", "tcd"])
 def test_every_scheduler_runs(sample, name):
     assert sample(scheduler=name)[0].isfinite().all()
+
+
+def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, reference, poses):
+    fast, schedule = core("sampling").PRESETS["fast"], core("schedule")
+    own = tiny.scheduler
+    tiny.scheduler = schedule.named_scheduler(fast.scheduler, own)
+    steps = fast.count(tiny.defaults["num_inference_steps"])
+    expected = pipeline(core, tiny, reference, poses, num_inference_steps=steps, shortcuts=fast.shortcuts)
+    assert torch.equal(sample(steps=0, preset="fast")[0], expected)
+    tiny.scheduler = schedule.named_scheduler("euler", own)
+    expected = pipeline(core, tiny, reference, poses, num_inference_steps=3, shortcuts=fast.shortcuts)
+    assert torch.equal(sample(steps=3, scheduler="euler", preset="fast")[0], expected)
+    assert torch.equal(sample(preset="exact")[0], sample()[0])
 
 
 def test_batches_do_not_change_the_result(sample):
@@ -128,7 +141,7 @@ def test_previews_play_the_frames_in_their_order_again_and_again(run_progress, c
 def test_frames_are_previewed_while_they_are_denoised(run_progress, comfy, held):
     progress = run_progress(4, 2)
     for step in range(2):
-        progress._begun = time.perf_counter()  # so there is time for one, the stalest
+        progress._begun, progress._spent = time.perf_counter(), 0.0  # so there is time for one, the stalest
         progress.denoised(4 * step + 2, (2, 0), torch.zeros(2, held.unet.model.inner.config.in_channels, 4, 4))
         progress.denoised(4 * step + 4, (1, 3), None)  # a scheduler without alphas
         assert [bool(preview) for preview in progress._previews] == [step == 1, False, True, False]
@@ -162,10 +175,10 @@ def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sampl
     assert all(memory > 0 for _, memory in comfy.loads)
 
 
-def test_an_interrupt_acts_between_layers_and_the_next_run_is_whole(sample, comfy, held):
+def test_an_interrupt_acts_between_blocks_and_the_next_run_is_whole(sample, comfy, held):
     frames, _ = sample()
     whole, comfy.checks = comfy.checks, 0
-    assert whole > 300  # layers of all runs of all networks, so never a long wait
+    assert 60 < whole < 300  # blocks of all runs of all networks: never a long wait, nor a question a layer
     comfy.interrupt_after = whole // 2
     with pytest.raises(Exception) as error:
         sample()
