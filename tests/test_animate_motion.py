@@ -26,6 +26,8 @@ def folder(make_tiny, tmp_path_factory):
     tiny.motion = MotionModule.for_unet(tiny.unet)
     pipeline.MagicDancePipeline(tiny).save_pretrained(folder / "model")
     save_motion(folder / "module.safetensors", tiny.motion)
+    short = MotionModule.from_config({**tiny.motion.config, "motion_max_seq_length": 2})
+    save_motion(folder / "short.safetensors", short)
     tiny.motion = None
     pipeline.MagicDancePipeline(tiny).save_pretrained(folder / "plain")
     scene = make_scene(0, range(POSES), 16)
@@ -156,6 +158,8 @@ def test_a_quick_look(work, whole):
         (["--context", "0"], "--context"),
         (["--motion", "nowhere.ckpt"], "nowhere.ckpt does not exist"),
         (["--motion", "person.png"], "person.png"),
+        (["--motion", ""], "names no file"),
+        (["--motion", "short.safetensors"], "the motion module knows 2"),
         (["--motion", "embedded"], "embedded model has no motion"),
         (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
         (["--motion-strength", "-1"], "strength is -1"),
@@ -166,4 +170,4 @@ def test_bad_input_is_one_line(work, capsys, monkeypatch, more, words):
     monkeypatch.setattr(pipeline, "EMBEDDED", work)
     assert animate(work / "out", *more, "--limit", "3") == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if words in line]
-    assert "Traceback" not in line
+    assert "Traceback" not in line and not (work / "out").exists()

@@ -243,11 +243,17 @@ def _stream_to_folder(
     if description.exists():
         _compare_settings(description, settings)
     state = stored_state(folder)
-    write_json(description, settings)
+
+    def bunches(bar: tqdm) -> Iterator[Bunch]:
+        for bunch in run(callback=_tell(bar), state=state):
+            if not description.exists():  # what is refused leaves no folder behind
+                write_json(description, settings)
+            yield bunch
+
     try:
         with _bar(total) as bar:
             bar.update(0 if state is None else int(state["finished"]))
-            fill_folder(run(callback=_tell(bar), state=state), folder, bar.update, resumable)
+            fill_folder(bunches(bar), folder, bar.update, resumable)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted; the same command with --resume makes the other frames.") from None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
 from ..errors import InputError
-from ..files import whole_file
+from ..files import as_path, whole_file
 from .common import count, finite, gap, location
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def load_chosen_motion(pipe: MagicDancePipeline, options: argparse.Namespace) ->
             raise InputError("The embedded model has no motion module; give a file, or leave --motion out.")
         pipe.load_motion(pipeline.EMBEDDED, options.motion_lora)
     elif options.motion is not None:
-        pipe.load_motion(location(options.motion), options.motion_lora)
+        pipe.load_motion(as_path(options.motion), options.motion_lora)
     if options.motion_lora and pipe.motion is None:
         raise InputError("--motion-lora changes a motion module, and there is none; give --motion a file.")
     if options.beta_schedule != OWN:

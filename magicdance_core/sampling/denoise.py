@@ -1,6 +1,6 @@
 """Denoising: what a walk over windows and steps asks of the networks and the schedule."""
 
-import warnings
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -145,7 +145,7 @@ class Denoiser:
         if networks.motion is None or frames == 1:
             self._motion = Control(0.0)
         if networks.motion is not None and frames == 1:
-            warnings.warn("One frame does not move: the motion module is left out.", stacklevel=2)
+            logging.getLogger(__name__).warning("One frame does not move: the motion module is left out.")
         self._guidance_scale, self._balance = guidance_scale, control_mode == "balance"
         self._shortcuts, self._residuals = shortcuts, Residuals(networks, hints, shortcuts.pose_every)
         self._sources: dict[int, tuple[int, ReferenceSource | None]] = {}  # of a text, as last read and at which step
