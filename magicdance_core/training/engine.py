@@ -108,6 +108,8 @@ def train_stage(run: Run, index: int) -> None:
     loader = batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
     run.journal.begin(index, first, objective)
     loader = _shown(loader, lambda batch: run.journal.show_batch(index, run.model, batch))
+    if first == 0 and stage.validate_every:  # what the losses after are compared with
+        run.journal.look(index, 0, run.model, module)
     saved = time.monotonic()
     for step in range(first, stage.steps):
         rate = stage.learning_rate * learning_rate_factor(step, stage)

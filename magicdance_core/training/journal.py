@@ -118,7 +118,7 @@ class Journal:
                 losses = held_out_losses(module, self._objective, self.config.validation, self.accelerator.device)
                 if losses:
                     self._write(index, step, losses)
-            if stage.sample_every and step % stage.sample_every == 0:
+            if stage.sample_every and step and step % stage.sample_every == 0:
                 self._sample(index, step, model)
         self.accelerator.wait_for_everyone()
 

@@ -26,6 +26,13 @@ figcaption { color: #697586 }
 """
 LEAST_POINTS = 3
 """Of a curve; the table tells fewer."""
+LABELS = {"loss": "loss", "held_out": "held out"}
+BAND_LABELS = {
+    "held_out_1": "held out, little noise",
+    "held_out_2": "second quarter",
+    "held_out_3": "third quarter",
+    "held_out_4": "held out, much noise",
+}
 COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514")
 
 
@@ -55,20 +62,25 @@ def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> Non
 
 
 def _summary(records: Sequence[dict]) -> str:
-    rows = [
-        "<tr><th>stage</th><th>steps</th><th>loss at the end</th><th>held-out loss</th><th>steps a second</th></tr>"
-    ]
+    heads = ("stage", "steps", "loss at the end", "held-out loss", "by noise, little to much", "steps a second")
+    rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for name in dict.fromkeys(record["stage"] for record in records):
         own = [record for record in records if record["stage"] == name]
         losses = [record["loss"] for record in own if "loss" in record]
-        held = [record["held_out"] for record in own if "held_out" in record]
         rates = [record["rate_of_steps"] for record in own if "rate_of_steps" in record]
+        bands = ", ".join(filter(None, (_change(own, band) for band in BAND_LABELS)))
         cells = (
-            name, own[-1]["step"], f"{losses[-1]:.4g}" if losses else "", f"{held[-1]:.4g}" if held else "",
+            name, own[-1]["step"], f"{losses[-1]:.4g}" if losses else "", _change(own, "held_out"), bands,
             f"{statistics.median(rates):.3g}" if rates else "",
         )  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
     return f"<section><table>{''.join(rows)}</table></section>"
+
+
+def _change(records: Sequence[dict], key: str) -> str:
+    """The first and the last of some values."""
+    values = [record[key] for record in records if key in record]
+    return " → ".join(f"{value:.4g}" for value in (values[:1] + values[1:][-1:]))
 
 
 def _curves(records: Sequence[dict]) -> list[str]:
@@ -82,11 +94,11 @@ def _curves(records: Sequence[dict]) -> list[str]:
         return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command once more.</p>"]
     figure = Figure(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
-    for ax, keys in ((left, ("loss", "held_out")), (right, ("held_out_1", "held_out_2", "held_out_3", "held_out_4"))):
-        for key, colour in zip(keys, COLOURS):
+    for ax, labels in ((left, LABELS), (right, BAND_LABELS)):
+        for (key, label), colour in zip(labels.items(), COLOURS):
             points = [(record["step"], record[key]) for record in records if key in record]
             if points:
-                ax.plot(*zip(*points), "o-", color=colour, markersize=3, label=key.replace("_", " "))
+                ax.plot(*zip(*points), "o-", color=colour, markersize=3, label=label)
         ax.set_xlabel("step", fontsize=9)
         ax.tick_params(labelsize=8)
         ax.grid(alpha=0.25)

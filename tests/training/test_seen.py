@@ -16,9 +16,9 @@ def test_held_out_losses_pictures_and_a_report(smoke, finished):
     out, _ = finished
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     held = [record for record in records if "held_out" in record]
-    assert [(r["stage"], r["step"]) for r in held] == [("vae", 4), ("pose", 3)]
-    bands = [held[1][f"held_out_{k}"] for k in (1, 2, 3, 4)]
-    assert held[1]["held_out"] == pytest.approx(sum(bands) / 4) and "held_out_1" not in held[0]
+    assert [(r["stage"], r["step"]) for r in held] == [("vae", 0), ("vae", 4), ("pose", 0), ("pose", 3)]
+    bands = [held[3][f"held_out_{k}"] for k in (1, 2, 3, 4)]
+    assert held[3]["held_out"] == pytest.approx(sum(bands) / 4) and "held_out_1" not in held[0]
     names = {path.name for path in (out / "pictures").iterdir()}
     assert names == {f"{k:02d}-{s.name}-first-batch.png" for k, s in enumerate(smoke.stages)} | {
         "00-vae-00000004.png",
@@ -28,6 +28,7 @@ def test_held_out_losses_pictures_and_a_report(smoke, finished):
     assert grid.shape[1] > 4 * 160
     report = (out / "report.html").read_text()
     assert report.count("<img") == len(names) and "animate --model" in report and "learning_rate" in report
+    assert f"{held[2]['held_out_1']:.4g} → {bands[0]:.4g}" in report
 
 
 def test_curves_of_losses():
