@@ -20,6 +20,7 @@ from .pose_preview import MagicDancePreviewPose
 from .puppets import MagicDancePuppets
 from .sampling import MagicDanceSample
 from .side_by_side import MagicDanceSideBySide
+from .speed import MagicDanceSpeedOptions
 
 TITLES: dict[type, str] = {
     MagicDanceLoadBackbone: "Load Backbone (MagicDance)",
@@ -45,6 +46,7 @@ TITLES: dict[type, str] = {
     MagicDanceLoadAppearance: "Load Appearance (MagicDance)",
     MagicDanceApplyAppearanceToModel: "Apply Appearance to MODEL",
     MagicDanceEmptyFrames: "Empty Frames (MagicDance)",
+    MagicDanceSpeedOptions: "Speed Options (MagicDance)",
     MagicDanceSideBySide: "Side by Side (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: plainly(node) for node in TITLES}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..magicdance_core.choices import CONTROL_MODES, OWN, PRESETS, SCHEDULERS
 from .comfy import memory, progress
 from .control_inputs import MOST_REFERENCES
-from .model import CONTEXT_TYPE, TYPE, ContextOptions, MagicDanceModel
+from .model import CONTEXT_TYPE, SPEED_TYPE, TYPE, ContextOptions, MagicDanceModel
 from .pictures import in_own_shape, stretch, to_pictures
 
 if TYPE_CHECKING:
@@ -117,6 +117,10 @@ class MagicDanceSample:
                         "choose what steps and scheduler leave to the model.",
                     },
                 ),
+                "speed_options": (
+                    SPEED_TYPE,
+                    {"tooltip": "What is left out for speed, instead of the preset's choice; from Speed Options."},
+                ),
             },
         }
 
@@ -136,6 +140,7 @@ class MagicDanceSample:
         negative=None,
         context_options=None,
         preset=PRESETS[0],
+        speed_options=None,
     ):
         import torch
 
@@ -180,7 +185,7 @@ class MagicDanceSample:
                 pose=model.pose_control or Control(),
                 motion=model.motion_control or Control(),
                 motion_in_uncond=asked.motion_in_uncond,
-                shortcuts=chosen.shortcuts,
+                shortcuts=speed_options or chosen.shortcuts,
                 one_pass=memory.fits_both_halves(model, min(frames_per_batch, count), shape),
                 windows=asked.windows,
                 quick=asked.quick,

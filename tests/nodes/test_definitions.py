@@ -17,7 +17,7 @@ NAMES = {
     "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
     "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
     "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel",
-    "SideBySide", "LoadMotion", "ApplyMotion", "ContextOptions",
+    "SideBySide", "LoadMotion", "ApplyMotion", "ContextOptions", "SpeedOptions",
 }  # fmt: skip
 
 

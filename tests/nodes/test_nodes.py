@@ -83,6 +83,14 @@ def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, referenc
     assert torch.equal(sample(preset="exact")[0], sample()[0])
 
 
+def test_speed_options_stand_for_what_a_preset_leaves_out(sample, node, core):
+    (nothing,) = node("SpeedOptions").make(0.0, 1.0, 1, 1)
+    assert nothing == core("sampling").Shortcuts()
+    (some,) = node("SpeedOptions").make(0.5, 1.0, 2, 1)
+    assert torch.equal(sample(speed_options=nothing)[0], sample()[0])
+    assert not torch.equal(sample(speed_options=some)[0], sample()[0])
+
+
 def test_batches_do_not_change_the_result(sample):
     assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_batch=256)[0], atol=1e-5)
 
