@@ -17,6 +17,7 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
 PRESETS = ("exact", "fast", "preview")
 BETA_SCHEDULES = (OWN, "scaled_linear", "linear")
 NOISES = (OWN, "shared", "independent", "mixed", "free")
+STEADINESS_NOISES = "independent", "mixed", "shared"  # what an evaluation compares
 WINDOW_WEIGHTS = ("pyramid", "flat", "ramps")
 DTYPES = ("float32", "float16", "bfloat16")
 PROTOCOLS = ("correct", "published")  # of an evaluation

@@ -162,6 +162,7 @@ def test_a_quick_look(work, whole):
         (["--motion", "short.safetensors"], "the motion module knows 2"),
         (["--motion", "embedded"], "embedded model has no motion"),
         (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
+        (["--motion-lora", "short.safetensors"], "no LoRA for a motion module"),
         (["--motion-strength", "-1"], "strength is -1"),
         (["--noise", "pink"], "invalid choice"),
     ],

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..choices import PROTOCOLS
+from ..choices import PROTOCOLS, STEADINESS_NOISES
 from ..errors import InputError
 from .common import (
     add_model_arguments,
@@ -61,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--price", action="store_true", help="of speed: quality against arithmetic for steps, schedulers and shortcuts"
     )
     puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
+    puppets.add_argument(
+        "--noise", action="append", choices=STEADINESS_NOISES, help="of --steadiness: its rows only; may be repeated"
+    )
     puppets.add_argument(
         "--animation", type=location, metavar="FILE", help="of --steadiness: a person's videos side by side (.gif, ...)"
     )
@@ -153,6 +156,7 @@ def _score_steadiness(options: argparse.Namespace) -> None:
         options.identities or 4,
         options.frames or 24,
         **sampling_settings(pipe, options),
+        **({"noises": options.noise} if options.noise else {}),
     )
     print(as_text(table))
     if options.animation:

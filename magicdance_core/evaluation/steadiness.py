@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from ..choices import STEADINESS_NOISES
 from ..errors import InputError
 from ..media import contact_sheet
 from ..models import Networks
+from ..models.motion import NoiseKind
 from ..pipeline import MagicDancePipeline
 from ..sampling import Windows
 from ..sampling.denoise import windows_for
@@ -48,6 +50,7 @@ def evaluate_steadiness(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     windows: Windows | None = None,
+    noises: Sequence[NoiseKind] = STEADINESS_NOISES,
     **options,
 ) -> tuple[Table, Videos]:
     """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
@@ -59,8 +62,8 @@ def evaluate_steadiness(
     by STILL and where some changes by more than MOVING; PSNR of frames; the error of the change at borders of the first
     step's windows, divided by the person's mean elsewhere: 1 where there are no seams. Without a module there are no
     windows, and the figure at the same frames says what chance makes of it.
-    Intervals are over people. windows: as `windows_for`. options: others of the pipeline's. Returns the table, and the
-    videos of its rows and the truth.
+    Intervals are over people. windows: as `windows_for`. noises: rows of these. options: of the pipeline. Returns
+    the table, and the videos of its rows and the truth.
     """
     if frames < 2:
         raise InputError("The change from frame to frame needs two frames; give more.")
@@ -70,7 +73,7 @@ def evaluate_steadiness(
     asked = windows_for(Networks(pipe.unet, motion=module), frames, windows)
     borders = borders_of(asked, frames) if isinstance(asked, Windows) else np.zeros(frames - 1, bool)
 
-    def generate(noise: str, windows: Windows | None = None) -> list[np.ndarray]:
+    def generate(noise: NoiseKind, windows: Windows | None = None) -> list[np.ndarray]:
         made = []
         for number, scene in enumerate(
             tqdm(scenes, desc=f"{noise}{' + motion' if pipe.motion else ''}", unit="person")
@@ -89,15 +92,17 @@ def evaluate_steadiness(
     rows: dict[str, list[np.ndarray]] = {}
     try:
         pipe.motion = None
-        for noise in ("independent", "shared"):
-            rows[f"{noise} noise"] = generate(noise)
-        rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
+        for noise in noises:
+            if noise != "mixed":
+                rows[f"{noise} noise"] = generate(noise)
+        if "shared" in noises:
+            rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
         rows["reference frozen"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
         if module is not None:
             pipe.motion = module
-            for noise in ("independent", "mixed", "shared"):
+            for noise in noises:
                 rows[f"{noise} noise + motion"] = generate(noise, windows)
-            if isinstance(asked, Windows) and borders.any():
+            if "shared" in noises and isinstance(asked, Windows) and borders.any():
                 rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
     finally:
         pipe.motion = module
