@@ -16,7 +16,20 @@ from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import MotionModule, Networks, check_motion_fits
 from .models.motion import NoiseKind
-from .sampling import Bunch, Control, FrameNoise, Progress, Sample, Windows, get_noise, run, stream, vae_factor
+from .sampling import (
+    Bunch,
+    Control,
+    FrameNoise,
+    Person,
+    Progress,
+    Sample,
+    Windows,
+    encode_images,
+    get_noise,
+    run,
+    stream,
+    vae_factor,
+)
 from .sampling.denoise import windows_for
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.noise import make_noise
@@ -90,10 +103,13 @@ class MagicDancePipeline:
         save_folder(path, self.components, torch_dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MagicDancePipeline":
-        """Move and cast the networks that sampling runs; returns the pipeline."""
+        """Move and cast the networks that sampling runs; returns the pipeline. On a GPU convolutions take channels
+        last, as their kernels do."""
         for role, network in self.components.networks().items():
             if ROLES[role].samples:
                 torch.nn.Module.to(network, device=device, dtype=dtype)  # diffusers' own warns of nothing
+                if next(network.parameters()).device.type == "cuda":
+                    torch.nn.Module.to(network, memory_format=torch.channels_last)
         return self
 
     @property
@@ -150,7 +166,7 @@ class MagicDancePipeline:
     @torch.no_grad()
     def __call__(
         self,
-        reference: Image.Image | list[Image.Image] | Tensor,
+        reference: Image.Image | list[Image.Image] | Tensor | Person,
         poses: list[Image.Image] | Tensor,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -177,8 +193,9 @@ class MagicDancePipeline:
         """Make one frame a pose map, of the person in the reference.
 
         reference: PIL image, or float tensor `[3, H, W]` or `[1, 3, H, W]` in [0, 1]; several pictures of the
-        person as a list or `[R, 3, H, W]`. poses: list of PIL images, or float tensor `[F, 3, H, W]` in [0, 1];
-        their size is the output's, and the reference may have another. All sides are multiples of `factor`.
+        person as a list or `[R, 3, H, W]`; or what `read` made of them. poses: list of PIL images, or float tensor
+        `[F, 3, H, W]` in [0, 1]; their size is the output's, and the reference may have another. All sides are
+        multiples of `factor`.
         num_inference_steps, guidance_scale: None for the model's own (`defaults`: 50 and 7.0 as published).
         control_mode: "controlnet_important" leads away from the model without controls, "balance" from the
         negative prompt with them.
@@ -233,7 +250,7 @@ class MagicDancePipeline:
 
     def stream(
         self,
-        reference: Image.Image | list[Image.Image] | Tensor,
+        reference: Image.Image | list[Image.Image] | Tensor | Person,
         poses: Iterable[Image.Image],
         frames: int,
         *,
@@ -304,7 +321,7 @@ class MagicDancePipeline:
             "networks": networks,
             "vae": self.vae,
             "scheduler": self.scheduler,
-            "reference": to_images(reference, "The reference", self.factor),
+            "reference": reference if isinstance(reference, Person) else self._pictures(reference),
             "noise": self._noise(latents, noise, pose_map, frames, windows, generator),
             "context": context,
             "num_inference_steps": self._steps(num_inference_steps),
@@ -316,6 +333,14 @@ class MagicDancePipeline:
             "decode_batch": decode_batch,
             "generator": generator,
         }
+
+    def read(self, reference: Image.Image | list[Image.Image] | Tensor) -> Person:
+        """A reference for several calls, in place of the pictures: encoded once, and read once at each step of all of
+        them. Good for this model where it is now."""
+        return Person(encode_images(self.vae, self._pictures(reference)))
+
+    def _pictures(self, reference: object) -> Tensor:
+        return to_images(reference, "The reference", self.factor)
 
     def _steps(self, steps: int | None) -> int:
         steps = self.defaults["num_inference_steps"] if steps is None else steps

@@ -115,10 +115,11 @@ def run(options: argparse.Namespace) -> None:
     settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}
     motion = motion_settings(pipe, options)
     batch = {"frames_per_batch": options.frames_per_batch} if options.frames_per_batch else {}
+    person = pipe.read(reference)
 
     def generate(chunk: list[Image.Image], bar: tqdm) -> list[Image.Image]:
         return pipe(
-            reference,
+            person,
             [fit(pose, width, height, around) for pose in chunk],
             generator=noise(options.seed),
             callback=lambda progress: bar.set_postfix_str(f"step {progress.step + 1} of {progress.steps}"),
@@ -145,7 +146,7 @@ def run(options: argparse.Namespace) -> None:
         resumable = not (options.quick or remembers(pipe.scheduler) or settings["shortcuts"].pose_every > 1)
         fitted = (fit(pose, width, height, around) for pose in islice(poses, total))
         stream = partial(
-            pipe.stream, reference, fitted, total, quick=options.quick, generator=noise(options.seed),
+            pipe.stream, person, fitted, total, quick=options.quick, generator=noise(options.seed),
             **settings, **motion, **batch,
         )  # fmt: skip
         if to_folder:
@@ -186,15 +187,13 @@ def _chunks(poses: Iterator[Image.Image]) -> Iterator[list[Image.Image]]:
 
 
 def _write_file(out: Path, fps: float, chunks, generate, total: int | None) -> int:
-    from tqdm import tqdm
-
-    from ..media import write_animation
+    from ..media import in_background, write_animation
 
     made = 0
-    with write_animation(out, fps) as add, tqdm(total=total, desc="frames", unit="frame") as progress:
+    with write_animation(out, fps) as add, in_background(add) as add_later, _bar(total) as progress:
         for chunk in chunks:
             for frame in generate(chunk, progress):
-                add(frame)
+                add_later(frame)
             progress.update(len(chunk))
             made += len(chunk)
     return made
@@ -203,15 +202,13 @@ def _write_file(out: Path, fps: float, chunks, generate, total: int | None) -> i
 def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | None) -> int:
     """Write the frames that are not there. A chunk is always made as a whole, so that each frame is the same to the bit
     whether or not the run was interrupted."""
-    from tqdm import tqdm
-
-    from ..media import write_json, write_picture
+    from ..media import in_background, write_json, write_picture
 
     description, made = folder / SETTINGS, 0
     if description.exists():
         _compare_settings(description, settings)
     try:
-        with tqdm(total=total, desc="frames", unit="frame") as progress:
+        with in_background(write_picture) as write_later, _bar(total) as progress:
             for chunk in chunks:
                 files = [folder / f"{made + k:05d}.png" for k in range(len(chunk))]
                 missing = [file for file in files if not file.exists()]
@@ -219,7 +216,7 @@ def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | No
                     if not description.exists():
                         write_json(description, settings)
                     if file in missing:
-                        write_picture(file, frame)
+                        write_later(file, frame)
                 progress.update(len(chunk))
                 made += len(chunk)
     except KeyboardInterrupt:
@@ -228,10 +225,10 @@ def _fill_folder(folder: Path, settings: dict, chunks, generate, total: int | No
 
 
 def _stream_to_file(out: Path, fps: float, run: Callable[..., Iterator[Bunch]], total: int) -> None:
-    from ..media import write_animation
+    from ..media import in_background, write_animation
 
-    with write_animation(out, fps) as add, _bar(total) as bar:
-        write_frames(run(callback=_tell(bar)), add, bar.update)
+    with write_animation(out, fps) as add, in_background(add) as add_later, _bar(total) as bar:
+        write_frames(run(callback=_tell(bar)), add_later, bar.update)
 
 
 def _stream_to_folder(

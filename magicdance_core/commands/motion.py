@@ -135,16 +135,21 @@ def write_frames(
 def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int], object], resumable: bool) -> None:
     """Write numbered frames, and after each bunch how far the run is, so that one that was killed can go on."""
     from ..checkpoints.tensors import write_tensors
-    from ..media import write_picture
+    from ..media import in_background, write_picture
     from ..sampling import to_pil
 
-    for bunch in bunches:
-        for number, picture in zip(bunch.frames, to_pil(bunch.pictures)):
+    def put_away(pictures: dict[int, Image.Image], state: dict[str, Tensor] | None) -> None:
+        for number, picture in pictures.items():
             write_picture(folder / f"{number:05d}.png", picture)
-        if resumable:
+        if state is not None:
             with whole_file(folder / STATE) as part:
-                write_tensors(part, bunch.walk.state())
-        progress(len(bunch.frames))
+                write_tensors(part, state)
+
+    with in_background(put_away) as put_away_later:
+        for bunch in bunches:
+            pictures = dict(zip(bunch.frames, to_pil(bunch.pictures)))
+            put_away_later(pictures, bunch.walk.state() if resumable else None)
+            progress(len(bunch.frames))
 
 
 def stored_state(folder: Path) -> dict[str, Tensor] | None:

@@ -1,5 +1,6 @@
 """Pictures and videos in; pictures, animations and videos out."""
 
+from .background import in_background
 from .fit import cropped, fit, fitted_size, size_of_area
 from .frames import Frames, read_frames, read_picture
 from .panels import contact_sheet
@@ -13,6 +14,7 @@ __all__ = [
     "cropped",
     "fit",
     "fitted_size",
+    "in_background",
     "read_frames",
     "read_picture",
     "size_of_area",

@@ -1,6 +1,7 @@
 """Sampling: from a reference, hints and noise to frames; free functions."""
 
 from ..schedule import published_scheduler
+from .banks import Banks, Person
 from .denoise import denoise
 from .guidance import guide
 from .images import to_images, to_pil
@@ -12,10 +13,12 @@ from .settings import Control, Progress, Shortcuts
 from .windows import Windows
 
 __all__ = [
+    "Banks",
     "Bunch",
     "PRESETS",
     "Control",
     "FrameNoise",
+    "Person",
     "Phase",
     "Place",
     "Preset",

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ..choices import CONTROL_MODES
 from ..errors import InputError
-from ..models import Networks, ReferenceReader, ReferenceSource
+from ..models import Networks, ReferenceReader, ReferenceSource, project_bank
 from ..schedule import predict_x0
+from .banks import Banks
 from .guidance import GuidanceBranch, guide, predict_both, predict_branch
 from .hints import Hints
 from .memory import fits_both_halves
@@ -102,6 +103,7 @@ class Denoiser:
         motion_in_uncond: bool = False,
         shortcuts: Shortcuts = NO_SHORTCUTS,
         one_pass: bool | None = None,
+        banks: Banks | None = None,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -119,7 +121,7 @@ class Denoiser:
         appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module acts in the
         branch that guidance leads away from, too. shortcuts: what is left out for speed.
         one_pass: both halves of guidance go through the UNet together, with the same result in half the calls and twice
-        the memory; None decides by the device's memory.
+        the memory; None decides by the device's memory. banks: keeps what the reference shows, for this and later runs.
         eta: of schedulers that take it. generator: seeds the noise added on the way, which frames share as they share
         what they start from. callback: called after each batch of frames. What it raises ends the run and comes out
         unchanged; the next run starts afresh.
@@ -148,6 +150,9 @@ class Denoiser:
             logging.getLogger(__name__).warning("One frame does not move: the motion module is left out.")
         self._guidance_scale, self._balance = guidance_scale, control_mode == "balance"
         self._shortcuts, self._residuals = shortcuts, Residuals(networks, hints, shortcuts.pose_every)
+        self._banks = banks
+        if banks is not None:
+            banks.begin(context, self._uncond_context)
         self._sources: dict[int, tuple[int, ReferenceSource | None]] = {}  # of a text, as last read and at which step
         self._one_pass, self._callback = one_pass, callback
 
@@ -279,10 +284,15 @@ class Denoiser:
         return GuidanceBranch(text, source, self._pose.at(step, self.steps), self._motion.at(step, self.steps))
 
     def _source(self, text: Tensor, step: int, strength: float) -> ReferenceSource:
-        read, source = self._sources.get(id(text), (None, None))
-        if read != step:
-            timestep = self._schedule.on_device[step]
-            source = self._reader.source(self._networks.unet, timestep, text, strength)
+        step_of_source, source = self._sources.get(id(text), (None, None))
+        if step_of_source != step:
+            read = partial(self._reader.bank, self._schedule.on_device[step], text)
+            if self._banks is None:
+                bank = read()
+            else:
+                number = 0 if text is self._context else 1
+                bank = self._banks.get(number, float(self._schedule.timesteps[step]), read)
+            source = project_bank(self._networks.unet, bank, strength)
             self._sources[id(text)] = step, source
         return source
 

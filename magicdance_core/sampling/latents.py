@@ -1,6 +1,6 @@
 """Pictures to latents and hints, and back, a batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from diffusers import AutoencoderKL
@@ -67,9 +67,35 @@ def decode_frames(
     device, dtype: where the network computes; by default where its weights are.
     Raises InputError where values are not finite.
     """
+    device, waiting = device or vae.device, None
     for part in latents.split(batch):
-        part = (part / vae.config.scaling_factor).to(device or vae.device, dtype or vae.dtype)
+        part = (part / vae.config.scaling_factor).to(device, dtype or vae.dtype)
         frames = vae.decode(part, return_dict=False)[0].float()
-        if not frames.isfinite().all():
+        ready = _to_cpu((frames / 2 + 0.5).clamp(0, 1), frames.isfinite().all())
+        if device.type != "cuda":
+            yield ready()
+        else:
+            if waiting is not None:
+                yield waiting()
+            waiting = ready
+    if waiting is not None:
+        yield waiting()
+
+
+def _to_cpu(frames: Tensor, finite: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy frames to the CPU; a function that waits for them, so that the GPU decodes the next ones meanwhile.
+
+    It raises InputError where they were not all finite.
+    """
+    on_gpu = frames.device.type == "cuda"
+    frames, finite = frames.to("cpu", non_blocking=on_gpu), finite.to("cpu", non_blocking=on_gpu)
+    copied = torch.cuda.current_stream().record_event() if on_gpu else None
+
+    def wait() -> Tensor:
+        if copied is not None:
+            copied.synchronize()
+        if not finite:
             raise InputError("The VAE gave values that are not finite: run it in float32, or take another one.")
-        yield (frames / 2 + 0.5).clamp(0, 1).cpu()
+        return frames
+
+    return wait

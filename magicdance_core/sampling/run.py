@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..models import Networks
 from ..threads import SMALL_SAMPLING, made_with, threads, threads_for
+from .banks import Person
 from .denoise import Denoiser, denoise, windows_for
 from .hints import BLOCK, Hints
 from .latents import decode_frames, encode_images, encode_poses
@@ -47,7 +48,7 @@ def run(
     networks: Networks,
     vae: AutoencoderKL,
     scheduler: SchedulerMixin,
-    reference: Tensor,
+    reference: Tensor | Person,
     pose_maps: Tensor,
     noise: Tensor | FrameNoise,
     context: Tensor,
@@ -62,8 +63,8 @@ def run(
 ) -> Sample:
     """Make one frame a pose map, of the person in the reference.
 
-    reference: `[R, 3, H', W']` in [0, 1], not encoded without an Appearance Control Model. pose_maps: `[F, 3, H, W]`
-    in [0, 1], not encoded without a Pose ControlNet. noise, context, options: see `denoise`.
+    reference: `[R, 3, H', W']` in [0, 1], not encoded without an Appearance Control Model; or a `Person`. pose_maps:
+    `[F, 3, H, W]` in [0, 1], not encoded without a Pose ControlNet. noise, context, options: see `denoise`.
     windows: what a motion module sees together. frames_per_batch, decode_batch: frames that the networks, without a
     motion module, and the VAE take at once.
     place, vae_place: of `networks` and of the VAE; by default where the UNet's and the VAE's weights are.
@@ -75,7 +76,9 @@ def run(
     height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
     number = _threads(networks, vae)
     with threads(number):
-        if networks.appearance is not None:
+        if isinstance(reference, Person):
+            clean, options = reference.latents, options | {"banks": reference.banks}
+        elif networks.appearance is not None:
             before(Phase(("vae",), len(reference), *reference.shape[-2:]))
             clean = encode_images(vae, reference, *vae_place)
         rows = 2 * batch if options.get("one_pass") else batch
@@ -117,7 +120,7 @@ def stream(
     networks: Networks,
     vae: AutoencoderKL,
     scheduler: SchedulerMixin,
-    reference: Tensor,
+    reference: Tensor | Person,
     poses: Iterable[Tensor],
     frames: int,
     noise: Tensor | FrameNoise,
@@ -138,13 +141,16 @@ def stream(
     """
 
     def bunches() -> Iterator[Bunch]:
-        clean = None if networks.appearance is None else encode_images(vae, reference)
+        person = reference
+        if not isinstance(person, Person) and networks.appearance is not None:
+            person = Person(encode_images(vae, person))
+        known = {"reference": person.latents, "banks": person.banks} if isinstance(person, Person) else {}
         place = networks.unet.device, networks.unet.dtype
         hints = None
         if networks.pose is not None:
             hints = Hints(poses, lambda maps: encode_poses(networks.pose, maps, BLOCK, *place))
         denoiser = Denoiser(
-            networks, scheduler, noise, context.to(*place), frames=frames, reference=clean, hints=hints, **options
+            networks, scheduler, noise, context.to(*place), frames=frames, hints=hints, **known, **options
         )
         walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
         if state is not None:
