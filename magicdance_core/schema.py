@@ -173,5 +173,10 @@ def _hint(word: str, known, before: str = ": did you mean ") -> str:
 
 
 def _show(value: object) -> str:
-    text = repr(value)
+    return shown(repr(value))
+
+
+def shown(value: object) -> str:
+    """A value as messages show it, in 60 letters at most."""
+    text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."

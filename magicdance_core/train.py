@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .entry import Parser, execute, out_of_memory
 from .errors import InputError
+from .files import as_path
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "config", help="a YAML file, or the name of one that comes along (magicdance_core/training/configs)"
     )
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)")
+    parser.add_argument("--out", help="folder of the run (default: runs/<name of the configuration>)")
     parser.add_argument("--device", choices=("cpu",), help="cpu: leave GPUs alone (default: what Accelerate finds)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="another value, such as data.folder=my_videos"
@@ -31,7 +32,7 @@ def _run(options: argparse.Namespace) -> None:
     from .training.config import load_config
 
     config = load_config(options.config, options.set)
-    out = options.out or Path("runs") / Path(options.config).stem
+    out = Path("runs") / Path(options.config).stem if options.out is None else as_path(options.out)
     if options.plan:
         if options.processes < 1 or not options.tflops > 0:
             raise InputError("--processes and --tflops take positive numbers.")

@@ -186,12 +186,20 @@ class NetworksConfig:
 
 
 @dataclass(frozen=True)
+class DefaultsConfig:
+    """What the saved model proposes to its users; sample_size in pixels."""
+
+    num_inference_steps: int = setting(20, low=1, high=1000)
+    guidance_scale: float = setting(1.5, low=0, high=100)
+    sample_size: int = setting(64, low=8, high=4096)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """A run. Either `networks`, which start at random, or `start`, whose weights are trained on.
 
     prediction_type: None for the start's own (epsilon where there is none). context: rows and width of the constant
-    text context of random networks. defaults: what the saved model proposes to its users (num_inference_steps,
-    guidance_scale, sample_size).
+    text context of random networks. defaults: some of `DefaultsConfig`, for the others the start's own are taken.
     precision: of the computation (autocast); frozen: dtype of networks that never learn. threads: 0 chooses them by
     the size of the networks. export: dtype of the final file. keep: states to keep. trackers: of Accelerate, such as
     tensorboard or wandb. validation: held-out groups in the loss by timestep band. pictures: people in a sampled grid.
@@ -215,6 +223,7 @@ class TrainingConfig:
     pictures: int = setting(4, low=1, high=64, free=True)
 
     def __post_init__(self):
+        build(DefaultsConfig, self.defaults, "defaults")
         if (self.networks is None) == (self.start is None):
             raise InputError("give either networks, which start at random, or start, whose weights are trained on.")
         names = [stage.name for stage in self.stages]
@@ -244,17 +253,26 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
 
     path = Path(path)
     own = CONFIGS / f"{path.name.removesuffix('.yaml')}.yaml"
-    path = own if not path.exists() and path.parent == Path(".") and own.exists() else existing_file(path)
+    if not path.exists() and path.parent == Path("."):
+        if not own.exists():
+            names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+            raise InputError(f"There is no file {path}, nor does a configuration of this name come along: {names}.")
+        path = own
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changes = [(text.partition("=")[0], yaml.safe_load(text.partition("=")[2])) for text in overrides or []]
+        tree = yaml.safe_load(existing_file(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Cannot read the configuration {path}: {reason}. Give a YAML file.") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path} is not a training configuration: it must hold keys such as stages and networks.")
-    for key, value in changes:
-        _override(tree, key, value)
+    for text in overrides or []:
+        key, equals, value = text.partition("=")
+        try:
+            if not equals:
+                raise InputError(f"--set {text}: write KEY=VALUE, such as data.folder=my_videos.")
+            _override(tree, key, yaml.safe_load(value))
+        except (yaml.YAMLError, RecursionError) as error:
+            raise InputError(f"--set {text}: the value is no YAML ({' '.join(str(error).split())}).") from error
     config = build(TrainingConfig, tree, str(path))
     return dataclasses.replace(config, start=_absolute(config.start)) if config.start else config
 

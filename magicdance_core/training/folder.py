@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import check_target, read_json, whole_file, whole_folder
-from ..schema import build, differences, plain
+from ..schema import build, differences, plain, shown
 from .config import TrainingConfig
 
 MARK = "state.json"
@@ -52,10 +53,12 @@ class RunFolder:
         self.final = self.path / "final" / "model.safetensors"
 
     def claim(self, config: TrainingConfig) -> None:
-        """Make the folder this configuration's. Raises InputError where it is another's, and names the key."""
+        """Make the folder this configuration's. Raises InputError where another one has learned something in it, and
+        names the key."""
         check_target(self.path / "config.json")
         file = self.path / "config.json"
-        if file.exists():
+        learned = self.path.is_dir() and any(itertools.chain(self.path.glob("stages/*"), self.path.glob("states/*")))
+        if file.exists() and learned:
             try:
                 before = build(TrainingConfig, read_json(file, "a run's configuration"), str(file))
             except InputError as error:
@@ -64,10 +67,10 @@ class RunFolder:
                 ) from error
             for key, old, new in differences(before, config):
                 raise InputError(
-                    f"{self.path} holds a run with another configuration: {key} was {old} and is {new}. "
+                    f"{self.path} holds a run with another configuration: {key} was {shown(old)} and is {shown(new)}. "
                     "Give another folder with --out, or the old value."
                 )
-        elif self.path.is_dir() and any(self.path.glob("stages/*")):
+        elif learned:
             raise InputError(f"{self.path} holds a run without its config.json: give another folder with --out.")
         with whole_file(file) as part:
             part.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")

@@ -33,6 +33,7 @@ def test_the_configurations_that_come_along_are_good(name):
         ({"stages": [STAGE | {"references": 5, "per_pass": 2}]}, "references is 5: give a multiple of per_pass"),
         ({"stages": [STAGE, STAGE]}, "two stages have one name"),
         ({"stages": [STAGE | {"name": "../a"}]}, "use letters, digits"),
+        ({"defaults": {"steps": 4}}, "defaults: the key 'steps' is unknown"),
         ({"prediction_type": "zzz"}, "prediction_type is 'zzz': give one of epsilon, v_prediction"),
         ({"networks": None}, "give either networks"),
         ({"start": {"model": "a"}}, "give either networks"),
@@ -50,6 +51,11 @@ def test_a_wrong_value_is_named(tmp_path, change, words):
         load_config(path)
 
 
+def test_a_name_that_does_not_come_along_is_told_those_that_do():
+    with pytest.raises(InputError, match="no file smok, .* come along: .*finetune.*smoke"):
+        load_config("smok")
+
+
 @pytest.mark.parametrize(("text", "words"), [("- 1", "not a training configuration"), ("a: [", "Give a YAML file")])
 def test_what_is_no_configuration(tmp_path, text, words):
     path = tmp_path / "c.yaml"
@@ -61,7 +67,7 @@ def test_what_is_no_configuration(tmp_path, text, words):
 def test_values_from_the_command_line():
     config = load_config("smoke", ["data.size=64", "stages.0.steps=9", "trackers=[tensorboard]"])
     assert (config.data.size, config.stages[0].steps, config.trackers) == (64, 9, ["tensorboard"])
-    for wrong in ("stages.9.steps=1", "stages.x=1", "data.sizes=1", "seed.x.y=2"):
+    for wrong in ("stages.9.steps=1", "stages.x=1", "data.sizes=1", "seed.x.y=2", "data.size", "data.size=["):
         with pytest.raises(InputError):
             load_config("smoke", [wrong])
 

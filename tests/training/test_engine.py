@@ -142,6 +142,17 @@ def test_a_run_folder_refuses_another_configuration(smoke, finished, change, wor
         train(dataclasses.replace(smoke, **change), finished[0], "cpu")
 
 
+def test_a_run_that_learned_nothing_gives_its_folder_away(one_stage, tmp_path):
+    """A mistake that is told after the folder was made can be put right in the same folder."""
+    wrong = one_stage("unet", data={"kind": "videos", "folder": str(tmp_path)})
+    with pytest.raises(InputError, match="is no data set"):
+        train(wrong, tmp_path / "run", "cpu")
+    folder.RunFolder(tmp_path / "run").claim(one_stage("unet"))
+    (tmp_path / "run" / "states" / "00-00000001").mkdir(parents=True)
+    with pytest.raises(InputError, match="data.kind was puppets and is videos"):
+        folder.RunFolder(tmp_path / "run").claim(wrong)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(one_stage, finished, tmp_path):
     config = one_stage("unet", steps=40, learning_rate=10.0, optimizer="adamw", decay=0.0)
     with pytest.raises(InputError, match="loss of unet became (nan|inf) in step .*videos .* batch is kept in"):

@@ -18,7 +18,7 @@ from ...pose.detectors.base import Detector
 from ...pose.files import holds_keypoints, load_keypoints
 from ...pose.keypoints import PoseFrame
 from .layouts import INDEX, read_caption, split_by_name
-from .unfinished import RECORD, UnfinishedVideo
+from .unfinished import RECORD, UnfinishedVideo, read_record
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".webp", ".wmv")
 REPORT = "report.json"
@@ -142,7 +142,7 @@ def prepare_video(
 
 def _same_settings(file: Path, settings: dict[str, Any]) -> dict:
     """The record of a finished video; InputError where it was made with other settings."""
-    record = read_json(file, "a data set")
+    record = read_record(file)
     for key, old in record["settings"].items():
         if settings.get(key, old) != old:
             raise InputError(f"{file.parent} was made with {key} {old} and not {settings[key]}: give another --out.")
@@ -167,12 +167,16 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
     """
     records, before = [], {}
     if (out / INDEX).is_file():
-        before = {v["name"]: v["split"] for v in read_json(out / INDEX, "a data set")["videos"]}
+        index = read_json(out / INDEX, "a data set")
+        try:
+            before = {video["name"]: video["split"] for video in index["videos"]}
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{out / INDEX} is another's or damaged: give another --out, or remove it.") from error
     for name in sorted({*names, *before}):
         file = out / "videos" / name / RECORD
         if not file.is_file():
             return None
-        records.append(read_json(file, "a data set"))
+        records.append(read_record(file))
     kept = [record for record in records if "error" not in record]
     if not kept:
         raise InputError(f"No video stayed: {records[0]['name']}: {records[0]['error']}. See {out / 'videos'}.")

@@ -67,6 +67,8 @@ def write_shards(
     shard: (k, n) writes only every n-th file, from the k-th on. Files that an earlier run wrote of the same frames
     are left as they are. progress gets (files done, of).
     """
+    if (out / INDEX).is_file() and not _is_ours(read_json(out / INDEX, "a data set")):
+        raise InputError(f"{out} holds another data set: give another folder with --out.")
     pyarrow = library("pyarrow")
     source = VideoFrames(entries)
     plan = [

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...files import read_json
 from ...media import write_picture
 from .layouts import read_layout
-from .unfinished import RECORD
+from .unfinished import RECORD, read_record
 from .videos import VideoFrames
 
 TILE, CAPTION, GAP, COLUMNS, VIDEOS = 160, 34, 8, 6, 24
@@ -25,11 +24,11 @@ def write_sheet(out: Path, path: Path) -> None:
         picture = Image.fromarray(frame.image)
         lines = Image.fromarray(frame.pose)
         picture = Image.composite(lines, picture, lines.convert("L").point(lambda value: 255 * (value > 8)))
-        record = read_json(out / "videos" / video.name / RECORD, "a data set")
+        record = read_record(out / "videos" / video.name / RECORD)
         tiles.append((picture, f"{video.name}\n{video.frames} of {record['total']}, {video.split}", INK))
     records = sorted((out / "videos").glob(f"[!.]*/{RECORD}"))
     for file in (records[k] for k in _spread(len(records), VIDEOS)):
-        record = read_json(file, "a data set")
+        record = read_record(file)
         for reason, number in record["examples"].items():
             with Image.open(file.with_name(f"dropped-{number:06d}.jpg")) as picture:
                 tiles.append((picture.convert("RGB"), f"{record['name']}, frame {number}\n{reason}", RED))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...errors import InputError
+from ...files import read_json
 from ...pose.files import save_keypoints
 from ...pose.keypoints import PoseFrame
 from ...pose.pose_keypoint import frames_from_pose_keypoint, frames_to_pose_keypoint
@@ -18,6 +20,17 @@ from .layouts import KEYPOINTS
 RECORD, LINES = "record.json", "frames.jsonl"
 EXAMPLES = 3
 """Dropped frames of a video that are kept for the contact sheet."""
+
+
+KEYS = {"name": str, "settings": dict, "total": int, "frames": list, "maps": bool, "dropped": dict, "examples": dict}
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """What became of a finished video. InputError where the file says something else."""
+    record = read_json(file, "a data set")
+    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in KEYS.items()):
+        raise InputError(f"{file} is damaged: remove its folder, the video is prepared again.")
+    return record
 
 
 class UnfinishedVideo:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_the_published_filters():
     assert why_dropped(PoseFrame((), 100, 100), Filters()) == "nobody"
 
 
-def test_bad_input_is_named(films, tmp_path):
+def test_bad_input_is_named(films, prepared, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no videos"):
         find_videos([tmp_path / "empty"])
@@ -147,5 +148,11 @@ def test_bad_input_is_named(films, tmp_path):
         find_videos([films[0], films[0] / "a.mp4"])
     with pytest.raises(InputError, match=r"no poses for 1 of the videos \(z\)"):
         find_poses(films[1], ["a", "z"])
+    shutil.copytree(prepared, tmp_path / "copy")
+    command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "copy"), "--png"]
+    (tmp_path / "copy" / "index.json").write_text('{"videos": 3}')
+    assert main(command) == 2 and "index.json is another's or damaged" in capsys.readouterr().err
+    (tmp_path / "copy" / "videos" / "a" / "record.json").write_text("{}")
+    assert main(command) == 2 and "record.json is damaged: remove its folder" in capsys.readouterr().err
     out = tmp_path / "set"
     assert main(["dataset", str(films[0] / "d.mp4"), "--poses", str(films[1]), "--out", str(out)]) == 2

@@ -152,6 +152,9 @@ def test_bad_streams_are_named(sets, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="index of .* is damaged"):
         opened(tmp_path / "copy")
     assert main(["shards", str(sets[0]), "--out", str(tmp_path / "few"), "--frames", "3"]) == 2
+    before = (sets[0] / "index.json").read_bytes()
+    assert main(["shards", str(sets[0]), "--out", str(sets[0])]) == 2
+    assert (sets[0] / "index.json").read_bytes() == before
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(InputError, match="pip install datasets"):
         library("datasets")
