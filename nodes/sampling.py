@@ -146,7 +146,7 @@ class MagicDanceSample:
 
         from ..magicdance_core.models import Networks
         from ..magicdance_core.puppets.likeness import remarks
-        from ..magicdance_core.sampling import Control, get_noise, presets, run, vae_factor
+        from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run, vae_factor
         from ..magicdance_core.sampling.noise import make_noise
         from ..magicdance_core.schedule import named_scheduler
 
@@ -162,8 +162,10 @@ class MagicDanceSample:
         kind = asked.noise or ("shared" if motion is None else motion.config.noise)
         factor = vae_factor(vae)
         reference, poses = _fitted(reference, poses, factor)
-        if model.puppets_only:
-            self._remarks.show(remarks(reference, poses))
+        sentences = remarks(reference, poses) if model.puppets_only else []
+        if motion is None and asked.windows not in (None, Windows()):
+            sentences.append("The model has no motion module, so no windows: put Apply Motion Module before this node.")
+        self._remarks.show(sentences)
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
         shape = (1, unet.config.in_channels, height // factor, width // factor)

@@ -67,7 +67,7 @@ def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node,
     assert torch.allclose(sample(silent, context_options=shared), sample(model), atol=1e-5)
 
 
-def test_context_options_reach_the_run(model, module, node, sample):
+def test_context_options_reach_the_run(model, module, node, sample, comfy):
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
     make = node("ContextOptions").make
     given = {
@@ -84,6 +84,9 @@ def test_context_options_reach_the_run(model, module, node, sample):
     starts = make(3, 1, 1, "flat", True, "the model's own", "the model's own", False, False, True)[0]
     assert starts.seeded(7).windows.random == 7 and given["loop"][0].seeded(7) is given["loop"][0]
     assert sample(moving, context_options=starts).shape == made["loop"].shape
+    assert comfy.texts == []
+    sample(model, context_options=given["loop"][0])
+    assert "no motion module" in comfy.texts[0][0]
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
 
