@@ -57,6 +57,18 @@ def test_the_function_takes_what_the_inputs_give(pack):
         assert optional == set(cls.INPUT_TYPES().get("optional", {}))
 
 
+def test_workflows_hold_a_value_for_every_widget(pack):
+    for file in (ROOT / "workflows").glob("*.json"):
+        for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]:
+            if (cls := pack.NODE_CLASS_MAPPINGS.get(node["type"])) is None:
+                continue
+            widgets = 0
+            for kind, options in inputs(cls).values():
+                if isinstance(kind, list) or kind in ("INT", "FLOAT", "BOOLEAN", "STRING"):
+                    widgets += 1 + bool(options.get("control_after_generate"))
+            assert len(node["widgets_values"]) == widgets, f"{file.name}: {node['type']}"
+
+
 def test_the_chinese_texts_cover_every_input_and_output(pack):
     texts = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
     assert set(texts) == set(pack.NODE_CLASS_MAPPINGS)
