@@ -9,23 +9,27 @@ import argparse
 import dataclasses
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..checkpoints import Components, load, save_published
+from ..checkpoints import EMBEDDED, Components, load, save_published
 from ..entry import Parser, execute
 from ..errors import InputError
 from ..evaluation.puppets import evaluate_puppets
 from ..files import read_json, whole_file
+from ..media import contact_sheet, write_picture
+from ..models import PoseControlNet
 from ..pipeline import MagicDancePipeline
 from ..threads import threads, threads_for
-from .config import ControlName, DataConfig, NetworksConfig, StageConfig, StartConfig, TrainingConfig
+from .config import DataConfig, StageConfig, StartConfig, TrainingConfig
 from .data import open_frames
 from .engine import train
 from .objectives import DiffusionObjective, LatentSpace
-from .starting import starting_point
+from .starting import start_from_unet, starting_point
 from .step import TrainingStep
 from .study_report import Variant, displacement, head_psnr, write_report
 
@@ -43,43 +47,40 @@ TEST_STEPS, TEST_GUIDANCE = 8, 1.5
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is done. pixels: of the pictures. Steps of the parts, at a scale of 1; people and frames tested."""
+    """How much is done. Steps of the two stages, at a scale of 1; people trained on; people and frames tested."""
 
-    pixels: int = 32
-    widths: tuple[int, int] = (32, 64)
-    identities: int = 1500
-    vae: int = 400
-    base: int = 500
     appearance: int = 120
     joint: int = 180
+    identities: int = 1500
     people: int = 16
     frames: int = 3
 
     def scaled(self, scale: float) -> "Size":
         """The same with more or fewer steps."""
-        steps = {name: max(1, round(scale * getattr(self, name))) for name in ("vae", "base", "appearance", "joint")}
+        steps = {name: max(1, round(scale * getattr(self, name))) for name in ("appearance", "joint")}
         return dataclasses.replace(self, **steps)
 
 
 class Study:
-    """All parts of one seed. A part's result is a model file in its own run folder."""
+    """All parts of one seed. A part's result is a model file in its own run folder.
 
-    def __init__(self, out: Path, size: Size, seed: int):
-        self.out, self.size, self.seed = out / f"seed-{seed}", size, seed
+    model: whose UNet and VAE take the place that Stable Diffusion has in the article: they know the pictures, and
+    are frozen. Its controls are not used: all start anew as copies of the UNet, the pose encoder at random.
+    """
+
+    def __init__(self, out: Path, size: Size, seed: int, model: Path):
+        self.out, self.size, self.seed, self.model = out / f"seed-{seed}", size, seed, model
 
     def run(self) -> dict[str, dict]:
         """Scores of each variant, from its file where it has been scored."""
+        both = ["appearance", "pose"]
         makers = {
-            "full recipe": lambda: self._model(self._joint("full", self._appearance())),
-            "no pretraining": lambda: self._model(self._joint("joint-only", self._base(), self._equal_steps())),
-            "appearance frozen": lambda: self._model(
-                self._train("frozen", self._appearance(), ["pose"], ["appearance", "pose"], self.size.joint)
-            ),
+            "full recipe": lambda: load(self._joint("full", self._appearance())),
+            "no pretraining": lambda: load(self._train("joint-only", self._base(), both, both, self._equal_steps())),
+            "appearance frozen": lambda: load(self._train("frozen", self._appearance(), ["pose"], both)),
             "naive combination": self._naive,
-            "no appearance control": lambda: self._pose_only_model(),
-            "crops drawn apart": lambda: self._model(
-                self._joint("apart", self._appearance("apart-appearance", False), shared=False)
-            ),
+            "no appearance control": self._pose_only_model,
+            "crops drawn apart": lambda: load(self._joint("apart", self._appearance("apart-appearance", False), False)),
         }
         return {variant.name: self._scores(variant.name, makers[variant.name]) for variant in VARIANTS}
 
@@ -94,86 +95,49 @@ class Study:
             scores = {k: v for k, v in report.scores.items() if isinstance(v, float)}
             scores["pose_error"] = displacement(report.scenes, report.generated)
             scores["psnr_head"] = head_psnr(report.scenes, report.generated)
-            sheet = [row for row in report.rows()[:8]]
-            for number, row in enumerate(sheet):
-                for what, picture in zip(("reference", "pose", "result", "truth"), row):
-                    place = self.out / "pictures" / f"{name.replace(' ', '-')}-{number}-{what}.png"
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    picture.save(place)
+            place = self.out / "pictures" / f"{name.replace(' ', '-')}.png"
+            write_picture(place, contact_sheet(report.rows(), ("reference", "pose", "generated", "truth"), panel=192))
             with whole_file(file) as part:
                 part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
         return read_json(file, "scores, or remove it")
 
-    def _base(self) -> Path:
-        """A UNet that knows pictures and no controls."""
-        unet = StageConfig("unet", ["unet"], self.size.base, learning_rate=2e-3, decay=0.4)
-        return self._file("base", [unet], start=self._start())
+    @cached_property
+    def pixels(self) -> int:
+        """Side of the pictures that the model was trained on."""
+        return load(self.model).defaults["sample_size"]
 
-    def _start(self) -> Path:
-        """The VAE that all seeds share, and random networks of this seed."""
-        root, file = self.out.parent, self.out / "start.safetensors"
+    def _base(self) -> Path:
+        """The model with controls that have learned nothing yet, of this seed."""
+        file = self.out / "base.safetensors"
         if not file.exists():
-            vae = StageConfig("vae", ["vae"], self.size.vae, references=8, targets=1, learning_rate=2e-3, decay=0.6)
-            config = self._config([vae], networks=self._networks())
-            if not (root / "vae" / "final").exists():
-                print("the VAE", flush=True)
-                train(dataclasses.replace(config, seed=0), root / "vae", "cpu", root / "cache")
-            model = starting_point(config)
-            model.vae = load(root / "vae" / "final" / "model.safetensors").vae
+            model = load(self.model)
+            if model.appearance is None or model.pose is None:
+                raise InputError(f"{self.model} lacks the appearance or the pose network: give a whole model.")
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                widths = model.pose.config.conditioning_embedding_out_channels
+                model.pose = PoseControlNet.from_unet(model.unet, conditioning_embedding_out_channels=widths)
+            start_from_unet(model.unet, {"appearance": model.appearance})
             save_published(file, model)
         return file
 
-    def _networks(self) -> NetworksConfig:
-        return NetworksConfig(
-            vae={
-                "block_out_channels": [16, 32, 64],
-                "down_block_types": ["DownEncoderBlock2D"] * 3,
-                "up_block_types": ["UpDecoderBlock2D"] * 3,
-                "layers_per_block": 1,
-                "norm_num_groups": 8,
-                "latent_channels": 8,
-            },
-            unet={
-                "block_out_channels": list(self.size.widths),
-                "down_block_types": ["CrossAttnDownBlock2D"] * 2,
-                "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-                "layers_per_block": 1,
-                "attention_head_dim": 4,
-                "cross_attention_dim": 32,
-                "norm_num_groups": 16,
-                "in_channels": 8,
-                "out_channels": 8,
-            },
-            pose_channels=[16, 32, 64],
-        )
-
     def _appearance(self, name: str = "appearance", shared: bool = True) -> Path:
-        stage = StageConfig(
-            "appearance", ["appearance"], self.size.appearance, controls=["appearance"],
-            from_unet=["appearance", "pose"], learning_rate=1e-3,
-        )  # fmt: skip
-        return self._file(name, [stage], start=self._base(), shared=shared)
+        return self._train(name, self._base(), ["appearance"], ["appearance"], self.size.appearance, shared)
 
-    def _joint(self, name: str, start: Path, steps: int = 0, shared: bool = True) -> Path:
-        controls = ["appearance", "pose"]
-        return self._train(name, start, controls, controls, steps or self.size.joint, shared)
-
-    def _train(self, name: str, start: Path, learn: list, controls: list, steps: int, shared: bool = True) -> Path:
-        fresh: list[ControlName] = ["appearance", "pose"] if start == self._base() else []
-        stage = StageConfig("stage", learn, steps, controls=controls, from_unet=fresh, learning_rate=1e-3)
-        return self._file(name, [stage], start=start, shared=shared)
+    def _joint(self, name: str, start: Path, shared: bool = True) -> Path:
+        return self._train(name, start, ["appearance", "pose"], ["appearance", "pose"], shared=shared)
 
     def _pose_only(self) -> Path:
-        return self._train("pose-only", self._base(), ["pose"], ["pose"], self.size.joint)
+        return self._train("pose-only", self._base(), ["pose"], ["pose"])
 
     def _pose_only_model(self) -> Components:
-        model = self._model(self._pose_only())
+        model = load(self._pose_only())
         model.appearance = None
         return model
 
     def _naive(self) -> Components:
-        model = self._model(self._appearance())
-        model.pose = self._model(self._pose_only()).pose
+        model = load(self._appearance())
+        model.pose = load(self._pose_only()).pose
         return model
 
     def _equal_steps(self) -> int:
@@ -185,13 +149,20 @@ class Study:
     def _operations(self, learn: list, controls: list) -> int:
         """Of one training step, forward and backward."""
         stage = StageConfig("count", learn, 1, controls=controls)
-        config = self._config([stage], start=self._base())
+        config = self._config(stage, self._base())
         model = starting_point(config)
         for name, network in model.networks().items():
             network.requires_grad_(name in learn)
         frames = open_frames(config.data, self.out.parent / "cache")
         objective = DiffusionObjective(
-            frames, None, config.data, stage, 0, model.context, "v_prediction", LatentSpace.of(model.vae)
+            frames,
+            None,
+            config.data,
+            stage,
+            0,
+            model.context,
+            model.scheduler.config.prediction_type,
+            LatentSpace.of(model.vae),
         )
         step = TrainingStep(model.networks(), objective)
         batch = default_collate([objective.sample(index) for index in range(stage.references)])
@@ -199,30 +170,30 @@ class Study:
             step(batch).mean().backward()
         return counter.get_total_flops()
 
-    def _config(self, stages: list, networks=None, start: Path | None = None, shared: bool = True) -> TrainingConfig:
+    def _config(self, stage: StageConfig, start: Path, shared: bool = True) -> TrainingConfig:
         return TrainingConfig(
-            stages=[dataclasses.replace(stage, save_every=100) for stage in stages],
-            networks=networks,
-            start=StartConfig(str(start.absolute())) if start else None,
+            stages=[stage],
+            start=StartConfig(str(start.absolute())),
             data=DataConfig(
-                size=self.size.pixels, identities=self.size.identities, held_out=0, crop=(0.85, 1.0), crops=0,
+                size=self.pixels,
+                identities=self.size.identities,
+                held_out=0,
+                crop=(0.85, 1.0),
+                crops=0,
                 shared_crop=shared,
-            ),  # fmt: skip
-            prediction_type="v_prediction",
+            ),
             seed=self.seed,
-            defaults={"num_inference_steps": TEST_STEPS, "guidance_scale": TEST_GUIDANCE,
-                      "sample_size": self.size.pixels},
-        )  # fmt: skip
+        )
 
-    def _file(self, name: str, stages: list, start: Path, shared: bool = True) -> Path:
+    def _train(self, name: str, start: Path, learn: list, controls: list, steps: int = 0, shared: bool = True) -> Path:
         final = self.out / name / "final" / "model.safetensors"
         if not final.exists():
             print(f"seed {self.seed}: {name}", flush=True)
-            train(self._config(stages, start=start, shared=shared), self.out / name, "cpu", self.out.parent / "cache")
+            stage = StageConfig(
+                "stage", learn, steps or self.size.joint, controls=controls, learning_rate=1e-3, save_every=50
+            )
+            train(self._config(stage, start, shared), self.out / name, "cpu", self.out.parent / "cache")
         return final
-
-    def _model(self, file: Path) -> Components:
-        return load(file)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -231,7 +202,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="everything; the same command goes on")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--scale", type=float, default=1.0, help="times the number of steps (default: 1)")
-    parser.add_argument("--size", type=int, default=32, metavar="PIXELS", help="of the pictures (default: 32)")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=EMBEDDED,
+        metavar="FILE|DIR",
+        help="that knows puppets (default: the embedded one)",
+    )
     parser.set_defaults(run=_run)
     return execute(parser, arguments, name="study")
 
@@ -239,12 +216,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.seeds < 1 or not 0 < options.scale < 1e6:
         raise InputError("--seeds and --scale take positive numbers.")
-    size = dataclasses.replace(Size(), pixels=options.size).scaled(options.scale)
+    size = Size().scaled(options.scale)
+    _claim(options.out / "study.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
     seeds = []
     for seed in range(options.seeds):
-        seeds.append(Study(options.out, size, seed).run())
+        seeds.append(Study(options.out, size, seed, options.model).run())
         table = write_report(options.out, VARIANTS, seeds, dataclasses.asdict(size))
         print(table)
+
+
+def _claim(file: Path, settings: dict) -> None:
+    """Finished parts are taken as they are: another study needs another folder."""
+    if file.exists():
+        for key, value in read_json(file, "the study's settings, or remove the folder").items():
+            if settings.get(key) != value:
+                raise InputError(
+                    f"{file.parent} holds a study whose {key} is {value}, not {settings.get(key)}: give another --out."
+                )
+    with whole_file(file) as part:
+        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

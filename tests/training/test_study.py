@@ -1,0 +1,71 @@
+"""The study of what training needs: every part runs, and is not run twice."""
+
+import json
+
+import pytest
+import torch
+
+from magicdance_core.checkpoints import load, save_folder
+from magicdance_core.training import study
+from magicdance_core.training.study import VARIANTS, Size, Study
+
+
+@pytest.fixture(scope="module")
+def model(make_tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "model"
+    save_folder(folder, make_tiny("v_prediction"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(model):
+    """The study of one seed, and its scores."""
+    one = Study(model.parent / "out", Size(1, 1, identities=2, people=1, frames=1), 0, model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "TEST_STEPS", 1)
+        return one, one.run()
+
+
+def test_variants_differ_in_what_they_say(done, model):
+    one, scores = done
+    assert list(scores) == [variant.name for variant in VARIANTS]
+    assert all(s["psnr"] > 0 and s["psnr_head"] > 0 for s in scores.values())
+    assert {s["psnr_copy"] for s in scores.values()} == {scores["full recipe"]["psnr_copy"]}
+    files = {path.parent.parent.name for path in one.out.glob("*/final/model.safetensors")}
+    assert files == {"appearance", "full", "joint-only", "frozen", "pose-only", "apart-appearance", "apart"}
+    assert len(list((one.out / "pictures").glob("*.png"))) == len(VARIANTS)
+
+    models = {name: load(one.out / name / "final" / "model.safetensors") for name in files}
+    models |= {"base": load(one.out / "base.safetensors"), "given": load(model)}
+
+    def same(a, b, role):
+        a, b = (getattr(models[name], role).state_dict() for name in (a, b))
+        return all(torch.equal(a[key], b[key]) for key in a)
+
+    assert all(same(name, "given", role) for name in files for role in ("unet", "vae"))
+    assert not same("base", "given", "pose") and same("pose-only", "base", "appearance")
+    assert same("appearance", "base", "pose") and not same("appearance", "base", "appearance")
+    assert same("frozen", "appearance", "appearance") and not same("frozen", "base", "pose")
+    assert not same("full", "appearance", "appearance") and not same("full", "base", "pose")
+
+
+def test_as_much_arithmetic_without_pretraining(done):
+    one, _ = done
+    steps = json.loads((one.out / "joint-only" / "config.json").read_text())["stages"][0]["steps"]
+    assert steps == one._equal_steps() and 1 <= steps <= 2
+
+
+def test_what_is_done_is_not_done_again(done, monkeypatch):
+    one, scores = done
+    monkeypatch.setattr(study, "train", None)
+    monkeypatch.setattr(study, "evaluate_puppets", None)
+    assert one.run() == scores
+
+
+def test_another_study_needs_another_folder(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Study, "run", lambda self: {})
+    monkeypatch.setattr(study, "write_report", lambda *parts: "")
+    arguments = ["--out", str(tmp_path / "a"), "--model", str(model)]
+    assert study.main(arguments) == 0 and study.main(arguments) == 0
+    assert study.main([*arguments, "--scale", "2"]) == 2
+    assert "holds a study whose appearance is 120, not 240" in capsys.readouterr().err
