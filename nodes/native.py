@@ -278,13 +278,13 @@ def _checked_latents(latent: dict) -> Tensor:
     samples = latent.get("samples") if isinstance(latent, dict) else None
     if not isinstance(samples, torch.Tensor) or samples.dim() != 4 or samples.shape[1] != 4 or 0 in samples.shape:
         raise InputError(
-            "`reference` does not come from the VAE of Stable Diffusion 1.5, whose latents have 4 channels: "
+            "The reference does not come from the VAE of Stable Diffusion 1.5, whose latents have 4 channels: "
             "encode the picture with that VAE."
         )
     _check_count(len(samples))
     samples = samples.to("cpu", torch.float32)
     if not samples.isfinite().all():
-        raise InputError("`reference` contains values that are not numbers: look at the node that makes it.")
+        raise InputError("The reference contains values that are not numbers: look at the node that makes it.")
     return samples
 
 
