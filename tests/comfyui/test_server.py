@@ -127,23 +127,22 @@ def test_ksampler_is_interrupted_and_run_again(server):
 
 
 def test_motion_modules_and_their_windows(server):
-    def frames(strength: float, **options) -> np.ndarray:
-        prompt = source(model=["6", 0], context_options=["7", 0])
-        prompt["2"]["inputs"]["frames"] = 6
-        context = {"length": 4, "overlap": 2, "stride": 1, "weights": "pyramid", "closed_loop": False}
-        context |= {"noise": "shared", "beta_schedule": "the model's own", "motion_in_uncond": False}
-        motion = {"motion_module": "v3_sd15_mm.ckpt", "motion_lora": "none", "lora_strength": 1.0}
-        applied = {"model": ["1", 0], "motion_module": ["5", 0], "strength": strength, "start": 0.0, "end": 1.0}
-        prompt["1"] = {"class_type": "MagicDanceLoadPublished", "inputs": {"checkpoint": "model_state-110000.th"}}
-        prompt["5"] = {"class_type": "MagicDanceLoadMotion", "inputs": motion}
-        prompt["6"] = {"class_type": "MagicDanceApplyMotion", "inputs": applied}
-        prompt["7"] = {"class_type": "MagicDanceContextOptions", "inputs": context | options}
-        return pictures(server, server.run(prompt)).astype(int)
+    graph = json.loads(next(file for file in WORKFLOWS if file.stem == "10 Motion module").read_text())
+    small = SMALL | {"MagicDancePuppets.frames": 6, "MagicDanceContextOptions.overlap": 2}
+
+    def frames(strength: float, length: int = 4, loop: bool = False) -> np.ndarray:
+        changes = {"length": length, "closed_loop": loop}
+        changes = {f"MagicDanceContextOptions.{name}": value for name, value in changes.items()}
+        prompt = server.prompt(graph, small | changes | {"MagicDanceApplyMotion.strength": strength})
+        (sampler,) = (number for number, node in prompt.items() if node["class_type"] == "MagicDanceSample")
+        prompt = {number: node for number, node in prompt.items() if "Video" not in node["class_type"]}
+        prompt["save"] = {"class_type": "SaveImage", "inputs": {"images": [sampler, 0], "filename_prefix": "motion"}}
+        return pictures(server, {"4": server.run(prompt)["save"]}).astype(int)
 
     silent, moving = frames(0.0), frames(1.0)
     assert silent.shape == (6, 64, 64, 3)
     assert np.abs(frames(0.0, length=6) - silent).max() <= 1  # without motion a window is nothing but a batch
-    for other in (silent, frames(1.0, length=6), frames(1.0, closed_loop=True)):
+    for other in (silent, frames(1.0, length=6), frames(1.0, loop=True)):
         assert np.abs(moving - other).mean() > 0.1
 
 
