@@ -82,7 +82,7 @@ def _empty_model(config: TrainingConfig) -> Components:
         elif config.start.model == "embedded":
             model = load(EMBEDDED)
             for network in model.networks().values():
-                network.to("meta")
+                network.float().to("meta")  # as training has them; the file may hold half precision
         else:
             parts = {role: ROLES[role].build(UNET) for role in ("unet", "appearance")}
             parts |= {"pose": ROLES["pose"].build(ENCODER), "vae": ROLES["vae"].build(VAE)}

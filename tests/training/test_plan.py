@@ -1,8 +1,9 @@
 import pytest
+import torch
 
 from magicdance_core import train
 from magicdance_core.training.config import load_config
-from magicdance_core.training.plan import GIB, plan
+from magicdance_core.training.plan import GIB, _empty_model, plan
 
 
 def test_the_published_sizes_on_24_gb():
@@ -12,6 +13,12 @@ def test_the_published_sizes_on_24_gb():
     assert sum(first.memory.values()) / GIB == pytest.approx(18.3, abs=2)
     assert sum(second.memory.values()) / GIB == pytest.approx(20.7, abs=2)
     assert first.state == pytest.approx(first.learning * (4 + 2))
+
+
+def test_the_embedded_model_is_counted_as_training_has_it():
+    """Its file may hold half precision, and training starts from float32."""
+    for network in _empty_model(load_config("embedded_motion")).networks().values():
+        assert {(weight.dtype, weight.device.type) for weight in network.parameters()} == {(torch.float32, "meta")}
 
 
 def test_plan_starts_nothing(tmp_path, capsys):

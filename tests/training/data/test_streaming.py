@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
+from magicdance_core.training import engine
 from magicdance_core.training.config import DataConfig
 from magicdance_core.training.data import open_frames
 from magicdance_core.training.data.batches import Shares, batches
@@ -17,6 +19,7 @@ from magicdance_core.training.data.layouts import read_layout
 from magicdance_core.training.data.picking import Picker
 from magicdance_core.training.data.shards import cut, library
 from magicdance_core.training.data.videos import VideoFrames
+from magicdance_core.training.engine import train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 
 pytest.importorskip("datasets")
@@ -109,6 +112,19 @@ def test_processes_loaders_and_restarts_see_the_same_samples(sets, smoke):
     halves = [[row for batch in stream(2, process, 2) for row in rows(batch)] for process in (0, 1)]
     assert all(map(equal, halves[0], [*whole[8:10], *whole[12:14]]))
     assert all(map(equal, halves[1], [*whole[10:12], *whole[14:16]]))
+
+
+def test_a_streamed_run_goes_on_to_the_weights_of_an_uninterrupted_one(sets, one_stage, tmp_path, monkeypatch):
+    data = {"kind": "videos", "folder": str(sets[1]), "crops": 0}
+    config = one_stage("unet", steps=3, save_every=2, data=data, run={"validation": 1})
+    train(config, tmp_path / "whole", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_finish_stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "again", "cpu")
+    train(config, tmp_path / "again", "cpu")
+    one, two = (load_file(tmp_path / name / "stages" / "00-unet.safetensors") for name in ("whole", "again"))
+    assert equal(one, two)
 
 
 def test_shares_make_the_same_files_and_several_exports_are_one_set(sets, tmp_path, capsys):
