@@ -15,6 +15,7 @@ from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, 
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import MotionModule, Networks, check_motion_fits
+from .models.compilation import check_compiler, compile_blocks
 from .models.motion import NoiseKind
 from .sampling import (
     Bunch,
@@ -111,6 +112,16 @@ class MagicDancePipeline:
                 if next(network.parameters()).device.type == "cuda":
                     torch.nn.Module.to(network, memory_format=torch.channels_last)
         return self
+
+    def compile(self) -> None:
+        """Compile the blocks of the UNet and the Pose ControlNet where they are now, each kind when it is first called.
+
+        Raises InputError where there is no compiler.
+        """
+        check_compiler(self.unet.device)
+        for network in (self.unet, self.pose):
+            if network is not None:
+                compile_blocks(network)
 
     @property
     def unet(self):

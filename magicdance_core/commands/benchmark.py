@@ -2,8 +2,9 @@
 
 import argparse
 
+from ..choices import DTYPES
 from ..errors import InputError
-from .common import count, location, print_table, write_report
+from .common import count, location, print_table, torch_device, torch_dtype, write_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,9 +13,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lengths", type=count, nargs="+", metavar="N", help="instead: memory of small videos of so many frames"
     )
     parser.add_argument("--plot", type=location, metavar="SVG", help="of --lengths: memory against length")
+    machine = parser.add_argument_group(
+        "instead: the speed of this machine, with random weights in the published shapes"
+    )
+    machine.add_argument("--device", help="cpu, cuda, cuda:1, ...")
+    machine.add_argument("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on a CPU")
+    machine.add_argument(
+        "--frames", type=count, nargs="+", default=[16], metavar="N", help="of each video (default: 16)"
+    )
+    machine.add_argument("--steps", type=count, default=4, help="of each video (default: 4)")
+    machine.add_argument("--small", action="store_true", help="small shapes, for a CPU")
+    machine.add_argument("--compile", action="store_true", help="with compiled blocks")
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.device:
+        _measure_machine(options)
+        return
     if options.lengths:
         _measure_lengths(options)
         return
@@ -24,6 +39,23 @@ def run(options: argparse.Namespace) -> None:
 
     report = benchmark()
     print_table(report)
+    write_report(report, options.json)
+
+
+def _measure_machine(options: argparse.Namespace) -> None:
+    from ..machine import benchmark_machine
+    from ..models.compilation import check_compiler
+
+    device = torch_device(options.device)
+    if options.compile:
+        check_compiler(device)
+    dtype = torch_dtype(options.dtype or ("float16" if device.type == "cuda" else "float32"))
+    size = "small" if options.small else "full"
+    report = benchmark_machine(device, dtype, options.frames, options.steps, size, options.compile)
+    runs = report["runs"]
+    print_table({name: value for name, value in report.items() if name != "runs"})
+    for row in runs:
+        print_table({f"{row['frames']} frames": {name: value for name, value in row.items() if name != "frames"}})
     write_report(report, options.json)
 
 

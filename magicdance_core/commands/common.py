@@ -101,6 +101,9 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
         "--pose-range", type=part, nargs=2, default=[0.0, 1.0], metavar=("START", "END"),
         help="part of the run in which the Pose ControlNet acts (default: 0 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the networks' blocks first; pays for long videos"
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
     parser.add_argument(
         "--dtype",
@@ -134,10 +137,12 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
 
 
 def sampling_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict:
-    """The pipeline's arguments that the options of `add_model_arguments` stand for; sets its scheduler."""
+    """The pipeline's arguments that the options of `add_model_arguments` stand for; sets its scheduler, compiles it."""
     from ..sampling import PRESETS, Control, Shortcuts
     from ..schedule import named_scheduler
 
+    if options.compile:
+        pipe.compile()
     preset = PRESETS[options.preset]
     pipe.scheduler = named_scheduler(options.scheduler or preset.scheduler, pipe.scheduler)
     chosen = {

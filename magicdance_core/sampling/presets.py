@@ -21,7 +21,7 @@ class Preset:
 
 PRESETS = {
     "exact": Preset(),
-    "fast": Preset(0.5, "dpmpp_2m", Shortcuts(guidance=(0.0, 0.8))),
-    "preview": Preset(0.2, "dpmpp_2m", Shortcuts(guidance=(0.0, 0.5), reference_every=2)),
+    "fast": Preset(0.5, "dpmpp_2m", Shortcuts(guidance=(0.5, 1.0))),
+    "preview": Preset(0.2, "dpmpp_2m", Shortcuts(guidance=(0.0, 0.5), pose_every=2)),
 }
 """Those in `choices.PRESETS`, chosen from the table that the command writes."""

@@ -1,0 +1,184 @@
+"""How fast this machine is: sampling with random weights in real shapes, beside what its matrix products reach."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from .benchmark import ENCODER, UNET, count_costs
+from .checkpoints import ROLES
+from .models import Networks
+from .models.compilation import compile_blocks
+from .sampling import Progress, run
+from .schedule import published_scheduler
+
+GUIDANCE = 1.5  # random networks stay in bounds, and both halves are computed
+REPEATS, MOST_AT_ONCE = 5, 16
+SAMPLING_ROLES = ("unet", "appearance", "pose", "vae")
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What runs: configurations of the networks, and the side of pictures. matrix: side of the products."""
+
+    unet: dict
+    pose: dict
+    vae: dict
+    side: int
+    matrix: int
+
+
+def _vae(widths: Sequence[int], layers: int) -> dict:
+    count = len(widths)
+    return {
+        "block_out_channels": list(widths),
+        "down_block_types": ["DownEncoderBlock2D"] * count,
+        "up_block_types": ["UpDecoderBlock2D"] * count,
+        "layers_per_block": layers,
+        "latent_channels": 4,
+    }
+
+
+_SMALL = ENCODER | {
+    "block_out_channels": [32, 64],
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "layers_per_block": 1,
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+}
+SHAPES = {
+    "full": Shapes(UNET, ENCODER, _vae((128, 256, 512, 512), 2), 512, 8192),
+    "small": Shapes(
+        _SMALL | {"up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]},
+        _SMALL | {"conditioning_embedding_out_channels": [16, 32, 96, 256]},
+        _vae((32, 32, 32, 32), 1),
+        64,
+        256,
+    ),
+}
+"""Those of the published model, and of one for a CPU that a test can wait for."""
+
+
+def benchmark_machine(
+    device: torch.device,
+    dtype: torch.dtype,
+    frames: Sequence[int] = (16,),
+    steps: int = 4,
+    size: str = "full",
+    compiled: bool = False,
+) -> dict:
+    """Sample videos of these lengths; needs no files. Keys:
+
+    device, dtype, size, steps, compiled: what runs; ceiling: TFLOP a second of a matrix product, the best of some;
+    compile_seconds: what the first run takes longer than the second, with `compiled`;
+    runs: for each length frames; first_frame: seconds until the first frames are decoded; seconds: of the denoising;
+    frames_a_second: at that number of steps, without decoding; of_ceiling: the arithmetic's time at the ceiling, as a
+    part of the time; megabytes: the most memory in use, of the device where it counts that, else of the process.
+    """
+    shapes = SHAPES[size]
+    built = {
+        role: ROLES[role].build(getattr(shapes, "unet" if role == "appearance" else role)) for role in SAMPLING_ROLES
+    }
+    inputs = _inputs(shapes, MOST_AT_ONCE)
+    on_meta = Networks(built["unet"], built["appearance"], built["pose"])
+    costs = count_costs(on_meta, *(inputs[name].to("meta") for name in ("poses", "noise", "context")))
+    filled = {role: _filled(network, device, dtype) for role, network in built.items()}
+    vae, networks = filled.pop("vae"), Networks(**filled)
+    if compiled:
+        for network in (networks.unet, networks.pose):
+            compile_blocks(network)
+    ceiling = _ceiling(device, dtype, shapes.matrix)
+
+    def measured(number: int) -> dict:
+        inputs, memory, start = _inputs(shapes, number), _Memory(device), time.perf_counter()
+        sample = run(
+            networks, vae, published_scheduler(), inputs["reference"], inputs["poses"], inputs["noise"],
+            inputs["context"], num_inference_steps=steps, guidance_scale=GUIDANCE, frames_per_batch=MOST_AT_ONCE,
+            callback=memory.look,
+        )  # fmt: skip
+        _finish(device)
+        seconds = time.perf_counter() - start
+        next(sample.frames)
+        return {
+            "frames": number,
+            "first_frame": time.perf_counter() - start,
+            "seconds": seconds,
+            "frames_a_second": number / seconds,
+            "of_ceiling": costs.of_run(number, steps) / ceiling / seconds,
+            "megabytes": memory.most() / 1e6,
+        }
+
+    first = measured(frames[0])  # kernels are chosen, memory is reserved, blocks are compiled
+    rows = [measured(number) for number in frames]
+    report: dict = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "size": size,
+        "steps": steps,
+        "compiled": compiled,
+        "ceiling": ceiling / 1e12,
+    }
+    if compiled:
+        report["compile_seconds"] = first["seconds"] - rows[0]["seconds"]
+    return report | {"runs": rows}
+
+
+def _inputs(shapes: Shapes, frames: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    side = shapes.side
+    return {
+        "reference": torch.rand(1, 3, side, side, generator=generator),
+        "poses": torch.rand(frames, 3, side, side, generator=generator),
+        "noise": torch.randn(1, 4, side // 8, side // 8, generator=generator),
+        "context": torch.randn(1, 77, shapes.unet["cross_attention_dim"], generator=generator),
+    }
+
+
+@torch.no_grad()
+def _filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A network that was built without weights, with random ones that keep values in bounds."""
+    network = nn.Module.to(network, dtype).to_empty(device=device).eval().requires_grad_(False)
+    generator = torch.Generator(device).manual_seed(0)
+    for name, weight in network.named_parameters():
+        if weight.dim() > 1:
+            weight.normal_(0, weight[0].numel() ** -0.5, generator=generator)
+        else:
+            weight.fill_(0.0 if name.endswith("bias") else 1.0)
+    return network.to(memory_format=torch.channels_last) if device.type == "cuda" else network
+
+
+def _ceiling(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    """Operations a second of a product of two square matrices."""
+    matrix, best = torch.full((side, side), 1 / side, device=device, dtype=dtype), float("inf")
+    for _ in range(REPEATS):
+        _finish(device)
+        start = time.perf_counter()
+        matrix @ matrix
+        _finish(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best
+
+
+def _finish(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+
+
+class _Memory:
+    """The most that was in use since the beginning: of a GPU's memory, else of the process."""
+
+    def __init__(self, device: torch.device):
+        self._device, self._most = device, 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def look(self, progress: Progress) -> None:
+        if self._device.type != "cuda":
+            self._most = max(self._most, psutil.Process().memory_info().rss)
+
+    def most(self) -> int:
+        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else self._most
