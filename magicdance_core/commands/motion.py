@@ -63,7 +63,7 @@ def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
         help="linear: as AnimateDiff's modules were trained; the model itself was not",
     )  # fmt: skip
     group.add_argument(
-        "--quick", action="store_true", help="first frames sooner, borders of windows less good: for a look"
+        "--quick", action="store_true", help="first frames sooner, an approximation: for a look at a long video"
     )
 
 

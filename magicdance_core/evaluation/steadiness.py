@@ -59,9 +59,9 @@ def evaluate_steadiness(
     and shared noise in windows that lie at the same place in all steps, where seams would show most; the shared rows'
     median over three frames; the reference standing still; the VAE's reconstruction of the truth.
     Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
-    by STILL and where some changes by more than MOVING; PSNR of frames; the error of the change at borders of the first
-    step's windows, divided by the person's mean elsewhere: 1 where there are no seams. Without a module there are no
-    windows, and the figure at the same frames says what chance makes of it.
+    by STILL and where some changes by more than MOVING; PSNR of frames; with a module, how many times the error of the
+    same change without it that of a change is at borders of the first step's windows, divided by the person's mean
+    elsewhere: 1 where there are no seams. (Some changes are harder than others: without that division chance is large.)
     Intervals are over people. windows: as `windows_for`. noises: rows of these. options: of the pipeline. Returns
     the table, and the videos of its rows and the truth.
     """
@@ -90,6 +90,7 @@ def evaluate_steadiness(
         return made
 
     rows: dict[str, list[np.ndarray]] = {}
+    plain: dict[str, str] = {}  # a row with a module -> its row without
     try:
         pipe.motion = None
         for noise in noises:
@@ -102,15 +103,17 @@ def evaluate_steadiness(
             pipe.motion = module
             for noise in noises:
                 rows[f"{noise} noise + motion"] = generate(noise, windows)
+                plain[f"{noise} noise + motion"] = f"{noise} noise" if f"{noise} noise" in rows else "shared noise"
             if "shared" in noises and isinstance(asked, Windows) and borders.any():
                 rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
+                plain["the same, fixed windows"] = "shared noise"
     finally:
         pipe.motion = module
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
-    cells = {
-        name: _cells([steadiness_scores(video, scene, borders) for video, scene in zip(videos, scenes)])
-        for name, videos in rows.items()
-    }
+    cells = {}
+    for name, videos in rows.items():
+        without = rows.get(plain.get(name, ""), [None] * people)
+        cells[name] = _cells([steadiness_scores(*of, borders) for of in zip(videos, scenes, without)])
     return Table(COLUMNS, cells), rows | {"truth": [stack(scene.truth) for scene in scenes]}
 
 
@@ -134,28 +137,34 @@ def borders_of(windows: Windows, frames: int) -> np.ndarray:
 def _cells(scored: Sequence[dict[str, np.ndarray]]) -> dict[str, Cell]:
     means, intervals = summarize(scored)
     cells = {column.key: Cell(means[column.key], intervals[column.key]) for column in COLUMNS}
-    return cells if cells["seams"].known else cells | {"seams": Cell(note="no border")}
+    return cells if cells["seams"].known else cells | {"seams": Cell(note="no borders")}
 
 
-def steadiness_scores(video: np.ndarray, scene: Scene, borders: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def steadiness_scores(
+    video: np.ndarray, scene: Scene, plain: np.ndarray | None = None, borders: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """What `evaluate_steadiness` tells of a video float [F, H, W, 3] in [0, 1]: a value a frame, NaN where none is.
 
-    borders: see `borders_of`; by default none.
+    plain, borders: for seams, the video without a motion module, and what `borders_of` gives; without both, none.
     """
     truth = stack(scene.truth)
-    borders = np.zeros(len(truth) - 1, bool) if borders is None else borders
-    change, wanted = np.diff(video, axis=0), np.diff(truth, axis=0)
-    error, moved = np.abs(change - wanted).mean(-1) * 255, np.abs(wanted).max(-1)
+    error, moved = _error(video, truth), np.abs(np.diff(truth, axis=0)).max(-1)
     masks: dict[str, Callable] = {"still": lambda m: m < STILL, "moving": lambda m: m > MOVING}
     scores = {
         name: np.array([_mean(part[mask(of)]) for part, of in zip(error, moved)] + [np.nan])
         for name, mask in masks.items()
     }
     scores["psnr"] = np.array([psnr(one, other) for one, other in zip(video, truth)])
-    whole = error.mean((1, 2))
-    with np.errstate(invalid="ignore"):  # no error at all
-        scores["seams"] = np.where(borders, whole / _mean(whole[~borders]), np.nan)
+    scores["seams"] = np.full(len(error), np.nan)
+    if plain is not None and borders is not None:
+        more = error.mean((1, 2)) / _error(plain, truth).mean((1, 2))
+        scores["seams"] = np.where(borders, more / _mean(more[~borders]), np.nan)
     return scores
+
+
+def _error(video: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Of the change to the next frame, `[F - 1, H, W]`, in 1/255."""
+    return np.abs(np.diff(video, axis=0) - np.diff(truth, axis=0)).mean(-1) * 255
 
 
 def _mean(values: np.ndarray) -> float:
