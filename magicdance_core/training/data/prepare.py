@@ -118,10 +118,11 @@ def prepare_video(
     """
     target, settings = out / "videos" / name, asdict(output) | asdict(filters)
     if (target / RECORD).is_file():
-        return _same_settings(target / RECORD, settings)
+        return _finished(target / RECORD, settings, read_caption(path))
     check_target(target, replaces=RECORD)
-    record: dict[str, Any] = {"name": name, "source": str(path), "settings": settings, "caption": read_caption(path)}
+    record: dict[str, Any] = {"name": name, "source": str(path), "settings": settings}
     how = record | {"changed": path.stat().st_mtime_ns, "poses": str(poses), "detector": type(detector).__name__}
+    record["caption"] = read_caption(path)
     try:
         work = UnfinishedVideo(target.with_name(f".{name}.unfinished"), how, output.suffix, output.short_side)
         try:
@@ -140,12 +141,16 @@ def prepare_video(
     return record
 
 
-def _same_settings(file: Path, settings: dict[str, Any]) -> dict:
-    """The record of a finished video; InputError where it was made with other settings."""
+def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict:
+    """The record of a finished video, with the caption of today; InputError where it was made with other settings."""
     record = read_record(file)
     for key, old in record["settings"].items():
         if settings.get(key, old) != old:
             raise InputError(f"{file.parent} was made with {key} {old} and not {settings[key]}: give another --out.")
+    if record.get("caption", "") != caption:
+        record["caption"] = caption
+        with whole_file(file) as part:
+            part.write_text(json.dumps(record), encoding="utf-8")
     return record
 
 

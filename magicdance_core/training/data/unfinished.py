@@ -57,8 +57,12 @@ class UnfinishedVideo:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             lines = [first]
-        for line in lines[1:]:
-            self._take(**json.loads(line))
+        for place, line in enumerate(lines[1:], 1):
+            try:
+                self._take(**json.loads(line))
+            except (KeyError, TypeError, ValueError):  # damaged; what follows is done again
+                lines = lines[:place]
+                break
         # Written anew, so that no half line is left in the middle.
         part = folder / f"{LINES}.part"
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -105,14 +109,16 @@ class UnfinishedVideo:
 
     def _take(self, reason: str | None, size: tuple[int, int] | None, pose: dict | None) -> None:
         found = None if pose is None else frames_from_pose_keypoint([pose])[0]
-        number = self.total
+        size, number = None if size is None else tuple(size), self.total
+        if reason is None and size is None:
+            raise ValueError("a frame that stays has a size")
         self.poses.append(found)
         if reason is not None:
             self.dropped[reason] += 1
             if size is not None and len(self.shown) < EXAMPLES:
                 self.shown.setdefault(reason, number)
             return
-        self.size = tuple(size)
+        self.size = size
         self.numbers.append(number)
         if found is None:
             self.maps = True

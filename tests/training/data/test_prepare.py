@@ -13,7 +13,7 @@ from magicdance_core.pose.draw import draw_pose
 from magicdance_core.pose.files import load_keypoints
 from magicdance_core.pose.keypoints import Person, PoseFrame
 from magicdance_core.training.config import DataConfig
-from magicdance_core.training.data import open_frames
+from magicdance_core.training.data import open_frames, unfinished
 from magicdance_core.training.data.prepare import (
     Filters,
     Output,
@@ -98,19 +98,53 @@ def test_a_video_that_is_killed_in_its_middle_goes_on_there(films, tmp_path, in_
 
     assert in_processes(prepare, tmp_path / "killed", fatal=4) == [-signal.SIGKILL]
     assert not (tmp_path / "killed" / "videos" / "c").exists()
-    (unfinished,) = (tmp_path / "killed" / "videos").iterdir()
-    with (unfinished / "frames.jsonl").open("a") as file:
+    (begun,) = (tmp_path / "killed" / "videos").iterdir()
+    with (begun / "frames.jsonl").open("a") as file:
         file.write('{"reason": nu')  # a line that the kill cut off
     record, calls = prepare(tmp_path / "killed", first=4)
     whole, all_calls = prepare(tmp_path / "whole")
     assert (calls, all_calls) == (2, 6) and record == whole and record["dropped"] == {"nobody": 2}
     names = [sorted(p.name for p in (tmp_path / n / "videos" / "c").iterdir()) for n in ("killed", "whole")]
-    assert names[0] == names[1] and not unfinished.exists()
+    assert names[0] == names[1] and not begun.exists()
     for name in names[0]:
         one, two = ((tmp_path / n / "videos" / "c" / name).read_bytes() for n in ("killed", "whole"))
         assert one == two or name == "keypoints.npz"
     pairs = zip(*(load_keypoints(tmp_path / n / "videos" / "c" / "keypoints.npz") for n in ("killed", "whole")))
     assert all(np.array_equal(one.people[0].body, two.people[0].body) for one, two in pairs)
+
+
+def test_a_full_disk_and_a_damaged_line_lose_no_more_than_they_must(films, tmp_path, monkeypatch):
+    def prepare(first=0):
+        detector = Looks(films[1] / "b.npz", first=first)
+        prepare_video("b", films[0] / "b.mp4", tmp_path, detector, None, Filters(), Output())
+        return detector.calls
+
+    saves = []
+
+    def full(*arguments, real=unfinished._save):
+        saves.append(arguments)
+        if len(saves) == 4:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "_save", full)
+        with pytest.raises(InputError, match="Cannot write .*No space left .* make room and start again"):
+            prepare()
+    lines = tmp_path / "videos" / ".b.unfinished" / "frames.jsonl"
+    assert len(lines.read_text().splitlines()) == 4
+    lines.write_text(lines.read_text() + "[]\n")
+    assert prepare(first=3) == 3
+
+
+def test_captions_may_come_later(films, prepared, tmp_path):
+    shutil.copytree(films[0], tmp_path / "videos")
+    shutil.copytree(prepared, tmp_path / "set")
+    (tmp_path / "videos" / "a.txt").write_text("a man")
+    command = ["dataset", str(tmp_path / "videos"), "--poses", str(films[1]), "--out", str(tmp_path / "set"), "--png"]
+    assert main(command) == 0
+    captions = [video.get("caption") for video in json.loads((tmp_path / "set" / "index.json").read_text())["videos"]]
+    assert captions == ["a man", "", ""]
 
 
 def test_other_settings_begin_again_and_do_not_mix(films, tmp_path, in_processes):
