@@ -92,6 +92,16 @@ def test_poses_are_cropped_around_the_person(work, capsys):
     assert "poses of 40 x 62 pixels cropped by " in (said := capsys.readouterr().out) and " top" not in said
 
 
+def test_presets_and_what_they_are_made_of(work, capsys):
+    assert animate("plain", "--limit", 1) == animate("fast", "--limit", 1, "--preset", "fast", "--pose-every", 2) == 0
+    plain, fast = (json.loads(Path(name, "settings.json").read_text()) for name in ("plain", "fast"))
+    assert set(fast) - set(plain) == {"scheduler", "shortcuts"} and fast["num_inference_steps"] == 2
+    assert "guidance=(0.5, 1.0)" in fast["shortcuts"] and "pose_every=2" in fast["shortcuts"]
+    assert frames("plain") != frames("fast")
+    assert animate("wrong", "--guidance-range", 0.8, 0.2) == 2
+    assert "give 0 <= start <= end <= 1" in one_line(capsys)
+
+
 def test_an_interrupted_run_resumes_to_the_same_frames(work, monkeypatch, capsys):
     assert animate("whole") == 0
     write = media.write_picture

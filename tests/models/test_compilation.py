@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from magicdance_core import InputError, MagicDancePipeline
-from magicdance_core.models import Networks, compilation, predict, project_bank
+from magicdance_core.models import ReferenceSource, compilation
 from magicdance_core.models.compilation import compile_blocks
 
 
@@ -26,24 +26,21 @@ def compiled():
 
 @torch.no_grad()
 def test_blocks_that_are_alike_are_compiled_once(tiny, compiled):
-    backend, graphs = compiled
-    networks, text = Networks(tiny.unet), torch.randn(1, 3, 12)
-    bank = tiny.appearance(torch.randn(1, 4, 4, 4), 5, text)
-    source = project_bank(tiny.unet, bank)
+    (backend, graphs), middle = compiled, tiny.unet.mid_block  # two residual blocks and a transformer
+    name = "attentions.0.transformer_blocks.0"
+    keys, values = torch.randn(1, 5, 32), torch.randn(1, 5, 32)
+    source = ReferenceSource(*({name: x, f"mid_block.{name}": x} for x in (keys, values)), strength=0.5)
 
     def outputs(rows: int, side: int) -> torch.Tensor:
         torch.manual_seed(rows)
-        return predict(networks, torch.randn(rows, 4, side, side), 5, text, source)
+        x, time, text = torch.randn(rows, 32, side, side), torch.randn(rows, 64), torch.randn(1, 3, 12)
+        return middle(x, time, text, cross_attention_kwargs={"source": source})
 
-    plain = [outputs(3, 4), outputs(2, 8)]
-    regions = compile_blocks(tiny.unet, backend)
-    blocks = sum("forward" in vars(module) for module in tiny.unet.modules())
-    assert regions < blocks == compile_blocks(tiny.unet, backend) + blocks  # the second time there is nothing to do
-    assert torch.equal(outputs(3, 4), plain[0])
-    first = len(graphs)
-    assert regions <= first < blocks
-    assert torch.equal(outputs(2, 8), plain[1])  # another batch and size: only what took one of them for a constant
-    assert len(graphs) <= first + 2
+    plain = [outputs(3, 4), outputs(2, 6)]
+    assert compile_blocks(middle, backend) == 2 and compile_blocks(middle, backend) == 0  # the second time all is done
+    assert torch.equal(outputs(3, 4), plain[0]) and len(graphs) == 2
+    assert torch.equal(outputs(2, 6), plain[1])  # another batch and size: only what took one of them for a constant
+    assert len(graphs) <= 3
 
 
 @torch.no_grad()
