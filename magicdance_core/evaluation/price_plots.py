@@ -5,6 +5,7 @@ from __future__ import annotations
 from .plots import COLOURS, as_svg, library
 from .price import Price
 
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 AGAINST_STEPS = ("psnr", "psnr_moving", "expression", "still")
 
 
@@ -18,21 +19,26 @@ def against_arithmetic(price: Price) -> str:
         return table.rows[name]["arithmetic"].value, table.rows[name]["psnr"].value
 
     curves, marks = price.curves(), iter("ovs^<>DPXpd*hH8")
-    for colour, (scheduler, names) in zip(COLOURS, curves.items()):
-        ax.plot(*zip(*map(place, names)), "-o", color=colour, markersize=4, label=scheduler)
+    for number, (scheduler, names) in enumerate(curves.items()):
+        width = max(1.5, 4.5 - 1.5 * number)  # curves that lie on each other are all seen
+        style = {"color": COLOURS[number], "linewidth": width, "markersize": 2.5 + width, "label": scheduler}
+        ax.plot(*zip(*map(place, names)), "-o", **style)
     joined = {name for names in curves.values() for name in names}
     for name in price.scores:
         if name.startswith("preset "):
             ax.plot(*place(name), "*", color="#20242a", markersize=13, zorder=3)
-            ax.annotate(name.removeprefix("preset "), place(name), (6, -13), textcoords="offset points", fontsize=9)
+            where = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+            ax.annotate(name.removeprefix("preset "), place(name), (0, -18), **where)
         elif name not in joined:
             ax.plot(*place(name), next(marks), color="#7a8793", markersize=6, label=name)
     ax.set_xlabel("arithmetic of a whole run, the published procedure's is 1", fontsize=9)
     ax.set_ylabel("PSNR, dB", fontsize=9)
     ax.set_xscale("log")
+    ax.set_xticks(TICKS, labels=map(str, TICKS))
+    ax.set_xticks([], minor=True)
     ax.tick_params(labelsize=8)
     ax.grid(alpha=0.25)
-    ax.legend(fontsize=7, frameon=False, loc="lower right", ncols=2)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return as_svg(figure)
 
 
