@@ -102,7 +102,10 @@ def write_models(folder: Path, components: Components | None = None) -> None:
     save_file(_lora(), files["lora"])
     torch.save(state, files["published"])
     motion = MotionModule.for_unet((components or published_components()).unet)
-    torch.save({name: tensor.half() for name, tensor in motion.state_dict().items()}, files["motion"])
+    state = motion.state_dict()  # a new module does next to nothing: a trained one's is to be seen
+    torch.save(
+        {name: (tensor * (2000 if "proj_out" in name else 1)).half() for name, tensor in state.items()}, files["motion"]
+    )
 
 
 def _lora() -> dict[str, torch.Tensor]:
