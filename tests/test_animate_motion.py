@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
@@ -78,6 +80,7 @@ def until_killed(moment, command):
     """Run a command in a process of its own that dies as soon as a frame is written; the signal that ended it."""
     child = os.fork()
     if child == 0:
+        tqdm.set_lock(threading.RLock())  # the usual one is shared with children, and one killed may hold it for good
         write = media.write_picture
 
         def dying(path, picture):
