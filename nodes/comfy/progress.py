@@ -23,8 +23,8 @@ PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; 
 MOST_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
 PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
 
-BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
-"""What diffusers' networks are made of, large enough that asking before each costs nothing."""
+BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+|(body|hand|face)\.\w+")
+"""What diffusers' networks and OpenPose's are made of, large enough that asking before each costs nothing."""
 
 
 class RunProgress:
