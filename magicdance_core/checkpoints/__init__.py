@@ -2,6 +2,7 @@
 
 from .components import EMBEDDED, PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
+from .fingerprint import weights_fingerprint
 from .folder import load_folder, save_folder
 from .motion import Lora, load_motion, merge_lora, read_lora, save_motion
 from .published import load_file, load_published, load_tensors, read_tensors, save_published
@@ -28,4 +29,5 @@ __all__ = [
     "save_folder",
     "save_motion",
     "save_published",
+    "weights_fingerprint",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,15 +13,14 @@ import torch
 from tqdm import tqdm
 
 from ..benchmark import share_of_published
+from ..checkpoints import weights_fingerprint
 from ..choices import OWN
 from ..sampling import PRESETS, Control, Preset, Shortcuts
 from ..sampling.settings import FULL
 from ..schedule import named_scheduler
 from .bootstrap import draws, interval, mean_of_all, resampled_means
 from .keeping import Kept
-from .likeness import nearer, rivals
-from .metrics import psnr, to_float
-from .puppets import MOVING_THRESHOLD, SEEDS_APART, Scene, make_scene
+from .puppets import SEEDS_APART, Scene, make_scene, picture_scores
 from .steadiness import CHOREOGRAPHY_FPS, stack, steadiness_scores
 from .table import Cell, Column, Table
 
@@ -133,7 +131,8 @@ def measure_price(
     price = Price(chosen or ways(own_steps, _short_name(own)), own_steps)
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
-    kept, model, same = Kept(folder), _fingerprint(pipe), {}
+    kept, same = Kept(folder), {}
+    model = [weights_fingerprint(network) for network in pipe.components.networks().values()]
     scale = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
     try:
         for name, way in tqdm(price.ways.items(), desc="ways", unit="way"):
@@ -155,29 +154,11 @@ def measure_price(
 def _measure(pipe: MagicDancePipeline, settings: dict, scene: Scene, seed: int) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
     made = pipe(scene.reference, list(scene.poses), generator=generator, **settings).frames
-    video, truth, reference = stack(made), stack(scene.truth), to_float(scene.reference)
+    video = stack(made)
     scores = steadiness_scores(video, scene)
-    moving = [np.abs(frame - reference).max(axis=-1) > MOVING_THRESHOLD for frame in truth]
-    expression = []
-    for i, body in enumerate(scene.bodies):
-        other = rivals(scene.identity, body, scene.identity.seed + i, scene.reference.width)["expression"]
-        expression.append(nearer(video[i], truth[i], other))
-    return {
-        "psnr": scores["psnr"],
-        "psnr_moving": np.array([psnr(*pair, where=where) for *pair, where in zip(video, truth, moving)]),
-        "expression": np.array(expression),
-        "still": scores["still"],
-        "moving": scores["moving"],
-    }
-
-
-def _fingerprint(pipe: MagicDancePipeline) -> str:
-    """Of all weights that sampling reads."""
-    digest = hashlib.sha256()
-    for network in pipe.components.networks().values():
-        for weight in network.state_dict().values():
-            digest.update(weight.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    frames = [picture_scores(scene, i, {"": frame}) for i, frame in enumerate(video)]
+    alone = {name: np.array([frame[name] for frame in frames]) for name in ("psnr", "psnr_moving", "expression")}
+    return alone | {"still": scores["still"], "moving": scores["moving"]}
 
 
 def _configured(scheduler: SchedulerMixin) -> dict:

@@ -166,12 +166,13 @@ def frame_scores(
         for i, (image, seen) in enumerate(zip(made, reconstruct(pipe, scene.truth))):
             warped = warp_to_pose(scene.reference, scene.reference_keypoints, scene.keypoints[i])
             pictures = {"": to_float(image), "_copy": reference, "_warp": to_float(warped), "_vae": seen}
-            rows.append(_frame_scores(scene, i, pictures, shrink))
+            rows.append(picture_scores(scene, i, pictures, shrink))
         scores.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
     return scores
 
 
-def _frame_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray], shrink: int) -> dict[str, float]:
+def picture_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray], shrink: int = 1) -> dict[str, float]:
+    """The scores of a frame of a scene, as `evaluate_puppets` names them; pictures: float64, [0, 1], by ending."""
     truth, reference = (shrunk(to_float(picture), shrink) for picture in (scene.truth[i], scene.reference))
     moving = np.abs(truth - reference).max(axis=-1) > MOVING_THRESHOLD
     hands = shrunk(hand_mask(scene.keypoints[i]), shrink) > 0

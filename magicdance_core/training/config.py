@@ -274,7 +274,10 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
         except (yaml.YAMLError, RecursionError) as error:
             raise InputError(f"--set {text}: the value is no YAML ({' '.join(str(error).split())}).") from error
     config = build(TrainingConfig, tree, str(path))
-    return dataclasses.replace(config, start=_absolute(config.start)) if config.start else config
+    start, networks = config.start, config.networks
+    if networks and networks.warm_start:
+        networks = dataclasses.replace(networks, warm_start=_there(networks.warm_start))
+    return dataclasses.replace(config, start=start and _absolute(start), networks=networks)
 
 
 def _override(tree: dict, key: str, value: object) -> None:
@@ -295,11 +298,10 @@ def _override(tree: dict, key: str, value: object) -> None:
 
 
 def _absolute(start: StartConfig) -> StartConfig:
+    given = {field.name: getattr(start, field.name) for field in dataclasses.fields(start)}
+    return StartConfig(**{name: path and _there(path) for name, path in given.items()})
+
+
+def _there(path: str) -> str:
     """A path means the same however often the run is continued, and from where."""
-    given = {f.name: getattr(start, f.name) for f in dataclasses.fields(start)}
-    return StartConfig(
-        **{
-            name: path if path in (None, "embedded") else str(Path(path).expanduser().absolute())
-            for name, path in given.items()
-        }
-    )
+    return path if path == "embedded" else str(Path(path).expanduser().absolute())

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
-from ..checkpoints import Components, save_published
+from ..checkpoints import Components, save_published, weights_fingerprint
 from ..checkpoints.text import prompt_encoder
 from ..errors import InputError
 from ..threads import threads, threads_for
@@ -25,7 +25,7 @@ from .data import open_frames
 from .data.batches import Batch, Shares, batches
 from .data.captions import Captions
 from .data.frames import FrameSet
-from .data.latents import LatentCache, weights_fingerprint
+from .data.latents import LatentCache
 from .folder import RunFolder, State
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank

@@ -1,6 +1,7 @@
 """The networks that a run starts from: random, or somebody's weights."""
 
 import dataclasses
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -88,7 +89,7 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         defaults=defaults,
     )
     if networks.warm_start:
-        warm_start(model, load(EMBEDDED if networks.warm_start == "embedded" else networks.warm_start))
+        warm_start(model, load(_place(networks.warm_start)))
     return model
 
 
@@ -110,6 +111,11 @@ def warm_start(model: Components, source: Components) -> None:
         network.load_state_dict(fitting, strict=False)
 
 
+def _place(model: str) -> str | Path:
+    """Where a model of a configuration lies."""
+    return EMBEDDED if model == "embedded" else model
+
+
 def _checked(role: str, config: dict) -> dict:
     """What is told of a network, which fits into a computer. Raises InputError else."""
     values, where = ROLES[role].configured(config, f"networks.{role}"), f"networks.{role}"
@@ -127,7 +133,7 @@ def given_model(config: TrainingConfig, start: StartConfig) -> Components:
     attached = {name for stage in config.stages for name in stage.controls}
     frozen = DTYPES[config.frozen]
     dtypes = {role: torch.float32 if role in trained else frozen for role in ("unet", "vae", "appearance", "pose")}
-    model = load(EMBEDDED if start.model == "embedded" else start.model, dtypes)
+    model = load(_place(start.model), dtypes)
     if not config.data.captions:
         model.text_encoder = None  # its one answer is in model.context
     elif model.text_encoder is None:

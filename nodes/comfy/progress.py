@@ -23,8 +23,8 @@ PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; 
 MOST_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
 PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
 
-BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+|(body|hand|face)\.\w+")
-"""What diffusers' networks and OpenPose's are made of, large enough that asking before each costs nothing."""
+BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
+"""What diffusers' networks are made of, large enough that asking before each costs nothing."""
 
 
 class RunProgress:
@@ -144,8 +144,7 @@ def interruptible(*networks: nn.Module | None) -> Iterator[None]:
         module.register_forward_pre_hook(check)
         for network in networks
         if network is not None
-        for name, module in network.named_modules()
-        if BLOCKS.fullmatch(name)
+        for module in _blocks(network)
     ]
     try:
         yield
@@ -185,3 +184,11 @@ def _as_preview(frame: Tensor) -> tuple:
         return "JPEG", picture, None
     factor = ceil(PREVIEW_SIDE / max(picture.size))
     return "JPEG", picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), None
+
+
+def _blocks(network: nn.Module) -> list[nn.Module]:
+    """What a network is made of: its blocks, or the convolutions of one that is no diffusers network."""
+    from torch import nn
+
+    blocks = [module for name, module in network.named_modules() if BLOCKS.fullmatch(name)]
+    return blocks or [module for module in network.modules() if isinstance(module, nn.Conv2d)]

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from magicdance_core.models import MotionModule, Networks
-from magicdance_core.sampling import Control, Windows, denoise, hints
+from magicdance_core.sampling import Control, Windows, hints
 from magicdance_core.sampling.denoise import Denoiser
 from magicdance_core.sampling.settings import FiniteCheck
 
@@ -36,25 +36,8 @@ def draw(*shape, seed=1):
 
 
 @pytest.fixture
-def run(tiny):
-    """Calls `denoise` on fixed inputs; keyword arguments replace them."""
-    inputs = {
-        "networks": Networks(tiny.unet, tiny.appearance, tiny.pose),
-        "scheduler": tiny.scheduler,
-        "noise": draw(1, 4, 4, 6),
-        "context": tiny.context,
-        "num_inference_steps": STEPS,
-        "guidance_scale": 3.0,
-        "reference": draw(1, 4, 4, 4, seed=2),
-        "hints": tiny.pose.encode_pose(torch.rand(FRAMES, 3, 16, 24)).detach(),
-        "frames_per_batch": 2,
-    }
-
-    def call(**changes):
-        return denoise(**inputs | changes)
-
-    call.inputs = inputs
-    return call
+def run(controlled):
+    return controlled(FRAMES, STEPS, width=6, frames_per_batch=2)
 
 
 def test_nothing_is_copied_within_a_step(run):

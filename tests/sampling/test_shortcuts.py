@@ -11,7 +11,7 @@ from magicdance_core.benchmark import Costs, count_costs
 from magicdance_core.choices import PRESETS as NAMES
 from magicdance_core.choices import SCHEDULERS
 from magicdance_core.models import Networks
-from magicdance_core.sampling import PRESETS, Control, Shortcuts, Windows, denoise
+from magicdance_core.sampling import PRESETS, Control, Shortcuts, Windows
 from magicdance_core.schedule import named_scheduler
 
 FRAMES, STEPS = 4, 6
@@ -22,24 +22,8 @@ def draw(*shape, seed=1):
 
 
 @pytest.fixture
-def run(tiny):
-    """Calls `denoise` on fixed inputs; keyword arguments replace them."""
-    inputs = {
-        "networks": Networks(tiny.unet, tiny.appearance, tiny.pose),
-        "scheduler": tiny.scheduler,
-        "noise": draw(1, 4, 4, 4),
-        "context": tiny.context,
-        "num_inference_steps": STEPS,
-        "guidance_scale": 3.0,
-        "reference": draw(1, 4, 4, 4, seed=2),
-        "hints": tiny.pose.encode_pose(torch.rand(FRAMES, 3, 16, 16)).detach(),
-    }
-
-    def call(**changes):
-        return denoise(**inputs | changes)
-
-    call.inputs = inputs
-    return call
+def run(controlled):
+    return controlled(FRAMES, STEPS)
 
 
 @pytest.fixture

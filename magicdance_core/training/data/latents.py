@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...checkpoints import weights_fingerprint
 from ...errors import InputError
 from ...files import whole_folder
 from ..config import DataConfig
@@ -126,12 +127,3 @@ class LatentCache:
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_arrays": None}
-
-
-def weights_fingerprint(network: nn.Module) -> str:
-    """Changes with any weight of a network."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, weight in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
