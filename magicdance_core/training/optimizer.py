@@ -11,25 +11,25 @@ from .config import StageConfig
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrix to each matrix of `[..., rows, columns]`, by Newton-Schulz iteration.
+    """Nearest semi-orthogonal matrix to each matrix of `[n, rows, columns]`, by Newton-Schulz iteration.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), quintic coefficients.
     The iteration runs on the small Gram matrix alone: all its factors are polynomials of it and commute.
     float32: in bfloat16 the Gram matrix loses enough digits to end in NaN on a CPU.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.float()
-    wide = x.shape[-2] <= x.shape[-1]
-    x = x if wide else x.mT
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    identity = torch.eye(gram.shape[-1], device=x.device)
-    product = identity
-    for _ in range(steps):
-        factor = a * identity + b * gram + c * gram @ gram
-        product = factor @ product
-        gram = gram @ factor @ factor
-    x = product @ x
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    x = matrix.float() if wide else matrix.float().mT
+    scale = 1 / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    gram = (x @ x.mT).mul_(scale.square())
+    product = None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
+        product = factor if product is None else factor @ product
+        if step < steps - 1:
+            gram = gram @ factor @ factor
+    x = product.mul_(scale) @ x
     return x if wide else x.mT
 
 
