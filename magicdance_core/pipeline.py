@@ -11,32 +11,28 @@ from diffusers import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
+from .arguments import run_arguments
 from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
-from .choices import CONTROL_MODES
 from .errors import InputError
-from .models import MotionModule, Networks, check_motion_fits
+from .models import MotionModule, check_motion_fits
 from .models.compilation import check_compiler, compile_blocks
 from .models.motion import NoiseKind
 from .sampling import (
     Bunch,
     Control,
-    FrameNoise,
     Person,
     Progress,
     Sample,
     Windows,
     encode_images,
-    get_noise,
     run,
     stream,
     vae_factor,
 )
-from .sampling.denoise import windows_for
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
-from .sampling.noise import make_noise
-from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts, check_settings
+from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts
 from .sampling.steps import remembers
-from .schema import number
+from .schema import check_type
 
 
 @dataclass(frozen=True)
@@ -70,13 +66,13 @@ class MagicDancePipeline:
 
         Raises InputError that says what the file is, lacks or has too much.
         """
-        _check_type(torch_dtype, "torch_dtype", torch.dtype)
+        check_type(torch_dtype, "torch_dtype", torch.dtype)
         return cls(load_published(path, torch_dtype))
 
     @classmethod
     def from_pretrained(cls, path: str | Path, torch_dtype: torch.dtype = torch.float32) -> "MagicDancePipeline":
         """A folder written by `save_pretrained`, or a stock Stable Diffusion 1.5 folder (without controls)."""
-        _check_type(torch_dtype, "torch_dtype", torch.dtype)
+        check_type(torch_dtype, "torch_dtype", torch.dtype)
         return cls(load_folder(path, torch_dtype))
 
     @classmethod
@@ -100,7 +96,7 @@ class MagicDancePipeline:
 
     def save_pretrained(self, path: str | Path, torch_dtype: torch.dtype | None = None) -> None:
         """Write a diffusers folder, in another dtype if asked; complete or not at all."""
-        _check_type(torch_dtype, "torch_dtype", torch.dtype | None)
+        check_type(torch_dtype, "torch_dtype", torch.dtype | None)
         save_folder(path, self.components, torch_dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "MagicDancePipeline":
@@ -233,7 +229,8 @@ class MagicDancePipeline:
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES)}.")
         pose_maps = to_images(poses, "The pose sequence", self.factor)
-        arguments = self._arguments(
+        arguments = run_arguments(
+            self.components,
             reference,
             pose_maps,
             len(pose_maps),
@@ -284,119 +281,15 @@ class MagicDancePipeline:
         first = next(maps, None)
         if first is None:
             raise InputError("The pose sequence is empty: give at least one pose.")
-        arguments = self._arguments(reference, first, frames, **options)
+        arguments = run_arguments(self.components, reference, first, frames, **options)
         if state is not None and options.get("shortcuts", NO_SHORTCUTS).pose_every > 1:
             raise InputError("A run whose Pose ControlNet rests at some steps cannot be resumed: start afresh.")
         yield from stream(**arguments, poses=chain([first], maps), frames=frames, state=state, quick=quick)
 
-    def _arguments(
-        self,
-        reference: object,
-        pose_map: Tensor,
-        frames: int,
-        *,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-        control_mode: str = CONTROL_MODES[0],
-        latents: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        prompt_embeds: Tensor | None = None,
-        negative_prompt_embeds: Tensor | None = None,
-        windows: Windows | None = None,
-        noise: NoiseKind | None = None,
-        frames_per_batch: int = 8,
-        decode_batch: int = 4,
-        **others,
-    ) -> dict:
-        """What `run` and `stream` are told, checked. pose_map: at least one of the maps `[n, 3, H, W]`."""
-        scale = self.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
-        if control_mode not in CONTROL_MODES:
-            raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
-        frames_per_batch = number(int, frames_per_batch, "frames_per_batch", 1)
-        decode_batch = number(int, decode_batch, "decode_batch", 1)
-        _check_type(generator, "generator", torch.Generator | None)
-        _check_type(windows, "windows", Windows | None)
-        for name in ("appearance", "pose", "motion"):
-            _check_type(others.get(name, FULL), name, Control)
-        _check_type(others.get("shortcuts", NO_SHORTCUTS), "shortcuts", Shortcuts)
-        _check_type(others.get("callback"), "callback", Callable | None)
-        context = self._context(prompt_embeds, "prompt_embeds")
-        if negative_prompt_embeds is not None:
-            uncond_context = self._context(negative_prompt_embeds, "negative_prompt_embeds")
-        else:
-            uncond_context = self._context(None, "") if control_mode == "balance" else context
-        check_settings(context, scale, uncond_context, others.get("eta", 0.0))
-        networks = Networks(self.unet, self.appearance, self.pose, self.motion)
-        windows_for(networks, frames, windows)
-        return others | {
-            "networks": networks,
-            "vae": self.vae,
-            "scheduler": self.scheduler,
-            "reference": reference if isinstance(reference, Person) else self._pictures(reference),
-            "noise": self._noise(latents, noise, pose_map, frames, windows, generator),
-            "context": context,
-            "num_inference_steps": self._steps(num_inference_steps),
-            "guidance_scale": scale,
-            "uncond_context": uncond_context,
-            "control_mode": control_mode,
-            "windows": windows,
-            "frames_per_batch": frames_per_batch,
-            "decode_batch": decode_batch,
-            "generator": generator,
-        }
-
     def read(self, reference: Image.Image | list[Image.Image] | Tensor) -> Person:
         """A reference for several calls, in place of the pictures: encoded once, and read once at each step of all of
         them. Good for this model where it is now."""
-        return Person(encode_images(self.vae, self._pictures(reference)))
-
-    def _pictures(self, reference: object) -> Tensor:
-        return to_images(reference, "The reference", self.factor)
-
-    def _steps(self, steps: int | None) -> int:
-        steps = self.defaults["num_inference_steps"] if steps is None else steps
-        most = self.scheduler.config.num_train_timesteps - 1
-        if isinstance(steps, bool) or not (isinstance(steps, int) and 1 <= steps <= most):
-            raise InputError(f"num_inference_steps is {steps}: give a whole number from 1 to {most}.")
-        return steps
-
-    def _noise(
-        self,
-        latents: Tensor | None,
-        kind: NoiseKind | None,
-        pose_map: Tensor,
-        frames: int,
-        windows: Windows | None,
-        generator: torch.Generator | None,
-    ) -> Tensor | FrameNoise:
-        shape = (1, self.unet.config.in_channels, pose_map.shape[2] // self.factor, pose_map.shape[3] // self.factor)
-        if latents is None:
-            kind = kind or (self.motion.config.noise if self.motion is not None else "shared")
-            return make_noise(kind, get_noise(shape, generator), windows, generator)
-        _check_type(latents, "latents", Tensor)
-        if tuple(latents.shape) not in (shape, (frames, *shape[1:])):
-            raise InputError(
-                f"latents has the shape {list(latents.shape)}: give {list(shape)} for all frames "
-                f"or {[frames, *shape[1:]]}."
-            )
-        if not latents.isfinite().all():
-            raise InputError("latents contains NaN or infinite values: give standard normal noise.")
-        return latents.float()
-
-    def _context(self, embeds: Tensor | None, what: str) -> Tensor:
-        if embeds is None:
-            embeds = self.components.context
-        _check_type(embeds, what, Tensor)
-        width = self.components.context.shape[-1]
-        if embeds.dim() != 3 or len(embeds) != 1 or embeds.shape[-1] != width:
-            raise InputError(f"{what} has the shape {list(embeds.shape)}: give [1, n, {width}].")
-        return embeds
-
-
-def _check_type(value: object, what: str, kind) -> None:
-    if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", str(kind))
-        raise InputError(f"{what} is a {type(value).__name__}: give {wanted}.")
+        return Person(encode_images(self.vae, to_images(reference, "The reference", self.factor)))
 
 
 def _output(sample: Sample, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

@@ -84,6 +84,13 @@ def number(kind: type, value: object, what: str, low=None, high=None):
     return _scalar(kind, value, what, (low, high))
 
 
+def check_type(value: object, what: str, kind) -> None:
+    """Raises InputError unless an argument is of this class or union of classes."""
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise InputError(f"{what} is a {type(value).__name__}: give {wanted}.")
+
+
 def _value(kind: Any, value: object, where: str, limits: tuple = (None, None)):
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:

@@ -147,6 +147,7 @@ class MagicDanceSample:
         from ..magicdance_core.models import Networks
         from ..magicdance_core.puppets.likeness import remarks
         from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run, vae_factor
+        from ..magicdance_core.sampling.denoise import windows_for
         from ..magicdance_core.sampling.noise import make_noise
         from ..magicdance_core.schedule import named_scheduler
 
@@ -169,10 +170,14 @@ class MagicDanceSample:
         count, (height, width) = len(poses), poses.shape[2:]
         generator = torch.Generator().manual_seed(seed)
         shape = (1, unet.config.in_channels, height // factor, width // factor)
-        networks = vae, unet, *controls, motion
-        with progress.interruptible(*networks), progress.RunProgress(model, count, steps) as run_progress:
+        networks = Networks(unet, *controls, motion=motion)
+        at_once = min(windows_for(networks, count, asked.windows, frames_per_batch).length, count)
+        with (
+            progress.interruptible(vae, unet, *controls, motion),
+            progress.RunProgress(model, count, steps) as run_progress,
+        ):
             sample = run(
-                Networks(unet, *controls, motion=motion),
+                networks,
                 vae,
                 named_scheduler(scheduler, model.scheduler, asked.beta_schedule),
                 reference,
@@ -188,7 +193,7 @@ class MagicDanceSample:
                 motion=model.motion_control or Control(),
                 motion_in_uncond=asked.motion_in_uncond,
                 shortcuts=speed_options or chosen.shortcuts,
-                one_pass=memory.fits_both_halves(model, min(frames_per_batch, count), shape),
+                one_pass=memory.fits_both_halves(model, at_once, shape),
                 windows=asked.windows,
                 quick=asked.quick,
                 frames_per_batch=frames_per_batch,

@@ -1,5 +1,7 @@
 """Motion modules in the graph: loaded, applied, and what the sampler makes of them."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -43,8 +45,12 @@ def sample(node):
     def run(model, **more):
         generator = torch.Generator().manual_seed(0)
         reference, poses = (torch.rand(n, 16, 16, 3, generator=generator) for n in (1, 5))
-        values = (model, reference, poses, 0, 2, 2.0, "the model's own", "controlnet_important", 8, 4)
-        return node("Sample").sample(*values, **more)[0]
+        values = {
+            "seed": 0, "steps": 2, "guidance": 2.0, "scheduler": "the model's own",
+            "control_mode": "controlnet_important",
+            "frames_per_batch": 8, "decode_batch": 4,
+        }  # fmt: skip
+        return node("Sample").sample(model, reference, poses, **values | more)[0]
 
     return run
 
@@ -89,6 +95,20 @@ def test_context_options_reach_the_run(model, module, node, sample, comfy):
     assert "no motion module" in comfy.texts[0][0]
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
+
+
+def test_memory_is_asked_for_the_frames_that_go_through_at_once(pack, model, module, node, sample, monkeypatch):
+    asked = []
+    memory = importlib.import_module(f"{pack.__name__}.nodes.comfy.memory")
+    monkeypatch.setattr(memory, "fits_both_halves", lambda model, frames, shape: bool(asked.append(frames)))
+    (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
+    own = "the model's own"
+    windows = node("ContextOptions").make(3, 1, 1, "flat", False, own, own, False, False, False)[0]
+    sample(model, frames_per_batch=2)
+    sample(model)
+    sample(moving, frames_per_batch=2, context_options=windows)
+    sample(moving, frames_per_batch=2)
+    assert asked == [2, 5, 3, 5]  # batches of frames; with a motion module windows of them; never more than there are
 
 
 def test_what_does_not_go(model, module, node, sample, comfy, core):

@@ -1,8 +1,6 @@
 """Every node, called as ComfyUI calls it."""
 
-import importlib
 import inspect
-import time
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -119,62 +117,6 @@ def test_the_whole_run_moves_one_bar(sample, comfy):
     assert values == sorted(values) and values[-1] == bar[-1][1] == 3 * (2 + 1)
 
 
-@pytest.fixture
-def run_progress(pack, held):
-    """Of a run whose frames are shown when the test says so."""
-    module = importlib.import_module(f"{pack.__name__}.nodes.comfy.progress")
-    return lambda frames, steps=1: module.RunProgress(held, frames, steps)
-
-
-def brightness(preview) -> int:
-    kind, picture, size = preview
-    assert kind == "JPEG" and picture.size == (384, 384) and size is None
-    return picture.getpixel((0, 0))[0]
-
-
-def test_previews_play_the_frames_in_their_order_again_and_again(run_progress, comfy):
-    progress = run_progress(3)
-    progress.show_next()  # nothing is known yet
-    frames = torch.arange(3).reshape(3, 1, 1, 1).expand(3, 3, 16, 16) / 255
-    progress.decoded(0, frames[:2])
-    progress.show_next()
-    progress.decoded(2, frames[2:])
-    for _ in range(5):
-        progress.show_next()
-    (bar,) = comfy.bars
-    assert [brightness(preview) for *_, preview in bar if preview] == [0, 1, 2, 0, 1, 2]
-    assert bar[-1][:2] == (6, 6)
-
-
-def test_frames_are_previewed_while_they_are_denoised(run_progress, comfy, held):
-    progress = run_progress(4, 2)
-    for step in range(2):
-        progress._begun, progress._spent = time.perf_counter(), 0.0  # so there is time for one, the stalest
-        progress.denoised(4 * step + 2, (2, 0), torch.zeros(2, held.unet.model.inner.config.in_channels, 4, 4))
-        progress.denoised(4 * step + 4, (1, 3), None)  # a scheduler without alphas
-        assert [bool(preview) for preview in progress._previews] == [step == 1, False, True, False]
-    long = run_progress(200)
-    long.decoded(0, torch.zeros(200, 3, 4, 4))
-    assert len(long._previews) == 50 and all(long._previews)
-
-
-def test_what_plays_the_previews_ends_with_the_run_and_swallows_no_interrupt(run_progress, comfy):
-    with run_progress(2) as progress:
-        progress.decoded(0, torch.zeros(2, 3, 16, 16))
-        comfy.interrupt_after = comfy.checks
-        progress._player.join(20)
-        assert not progress._player.is_alive()
-        with pytest.raises(Exception) as error:
-            progress.decoded(0, torch.zeros(2, 3, 16, 16))
-    assert type(error.value).__name__ == "Interrupt"
-    comfy.interrupt_after = None
-    with run_progress(2) as progress:
-        progress.decoded(0, torch.zeros(2, 3, 16, 16))
-        while len(comfy.bars[-1]) < 3:
-            assert progress._player.is_alive()
-    assert not progress._player.is_alive() and brightness(comfy.bars[-1][-1][2]) == 0
-
-
 def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sample, comfy, held):
     sample()
     first, second, third = comfy.loads
@@ -232,6 +174,25 @@ def test_a_model_without_text_refuses_prompts(sample, held):
 
     with pytest.raises(ValueError, match="knows no text"):
         sample(model=replace(held, knows_text=False), positive=[[torch.zeros(1, 5, 12), {}]])
+
+
+def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_log(node, held, comfy, caplog):
+    from dataclasses import replace
+
+    reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    photograph = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
+    sampler, puppets_only = node("Sample"), replace(held, puppets_only=True)
+
+    def run(model, reference):
+        sampler.sample(model=model, reference=reference, poses=poses, **SAMPLE)
+
+    run(held, photograph)
+    run(puppets_only, reference)
+    assert comfy.texts == [] and caplog.text == ""
+    run(puppets_only, photograph)
+    assert "photograph" in caplog.text and [node for _, node in comfy.texts] == ["7"]
+    run(puppets_only, reference)
+    assert comfy.texts[1:] == [("", "7")]  # and goes with the next run
 
 
 # ------------------------------------------------------------------------------------------------ controls
@@ -371,52 +332,3 @@ def test_comfyuis_model_and_vae(node, comfy, published_files):
     mine.vae = {"taesd": torch.zeros(1)}
     with pytest.raises(ValueError, match="VAE is not one of"):
         node("LoadBackbone")._vae(0, lambda: inspect.getmodule(type(taker))._converted_vae(mine))
-
-
-# ---------------------------------------------------------------------------------------- puppets and poses
-
-
-def test_puppets_give_what_a_first_graph_needs(node, comfy):
-    reference, poses, keypoints, truth = node("Puppets").draw(1, 2, 3, 4, 64, 128)
-    assert reference.shape == (1, 128, 64, 3) and poses.shape == truth.shape == (3, 128, 64, 3)
-    assert len(keypoints) == 3 and keypoints[0]["canvas_width"] == 64
-    assert not torch.equal(truth[0], truth[2]) and comfy.bars[0][-1][:2] == (3, 3)
-    again = node("Puppets").draw(1, 2, 3, 4, 64, 128)
-    assert torch.equal(again[3], truth)
-    other = node("Puppets").draw(1, 2, 3, 5, 64, 128)
-    assert not torch.equal(other[0], reference)
-    (drawn,) = node("DrawPoses").draw(keypoints, 0, 0, True, True, True)
-    assert torch.equal(drawn, poses)
-
-
-def test_drawing_poses(node, comfy):
-    _, _, keypoints, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
-    draw = node("DrawPoses").draw
-    assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
-    assert draw(keypoints, 0, 0, False, False, False)[0].max() == 0
-    assert draw(keypoints[0], 0, 0, True, True, True)[0].shape == (1, 64, 64, 3)
-    with pytest.raises(ValueError, match="no pose frames"):
-        draw([], 0, 0, True, True, True)
-    with pytest.raises(ValueError, match="set width and height"):
-        draw([*keypoints, {**keypoints[0], "canvas_width": 96}], 0, 0, True, True, True)
-    with pytest.raises(ValueError, match="lacks 'people'"):
-        draw([{}], 0, 0, True, True, True)
-
-
-def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_log(node, held, comfy, caplog):
-    from dataclasses import replace
-
-    reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
-    photograph = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
-    sampler, puppets_only = node("Sample"), replace(held, puppets_only=True)
-
-    def run(model, reference):
-        sampler.sample(model=model, reference=reference, poses=poses, **SAMPLE)
-
-    run(held, photograph)
-    run(puppets_only, reference)
-    assert comfy.texts == [] and caplog.text == ""
-    run(puppets_only, photograph)
-    assert "photograph" in caplog.text and [node for _, node in comfy.texts] == ["7"]
-    run(puppets_only, reference)
-    assert comfy.texts[1:] == [("", "7")]  # and goes with the next run

@@ -268,6 +268,23 @@ def test_openpose_files(node, core, dance, folders):
     assert node("LoadKeypoints").load("a.json", SIDE, SIDE)[1] == 1
 
 
+# Draw
+
+
+def test_drawing_poses(node):
+    _, _, keypoints, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    draw = node("DrawPoses").draw
+    assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
+    assert draw(keypoints, 0, 0, False, False, False)[0].max() == 0
+    assert draw(keypoints[0], 0, 0, True, True, True)[0].shape == (1, 64, 64, 3)
+    with pytest.raises(ValueError, match="no pose frames"):
+        draw([], 0, 0, True, True, True)
+    with pytest.raises(ValueError, match="set width and height"):
+        draw([*keypoints, {**keypoints[0], "canvas_width": 96}], 0, 0, True, True, True)
+    with pytest.raises(ValueError, match="lacks 'people'"):
+        draw([{}], 0, 0, True, True, True)
+
+
 # Preview
 
 
