@@ -38,6 +38,7 @@ class TensorFile:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.metadata: dict[str, str] = {}
         self._places: dict[str, tuple[Path, str]] = {}
+        self._mapped: dict[Path, dict[str, Tensor]] = {}  # of torch files, whose index takes long to read
         for path in paths:
             self._open(path)
         if not self.shapes:
@@ -53,7 +54,10 @@ class TensorFile:
                     self.metadata |= file.metadata() or {}
                     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
             else:
-                shapes = {name: tuple(tensor.shape) for name, tensor in _unpickle(path).items()}
+                tensors, mapped = _unpickle(path)
+                shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+                if mapped:
+                    self._mapped[path] = tensors
         for stored, shape in shapes.items():
             name = stored.replace(WRAPPERS, "").removeprefix("module.")
             self.shapes[name] = shape
@@ -68,7 +72,8 @@ class TensorFile:
         for name in names:
             by_path.setdefault(self._places[name][0], []).append(name)
         for path, wanted in by_path.items():
-            for name, tensor in _stored(path, {name: self._places[name][1] for name in wanted}):
+            stored = {name: self._places[name][1] for name in wanted}
+            for name, tensor in _stored(path, stored, self._mapped.get(path)):
                 yield name, _checked(tensor, name, path)
 
 
@@ -114,15 +119,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     path.chmod(0o644)
 
 
-def _stored(path: Path, names: dict[str, str]) -> Iterator[tuple[str, Tensor]]:
-    """Pairs (name, tensor) of one file. names: ours -> the file's."""
+def _stored(path: Path, names: dict[str, str], mapped: dict[str, Tensor] | None) -> Iterator[tuple[str, Tensor]]:
+    """Pairs (name, tensor) of one file. names: ours -> the file's. mapped: of a torch file that was opened before."""
     with _explained(path):
         if path.suffix in SAFETENSORS:
             with safe_open(path, framework="pt") as file:
                 for name, stored in names.items():
                     yield name, file.get_tensor(stored)
         else:
-            state = _unpickle(path)
+            state = mapped or _unpickle(path)[0]
             for name, stored in names.items():
                 yield name, state[stored]
 
@@ -140,8 +145,8 @@ def _checked(tensor: Tensor, name: str, source: Path | str) -> Tensor:
     return tensor
 
 
-def _unpickle(path: Path) -> dict[str, Tensor]:
-    """The tensors of a torch file; they stay on the disk until touched, except in the format before torch 1.6."""
+def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """The tensors of a torch file; whether they stay on the disk until touched: not in the format before torch 1.6."""
     zipped = zipfile.is_zipfile(path)
     if zipped:
         _check_archive(path)
@@ -158,7 +163,7 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path}: {name} is no plain tensor: give a model checkpoint.")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise InputError(f"{path}: {name} claims more numbers than the file holds: download it again.")
-    return tensors
+    return tensors, zipped
 
 
 def _check_archive(path: Path) -> None:
