@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,16 +18,23 @@ REPOSITORY = Path(__file__).parent.parent
 POSES = 18  # more than a chunk
 
 
-@pytest.fixture
-def work(tiny, tmp_path, monkeypatch):
-    """A current folder with a tiny model, also as the embedded one, a reference and pose maps."""
-    monkeypatch.chdir(tmp_path)
-    pipeline.MagicDancePipeline(tiny).save_pretrained("model")
-    monkeypatch.setattr(pipeline, "EMBEDDED", tmp_path / "model")
-    scene = make_scene(0, range(POSES), 48)
-    media.write_picture("person.png", scene.reference)
+@pytest.fixture(scope="module")
+def prepared(make_tiny, tmp_path_factory):
+    """A folder with a tiny model, a reference and pose maps."""
+    folder, scene = tmp_path_factory.mktemp("prepared"), make_scene(0, range(POSES), 48)
+    pipeline.MagicDancePipeline(make_tiny()).save_pretrained(folder / "model")
+    media.write_picture(folder / "person.png", scene.reference)
     for i, pose in enumerate(scene.poses):
-        media.write_picture(f"poses/{i:03d}.png", pose.crop((8, 0, 40, 48)))
+        media.write_picture(folder / f"poses/{i:03d}.png", pose.crop((8, 0, 40, 48)))
+    return folder
+
+
+@pytest.fixture
+def work(prepared, tmp_path, monkeypatch):
+    """A current folder of its own with all that; the model is also the embedded one."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "EMBEDDED", tmp_path / "model")
     return tmp_path
 
 

@@ -115,15 +115,13 @@ def gradients(networks, batch, **options):
     ]
 
 
-def test_checkpointing_changes_no_gradient(step):
-    networks, batch = step
+def test_checkpointing_changes_no_gradient(small_step):
+    networks, batch = small_step
     losses, plainly = gradients(networks, batch)
     for network in (networks.unet, networks.appearance, networks.pose):
         network.enable_gradient_checkpointing()
     again, recomputed = gradients(networks, batch)
-    for network in (networks.unet, networks.appearance, networks.pose):
-        network.disable_gradient_checkpointing()
-    assert torch.equal(losses, again) and len(plainly) == len(recomputed) > 300
+    assert torch.equal(losses, again) and len(plainly) == len(recomputed) > 200
     assert all(torch.equal(one, two) for one, two in zip(plainly, recomputed))
 
 

@@ -1,5 +1,6 @@
 """The study of what training needs: every part runs, and is not run twice."""
 
+import functools
 import json
 
 import pytest
@@ -23,6 +24,7 @@ def done(model):
     one = Study(model.parent / "out", Size(1, 1, identities=2, people=1, frames=1), 0, model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "TEST_STEPS", 1)
+        patch.setattr(study, "StageConfig", functools.partial(study.StageConfig, references=1, targets=1))
         return one, one.run()
 
 
