@@ -26,7 +26,8 @@ pytestmark = pytest.mark.skipif(not os.environ.get("MAGICDANCE_FULL_SIZE"), reas
 
 
 @pytest.fixture(scope="module")
-def full_server(base, new_server, tmp_path_factory):
+def full_base(base, tmp_path_factory):
+    """A base directory with models of the published size, and the bytes that they take in float32."""
     import models
     import torch
     from motion_file import motion_state
@@ -40,11 +41,18 @@ def full_server(base, new_server, tmp_path_factory):
     motion.parent.mkdir(exist_ok=True)
     torch.save(motion_state(), motion)
     (folder / "custom_nodes").symlink_to(base / "custom_nodes")
+    yield folder, 4 * parameters  # ComfyUI has networks in float32 on a CPU
+    shutil.rmtree(folder / "models")
+
+
+@pytest.fixture
+def full_server(full_base, new_server):
+    """One for each workflow: what an earlier one left loaded would be counted."""
+    folder, model_bytes = full_base
     server = new_server(folder)
-    server.model_bytes = 4 * parameters  # ComfyUI has networks in float32 on a CPU
+    server.model_bytes = model_bytes
     yield server
     server.close()
-    shutil.rmtree(folder / "models")
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
