@@ -107,3 +107,18 @@ def test_workflows_are_readable_in_a_window_of_1400_x_900():
             length = max(ends) - min(node["pos"][axis] for node in graph["nodes"])
             title, margin = (0, 30)[axis], 72
             assert 0.75 * window / (length + title + margin) > 8 / 14, file.name
+
+
+def test_a_video_covers_no_node():
+    """Save Video grows to its video's shape, beneath 97 pixels of widgets; here sampled frames are as wide as high."""
+    for file in (ROOT / "workflows").glob("*.json"):
+        nodes = json.loads(file.read_text(encoding="utf-8"))["nodes"]
+        save = next((node for node in nodes if node["type"] == "SaveVideo"), None)
+        if save is None or {"MagicDanceSideBySide", "ImageStitch"} & {node["type"] for node in nodes}:  # wide
+            continue
+        (left, top), (width, _) = save["pos"], save["size"]
+        for node in nodes:
+            (x, y), title = node["pos"], 30
+            beside = x >= left + width or x + node["size"][0] <= left
+            below = y - title >= top + width + 97
+            assert node is save or beside or below or y < top, f"{file.name}: {node['type']}"
