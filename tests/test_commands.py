@@ -350,8 +350,11 @@ def test_help_and_exit_status():
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "Traceback" not in wrong.stderr
 
 
-def test_help_imports_nothing_heavy():
-    code = "import sys; from magicdance_core.__main__ import _parser; _parser(); print('torch' in sys.modules)"
+def test_help_and_comparing_frames_import_nothing_heavy():
+    code = (
+        "import sys, magicdance_core.evaluation.comparison; from magicdance_core.__main__ import _parser; _parser(); "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.stdout == "False\n"
 

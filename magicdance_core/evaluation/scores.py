@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from ..errors import InputError
 from ..pose.detectors.base import Detector
 from ..pose.keypoints import PoseFrame
 from .bootstrap import mean_of_all
-from .features import Lpips
 from .metrics import WINDOW, flicker, grey, l1, psnr, published_l1, published_psnr, ssim, to_float
+
+if TYPE_CHECKING:
+    from .features import Lpips  # its networks take seconds to import; frames alone are compared without
 
 PIXEL_SCORES = ("psnr", "psnr_published", "ssim", "l1", "l1_published", "flicker_still", "flicker_moving")
 
