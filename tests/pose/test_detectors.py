@@ -216,7 +216,8 @@ def test_a_missing_or_wrong_file(weights, tmp_path):
 def test_works_beside_a_mediapipe_that_breaks_controlnet_aux(tmp_path):
     (tmp_path / "mediapipe.py").write_text("")  # like a current one: no `solutions`
     code = (
-        "import sys\n"
+        "import sys, torch\n"
+        "torch.set_default_device('meta')\n"
         "from magicdance_core.pose.detectors.openpose_networks import new_network\n"
         "print(*(type(new_network(kind)).__name__ for kind in ('body', 'hand', 'face')))\n"
         "print([name for name in ('controlnet_aux', 'mediapipe', 'scipy', 'skimage') if name in sys.modules])\n"

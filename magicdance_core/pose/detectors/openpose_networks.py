@@ -47,9 +47,10 @@ def load_network(kind: str, folder: str | Path) -> nn.Module:
     path = required_file(folder, FILES[kind], SOURCE)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network = new_network(kind)
+        with torch.device("meta"):  # no numbers are drawn for weights that the file replaces
+            network = new_network(kind)
         names = {_file_key(name, state): name for name in network.state_dict()}
-        network.load_state_dict({names[key]: value for key, value in state.items()})
+        network.load_state_dict({names[key]: value.float() for key, value in state.items()}, assign=True)
     except (OSError, EOFError, KeyError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
         if isinstance(error, InputError):
             raise
