@@ -1,6 +1,7 @@
 """The patched MODEL predicts and samples what the core does."""
 
 import itertools
+import math
 from contextlib import contextmanager
 from unittest import mock
 
@@ -70,10 +71,19 @@ def expected_predictions(unet, network, sigma, x, t: int, references: torch.Tens
     return {"cond": half(POSITIVE, True), "uncond": half(NEGATIVE, mode == "balance")}
 
 
+def attention_of_the_core(q, k, v, heads, mask=None, **more):
+    """PyTorch's; a strength, which the patch says by a mask, is one channel more there."""
+    if mask is None:
+        return attention.attention_pytorch(q, k, v, heads, **more)
+    own = int((mask[0, 0, 0] == 0).sum())
+    strength = math.exp(float(mask[0, 0, 0, -1]))
+    return core.attention.attend(q, k[:, :own], v[:, :own], heads, k[:, own:], v[:, own:], strength)
+
+
 @contextmanager
 def sums_in_the_cores_order():
-    """ComfyUI with PyTorch's attention, which the core has, and each half of guidance in a batch of its own."""
-    both = dict.fromkeys(("optimized_attention", "optimized_attention_masked"), attention.attention_pytorch)
+    """ComfyUI with the core's attention, and each half of guidance in a batch of its own."""
+    both = dict.fromkeys(("optimized_attention", "optimized_attention_masked"), attention_of_the_core)
     with mock.patch.multiple(attention, **both), mock.patch.object(mm, "get_free_memory", lambda *_, **__: 0):
         yield
 
