@@ -1,5 +1,6 @@
 """Models for the tests: the published architecture at a tenth of its width, and one of a few thousand weights."""
 
+import gc
 import json
 import socket
 import zlib
@@ -73,6 +74,10 @@ def tiny_components(prediction_type: str = "epsilon", seed: int = 0) -> Componen
         if "controlnet_" in name:  # zero in a new ControlNet
             torch.nn.init.normal_(weight, std=0.2)
     return components
+
+
+def pytest_collection_finish():
+    gc.freeze()  # the libraries stay: the collections between stages of training need not go through them
 
 
 class NetworkUsed(AssertionError):

@@ -1,4 +1,4 @@
-"""The smoke configuration, run once for all tests, and runs in processes of their own."""
+"""The smoke configuration, run once for all tests and workers, and runs in processes of their own."""
 
 import dataclasses
 import multiprocessing
@@ -9,6 +9,7 @@ import traceback
 
 import pytest
 import torch
+from filelock import FileLock
 
 from magicdance_core.training.config import load_config
 from magicdance_core.training.engine import train
@@ -21,9 +22,11 @@ def smoke():
 
 @pytest.fixture(scope="session")
 def finished(smoke, tmp_path_factory):
-    """Folder and model of a whole run."""
-    out = tmp_path_factory.mktemp("run")
-    return out, train(smoke, out, "cpu")
+    """Folder and model of a whole run; the workers of xdist share the folder, and no test may change it."""
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
+    with FileLock(f"{out}.lock"):
+        return out, train(smoke, out, "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -40,8 +40,9 @@ def test_every_stage_trains_what_it_names_and_logs_it(smoke, finished):
     assert not list(out.glob("states/*"))
 
 
-def test_a_finished_run_repeated_changes_nothing(smoke, finished):
-    out, model = finished
+def test_a_finished_run_repeated_changes_nothing(smoke, finished, tmp_path):
+    out, model = tmp_path / "run", finished[1]
+    shutil.copytree(finished[0], out)
     final = out / "final" / "model.safetensors"
     before = load_file(final)
     final.unlink()  # as after a kill between the last stage and the export

@@ -5,8 +5,9 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from magicdance_core.checkpoints import load, save_folder
+from magicdance_core.checkpoints import ROLES, load, save_folder, save_published
 from magicdance_core.training import study
 from magicdance_core.training.study import VARIANTS, Size, Study
 
@@ -37,11 +38,14 @@ def test_variants_differ_in_what_they_say(done, model):
     assert files == {"appearance", "full", "joint-only", "frozen", "pose-only", "apart-appearance", "apart"}
     assert len(list((one.out / "pictures").glob("*.png"))) == len(VARIANTS)
 
-    models = {name: load(one.out / name / "final" / "model.safetensors") for name in files}
-    models |= {"base": load(one.out / "base.safetensors"), "given": load(model)}
+    models = {name: load_file(one.out / name / "final" / "model.safetensors") for name in files}
+    models["base"] = load_file(one.out / "base.safetensors")
+    save_published(one.out / "given.safetensors", load(model))
+    models["given"] = load_file(one.out / "given.safetensors")
 
     def same(a, b, role):
-        a, b = (getattr(models[name], role).state_dict() for name in (a, b))
+        a, b = ({k: w for k, w in models[name].items() if k.startswith(ROLES[role].prefix)} for name in (a, b))
+        assert a and a.keys() == b.keys()
         return all(torch.equal(a[key], b[key]) for key in a)
 
     assert all(same(name, "given", role) for name in files for role in ("unet", "vae"))
