@@ -175,7 +175,7 @@ class Server:
             self.queue(prompt)
         return json.loads(error.value.read())
 
-    def finish(self, number: str, seconds: float = 1200) -> dict:
+    def finish(self, number: str, seconds: float = 3600) -> dict:
         """The history of a prompt, once it has ended somehow."""
         return self.wait(lambda: self.ask(f"/history/{number}").get(number), seconds)
 
