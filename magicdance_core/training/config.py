@@ -68,6 +68,7 @@ class StageConfig:
     vary_stride they are 1 to n apart.
     noises: of the frames of a sample, one drawn for each: "independent" (the default), "shared", "mixed".
     change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
+    still_weight: weight of that error once more (root mean square), where the frames of the truth stand still.
     distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
     drop_reference, drop_pose: fraction of the people shown without the control. drop_text: fraction of those with a
@@ -98,6 +99,7 @@ class StageConfig:
     vary_stride: bool = False
     noises: list[Literal["independent", "shared", "mixed"]] = setting([])
     change_weight: float = setting(0.0, low=0, high=1000)
+    still_weight: float = setting(0.0, low=0, high=1000)
     distance: int = setting(0, low=0, high=1_000_000)
     plain: float = setting(0.0, low=0, high=1)
     drop_reference: float = setting(0.0, low=0, high=1)

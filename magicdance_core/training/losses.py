@@ -8,6 +8,8 @@ from torch import Tensor
 from ..models import Networks, PoseResiduals, predict, read_pose, read_reference
 
 KL_WEIGHT = 5e-5
+STILL = 0.01
+"""Mean squared change of a latent from frame to frame that is half still; a latent's variance is 1."""
 
 
 def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
@@ -36,6 +38,7 @@ def diffusion_loss(
     keep_pose: Tensor | None = None,
     min_snr: float = 0.0,
     change_weight: float = 0.0,
+    still_weight: float = 0.0,
 ) -> Tensor:
     """Mean squared error of the prediction for each noised target (paper equations 2 and 3), `[R * n]`.
 
@@ -46,6 +49,7 @@ def diffusion_loss(
     that `networks` lacks is shown to nobody.
     min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
     change_weight: of the mean squared error of the change from frame to frame, which is added.
+    still_weight: of the root mean squared error of that change where `target` stands still, which is added, too.
     A motion module sees the n frames of a person as a clip.
     """
     of_frames = timesteps.repeat_interleave(len(target) // len(reference))
@@ -60,15 +64,26 @@ def diffusion_loss(
     errors = prediction.float() - wanted
     squared = errors.square()
     losses = (squared if weights is None else squared * weights).mean((1, 2, 3))
-    if change_weight:
-        of_clips = errors.unflatten(0, (len(reference), -1))
-        # Halved, for errors without a relation between frames to weigh as much as in the frames themselves.
-        changes = of_clips.diff(dim=1).square().mean((1, 2, 3, 4)) / 2
-        losses = losses + change_weight * changes.repeat_interleave(len(target) // len(reference))
+    if change_weight or still_weight:
+        changes = _change_losses(errors, target, len(reference), change_weight, still_weight)
+        losses = losses + changes.repeat_interleave(len(target) // len(reference))
     if not min_snr:
         return losses
     snr = compute_snr(scheduler, of_frames)
     return losses * snr.clamp(max=min_snr) / (snr + 1 if velocity else snr)
+
+
+def _change_losses(errors: Tensor, target: Tensor, clips: int, change_weight: float, still_weight: float) -> Tensor:
+    """What the change of the errors from frame to frame costs, `[clips]`."""
+    changes, moves = (x.unflatten(0, (clips, -1)).diff(dim=1).square() for x in (errors, target))
+    # Halved, for errors without a relation between frames to weigh as much as in the frames themselves.
+    losses = change_weight * changes.mean((1, 2, 3, 4)) / 2
+    if not still_weight:
+        return losses
+    still = STILL / (STILL + moves.mean(2, keepdim=True))
+    squared = (changes * still).mean((1, 2, 3, 4)) / still.mean((1, 2, 3, 4))
+    # A root, for little flicker is seen on what stands still; its slope stays finite at 0.
+    return losses + still_weight * ((squared + 1e-8).sqrt() - 1e-4)
 
 
 def _predict(

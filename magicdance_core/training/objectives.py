@@ -244,6 +244,7 @@ class DiffusionObjective:
             keep_pose=batch["keep"][:, 1],
             min_snr=self.stage.min_snr,
             change_weight=self.stage.change_weight,
+            still_weight=self.stage.still_weight,
         )
         return losses.unflatten(0, (people, frames)).mean(1)
 

@@ -9,7 +9,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule, Networks
 from magicdance_core.schedule import published_scheduler
 from magicdance_core.training.data.puppets import PuppetFrames
-from magicdance_core.training.losses import diffusion_loss
+from magicdance_core.training.losses import _change_losses, diffusion_loss
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import starting_point
 
@@ -70,6 +70,20 @@ def test_a_clip_is_learnt_as_a_clip(tiny):
         assert torch.allclose(*lost, atol=1e-5) and still.shape == (6,)
     loss().mean().backward()
     assert all(parameter.grad is not None for parameter in motion.parameters())
+
+
+def test_flicker_counts_where_the_truth_stands_still():
+    """Worked out by hand: an error of change of 0.3 on what stands still, and of 5 on what moves."""
+    target, errors = torch.zeros(3, 4, 2, 2), torch.zeros(3, 4, 2, 2)
+    target[1, :, 0] = 1e3
+    errors[1, :, 0], errors[:, :, 1] = 5.0, 0.3 * torch.arange(3.0)[:, None, None]
+    loss = _change_losses(errors, target, 1, 0.0, 2.0)
+    assert loss.tolist() == pytest.approx([2 * 0.3], abs=1e-3)
+    both = _change_losses(errors, target, 1, 3.0, 2.0)
+    assert (both - loss).tolist() == pytest.approx([3 * (0.3**2 + 5**2) / 2 / 2])
+    silent = torch.zeros(3, 4, 2, 2, requires_grad=True)
+    _change_losses(silent, target, 1, 0.0, 1.0).sum().backward()
+    assert silent.grad.isfinite().all()
 
 
 def test_frames_anywhere_are_no_clip(one_stage):
