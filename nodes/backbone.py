@@ -26,7 +26,7 @@ class MagicDanceLoadBackbone:
     DESCRIPTION = (
         "Loads what the frames are painted with: any Stable Diffusion 1.5 checkpoint or diffusers folder, to which "
         "Appearance Control and the Pose ControlNet are applied next. `embedded` is a small complete model that comes "
-        "with the pack: drawn people of 64 x 64 pixels, no download, controls included."
+        "with the pack: drawn people of 128 x 128 pixels, no download, controls included."
     )
     RETURN_TYPES = (TYPE,)
     RETURN_NAMES = ("model",)
