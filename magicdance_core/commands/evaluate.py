@@ -184,6 +184,7 @@ def _measure_price(options: argparse.Namespace) -> None:
         options.frames or 24,
         options.guidance,
         options.out and options.out / "measured",
+        options.steps,
     )
     table = price.table()
     print(as_text(table))

@@ -118,6 +118,7 @@ def measure_price(
     frames: int = 24,
     guidance_scale: float | None = None,
     folder: Path | None = None,
+    own_steps: int | None = None,
     chosen: Mapping[str, Way] | None = None,
     fps: float = 15.0,
 ) -> Price:
@@ -126,8 +127,10 @@ def measure_price(
     Each person's noise is that of its number, the same in all ways, so that they differ in nothing else. Scores a
     frame: psnr, psnr_moving, expression as `evaluate_puppets` has them, still and moving as `evaluate_steadiness`.
     folder: keeps what was measured, so that an interrupted run goes on. Ways that come to the same run once.
+    own_steps: what ways take a part of, and `exact` takes; by default what the model proposes.
     """
-    own_steps, size, own = pipe.defaults["num_inference_steps"], pipe.defaults["sample_size"], pipe.scheduler
+    own_steps = own_steps or pipe.defaults["num_inference_steps"]
+    size, own = pipe.defaults["sample_size"], pipe.scheduler
     price = Price(chosen or ways(own_steps, _short_name(own)), own_steps)
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]

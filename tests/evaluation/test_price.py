@@ -59,11 +59,12 @@ def test_what_is_measured_is_kept_and_paired(pipe, tmp_path, monkeypatch):
 def test_the_command_writes_table_and_plots(pipe, tmp_path, monkeypatch, capsys):
     pipe.save_pretrained(tmp_path / "model")
     monkeypatch.setattr(pipeline, "EMBEDDED", tmp_path / "model")
-    monkeypatch.setattr(price, "ways", lambda steps, scheduler: FEW)
+    asked = []
+    monkeypatch.setattr(price, "ways", lambda steps, scheduler: asked.append(steps) or FEW)
     monkeypatch.chdir(tmp_path)
-    options = ["--identities", "1", "--frames", "2", "--device", "cpu"]
+    options = ["--identities", "1", "--frames", "2", "--steps", "4", "--device", "cpu"]
     assert main(["evaluate", "--embedded", "--price", "--out", "out", "--json", "price.json", *options]) == 0
-    assert "against exact" in capsys.readouterr().out
+    assert "against exact" in capsys.readouterr().out and asked == [4]
     assert {"table.csv", "price.svg", "steps.svg"} <= {path.name for path in (tmp_path / "out").iterdir()}
     report = json.loads((tmp_path / "price.json").read_text())
     assert report["preset exact"]["lost"] == 0 and report["preset exact"]["expression"] is not None
