@@ -43,8 +43,8 @@ class MagicDancePuppets:
                     "Where in the dance the frames begin, and the pose of the reference picture.",
                     control_after_generate=True,
                 ),
-                "width": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, 512 for others.", step=64),
-                "height": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, 512 for others.", step=64),
+                "width": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, else 512.", step=64),
+                "height": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, else 512.", step=64),
             }
         }
 

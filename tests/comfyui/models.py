@@ -37,7 +37,6 @@ TEXT = {
     "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12, "max_position_embeddings": 77, "hidden_act": "quick_gelu",
 }  # fmt: skip
-CONFIGS = Path(__file__).parents[2] / "magicdance_core" / "training" / "configs"
 
 
 def published_components(shared: dict = SHARED) -> Components:
@@ -116,7 +115,7 @@ def _lora() -> dict[str, torch.Tensor]:
 
 def write_embedded(folder: Path) -> None:
     """A random stand-in for the embedded model."""
-    model = starting_point(load_config(CONFIGS / "embedded.yaml"))
+    model = starting_point(load_config("embedded", ["networks.warm_start=null"]))
     for network in model.networks().values():
         for weight in network.parameters():
             if weight.dim() > 1 and not weight.any():
