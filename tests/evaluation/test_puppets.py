@@ -5,6 +5,7 @@ import pytest
 
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation.puppets import MOVING_THRESHOLD, evaluate_puppets, make_scene, score, shrunk
+from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
 
 
@@ -61,3 +62,13 @@ def test_scores_of_smaller_pictures(pipe):
     assert small["psnr"] > whole["psnr"]  # noise is lost in the mean
     with pytest.raises(InputError, match="5 times smaller; give a divisor"):
         evaluate_puppets(pipe, shrink=5)
+
+
+def test_moments_far_apart_are_no_clip(pipe):
+    """A motion module has no say, and stays where it is."""
+    alone = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, num_inference_steps=1)
+    pipe.motion = module = MotionModule.for_unet(pipe.unet).requires_grad_(False)
+    for weight in module.parameters():
+        weight.fill_(0.5)
+    beside = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, num_inference_steps=1)
+    assert pipe.motion is module and beside.scores["psnr"] == alone.scores["psnr"]
