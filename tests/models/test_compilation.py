@@ -10,23 +10,15 @@ from magicdance_core.models import ReferenceSource, compilation
 from magicdance_core.models.compilation import compile_blocks
 
 
-@pytest.fixture
-def compiled():
-    """A backend of torch.compile that runs a graph as it is, and the graphs that it was given."""
-    graphs = []
+@torch.no_grad()
+def _compiled_once(model):
+    graphs, middle = [], model.unet.mid_block  # two residual blocks and a transformer
 
     def backend(graph, inputs):
+        """Runs a graph as it is."""
         graphs.append(graph)
         return graph.forward
 
-    torch.compiler.reset()
-    yield backend, graphs
-    torch.compiler.reset()
-
-
-@torch.no_grad()
-def test_blocks_that_are_alike_are_compiled_once(tiny, compiled):
-    (backend, graphs), middle = compiled, tiny.unet.mid_block  # two residual blocks and a transformer
     name = "attentions.0.transformer_blocks.0"
     keys, values = torch.randn(1, 5, 32), torch.randn(1, 5, 32)
     source = ReferenceSource(*({name: x, f"mid_block.{name}": x} for x in (keys, values)), strength=0.5)
@@ -43,14 +35,23 @@ def test_blocks_that_are_alike_are_compiled_once(tiny, compiled):
     assert len(graphs) <= 3
 
 
+def test_blocks_that_are_alike_are_compiled_once(tiny, in_processes):
+    # torch.compile starts threads of autograd, after which no forked child of a process can learn anything.
+    assert in_processes(_compiled_once, tiny) == [0]
+
+
 @torch.no_grad()
-@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
-def test_a_block_through_the_real_compiler(tiny, compiled):
-    block = tiny.unet.mid_block.resnets[0]
+def _through_the_real_compiler(model):
+    block = model.unet.mid_block.resnets[0]
     x, time = torch.randn(2, 32, 4, 4), torch.randn(2, 64)
     plain = block(x, time)
     compile_blocks(block)
     assert torch.allclose(block(x, time), plain, atol=1e-5)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
+def test_a_block_through_the_real_compiler(tiny, in_processes):
+    assert in_processes(_through_the_real_compiler, tiny) == [0]
 
 
 def test_without_a_compiler_there_is_a_sentence(tiny, monkeypatch):
