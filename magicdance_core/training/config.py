@@ -133,8 +133,11 @@ class StageConfig:
         for key in ("train", "controls", "from_unet"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
                 raise InputError(f"{key} names a network twice: name each once.")
-        if "motion" in self.controls and not (self.stride and self.targets > 1):
-            raise InputError("controls names motion, and a sample is no clip: give a stride, and targets of 2 or more.")
+        clips = {"controls names motion": "motion" in self.controls}
+        clips |= {f"{key} is for clips": getattr(self, key) > 0 for key in ("change_weight", "still_weight")}
+        for reason, wanted in clips.items():
+            if wanted and not (self.stride and self.targets > 1):
+                raise InputError(f"{reason}, and a sample is no clip: give a stride, and targets of 2 or more.")
         if "vae" in self.train and self.train != ["vae"]:
             raise InputError("train names the vae beside other networks: it learns in a stage of its own.")
         if self.train == ["vae"]:

@@ -1,7 +1,7 @@
 """What a run will take, counted before it starts: memory, disk, arithmetic and hours."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -78,7 +78,7 @@ def describe(config: TrainingConfig, processes: int, tflops: float) -> str:
 def _empty_model(config: TrainingConfig) -> Components:
     with init_empty_weights():
         if config.networks:
-            model = random_model(config, config.networks)
+            model = random_model(config, replace(config.networks, warm_start=None))
         elif config.start.model == "embedded":
             model = load(EMBEDDED)
             for network in model.networks().values():

@@ -89,7 +89,12 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         defaults=defaults,
     )
     if networks.warm_start:
-        warm_start(model, load(_place(networks.warm_start)))
+        place = Path(_place(networks.warm_start))
+        if not place.exists():
+            raise InputError(
+                f"networks.warm_start: {place} is not there; train that model first, or leave the key out."
+            )
+        warm_start(model, load(place))
     return model
 
 

@@ -89,3 +89,5 @@ def test_flicker_counts_where_the_truth_stands_still():
 def test_frames_anywhere_are_no_clip(one_stage):
     with pytest.raises(InputError, match="is no clip"):
         one_stage("motion", stride=0)
+    with pytest.raises(InputError, match="still_weight is for clips, and a sample is no clip"):
+        one_stage("pose", still_weight=1.0)

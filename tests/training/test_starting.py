@@ -9,6 +9,7 @@ from magicdance_core.checkpoints import load, save_folder, save_published
 from magicdance_core.errors import InputError
 from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig, load_config
 from magicdance_core.training.engine import train
+from magicdance_core.training.plan import _empty_model
 from magicdance_core.training.starting import random_model, starting_point
 
 
@@ -112,3 +113,7 @@ def test_a_warm_start_takes_over_what_fits(tmp_path):
     wider = dataclasses.replace(networks, unet=unet | {"block_out_channels": [16, 32]})
     with pytest.raises(InputError, match="warm_start: .* weights of the UNet fit: give a model of the same widths"):
         random_model(smoke, wider)
+    gone = dataclasses.replace(networks, warm_start=str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="gone is not there; train that model first"):
+        random_model(smoke, gone)
+    _empty_model(dataclasses.replace(smoke, networks=gone))  # a plan needs no weights
