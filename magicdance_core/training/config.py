@@ -69,6 +69,8 @@ class StageConfig:
     noises: of the frames of a sample, one drawn for each: "independent" (the default), "shared", "mixed".
     change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
     still_weight: weight of that error once more (root mean square), where the frames of the truth stand still.
+    rollout_steps: 0 shows noised truth, as published; n shows what the networks' own sampling by DDIM in n steps has
+    made of noise when it comes to one of its timesteps, with rollout_guidance as guidance scale.
     distance: most frames between reference and target; 0 for any.
     plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
     drop_reference, drop_pose: fraction of the people shown without the control. drop_text: fraction of those with a
@@ -100,6 +102,8 @@ class StageConfig:
     noises: list[Literal["independent", "shared", "mixed"]] = setting([])
     change_weight: float = setting(0.0, low=0, high=1000)
     still_weight: float = setting(0.0, low=0, high=1000)
+    rollout_steps: int = setting(0, low=0, high=1000)
+    rollout_guidance: float = setting(1.0, low=0, high=100)
     distance: int = setting(0, low=0, high=1_000_000)
     plain: float = setting(0.0, low=0, high=1)
     drop_reference: float = setting(0.0, low=0, high=1)
@@ -141,7 +145,7 @@ class StageConfig:
         if "vae" in self.train and self.train != ["vae"]:
             raise InputError("train names the vae beside other networks: it learns in a stage of its own.")
         if self.train == ["vae"]:
-            for key in ("controls", "from_unet", "plain", "rank", "min_snr", "stride"):
+            for key in ("controls", "from_unet", "plain", "rank", "min_snr", "stride", "rollout_steps"):
                 if getattr(self, key):
                     raise InputError(f"{key} has no meaning where the vae learns: leave it out.")
             return
@@ -150,6 +154,12 @@ class StageConfig:
         for name in self.train:
             if name != "unet" and name not in self.controls:
                 raise InputError(f"train names {name}, which controls does not attach: it would learn nothing.")
+        if self.rollout_steps:
+            for key in ("plain", "drop_reference", "drop_pose", "min_snr"):
+                if getattr(self, key):
+                    raise InputError(f"{key} has no meaning in sampling: leave it out, or rollout_steps.")
+            if self.rollout_steps == 1:
+                raise InputError("rollout_steps is 1, which is nothing but noise: give 2 or more.")
         if self.plain and "unet" not in self.train:
             raise InputError("plain shows the UNet alone, and train does not name it: there is nothing to learn then.")
         if self.rank and "appearance" not in self.train:

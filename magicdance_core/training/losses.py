@@ -1,11 +1,15 @@
 """The objectives: a picture reconstructed, a noise (or velocity) predicted; one loss a picture."""
 
+from functools import partial
+
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from ..models import Networks, PoseResiduals, predict, read_pose, read_reference
+from ..sampling.guidance import guide
+from .rollout import Rollout
 
 KL_WEIGHT = 5e-5
 STILL = 0.01
@@ -39,6 +43,7 @@ def diffusion_loss(
     min_snr: float = 0.0,
     change_weight: float = 0.0,
     still_weight: float = 0.0,
+    rollout: Rollout | None = None,
 ) -> Tensor:
     """Mean squared error of the prediction for each noised target (paper equations 2 and 3), `[R * n]`.
 
@@ -50,18 +55,24 @@ def diffusion_loss(
     min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
     change_weight: of the mean squared error of the change from frame to frame, which is added.
     still_weight: of the root mean squared error of that change where `target` stands still, which is added, too.
+    rollout: the networks see what sampling has made of `noise` by then instead of the noised target; the error is
+    that of the guided prediction, times the standard deviation of the noise (for velocity: of the clean latents).
     A motion module sees the n frames of a person as a clip.
     """
+    people = torch.arange(len(reference), device=reference.device)
+    scale = 1.0 if rollout is None else rollout.guidance_scale
+    predicted = partial(_predict_people, networks, reference, pose, context, keep_reference, keep_pose, scale)
     of_frames = timesteps.repeat_interleave(len(target) // len(reference))
+    if rollout is not None:
+        seen = rollout.latents(predicted, noise, timesteps)
+        noise = rollout.noise_between(target, seen, of_frames)
     noisy = scheduler.add_noise(target, noise, of_frames)
-    heard = context if len(context) == 1 else context.repeat_interleave(len(target) // len(reference), 0)
-    residuals = read_pose(networks, noisy, of_frames, heard, pose)
-    if residuals is not None and keep_pose is not None and not keep_pose.all():
-        residuals = _silenced(residuals, keep_pose.repeat_interleave(len(target) // len(keep_pose)))
-    prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
+    prediction = predicted(people, noisy, timesteps)
     velocity = scheduler.config.prediction_type == "v_prediction"
     wanted = scheduler.get_velocity(target, noise, of_frames) if velocity else noise
     errors = prediction.float() - wanted
+    if rollout is not None:
+        errors = errors * rollout.deviation(of_frames)
     squared = errors.square()
     losses = (squared if weights is None else squared * weights).mean((1, 2, 3))
     if change_weight or still_weight:
@@ -84,6 +95,35 @@ def _change_losses(errors: Tensor, target: Tensor, clips: int, change_weight: fl
     squared = (changes * still).mean((1, 2, 3, 4)) / still.mean((1, 2, 3, 4))
     # A root, for little flicker is seen on what stands still; its slope stays finite at 0.
     return losses + still_weight * ((squared + 1e-8).sqrt() - 1e-4)
+
+
+def _predict_people(
+    networks: Networks,
+    reference: Tensor,
+    pose: Tensor,
+    context: Tensor,
+    keep_reference: Tensor | None,
+    keep_pose: Tensor | None,
+    guidance_scale: float,
+    people: Tensor,
+    noisy: Tensor,
+    timesteps: Tensor,
+) -> Tensor:
+    """The guided prediction for some people: their noisy latents `[P * n, 4, h, w]` and timesteps `[P]`; the rest is of
+    all, as `diffusion_loss` has it."""
+    per_person = len(noisy) // len(people)
+    of_frames = timesteps.repeat_interleave(per_person)
+    reference, pose = reference[people], pose.unflatten(0, (len(reference), -1))[people].flatten(0, 1)
+    context = context if len(context) == 1 else context[people]
+    keep_reference, keep_pose = (None if keep is None else keep[people] for keep in (keep_reference, keep_pose))
+    heard = context if len(context) == 1 else context.repeat_interleave(per_person, 0)
+    residuals = read_pose(networks, noisy, of_frames, heard, pose)
+    if residuals is not None and keep_pose is not None and not keep_pose.all():
+        residuals = _silenced(residuals, keep_pose.repeat_interleave(per_person))
+    prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
+    if guidance_scale == 1:
+        return prediction
+    return guide(prediction, predict(networks, noisy, of_frames, heard), guidance_scale)
 
 
 def _predict(

@@ -21,6 +21,7 @@ from .data.picking import Picker
 from .data.randomness import below, generator, uniform
 from .data.streaming import StreamedFrames
 from .losses import autoencoder_loss, diffusion_loss
+from .rollout import Rollout
 
 BANDS = 4
 """Held-out losses are told for this many equal parts of the schedule, from little noise to much."""
@@ -136,6 +137,9 @@ class DiffusionObjective:
         self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
         self.context, self.space = context, space
         self.schedule = published_scheduler(prediction_type)
+        self.rollout = None
+        if stage.rollout_steps:
+            self.rollout = Rollout(self.schedule, stage.rollout_steps, stage.rollout_guidance)
         self.bands = BANDS
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
         self.train = Picker(
@@ -211,7 +215,8 @@ class DiffusionObjective:
         else:
             batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
-        batch["timestep"] = torch.tensor(int(position * self.schedule.config.num_train_timesteps))
+        whole = int(position * self.schedule.config.num_train_timesteps)
+        batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else whole)
         batch["noise"] = self._noise(len(pick.targets), source)
         return batch
 
@@ -245,6 +250,7 @@ class DiffusionObjective:
             min_snr=self.stage.min_snr,
             change_weight=self.stage.change_weight,
             still_weight=self.stage.still_weight,
+            rollout=self.rollout,
         )
         return losses.unflatten(0, (people, frames)).mean(1)
 

@@ -143,6 +143,8 @@ def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, h
         network.disable_gradient_checkpointing()
     # Backward takes about twice the forward, and recomputing it once more; frozen weights save a part of that.
     operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
+    if stage.rollout_steps:  # half of them on average, each in two halves, at most as costly as the controlled one
+        operations += (stage.rollout_steps - 1) * forward
     return kept.total, operations
 
 
