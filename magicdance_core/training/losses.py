@@ -1,5 +1,6 @@
 """The objectives: a picture reconstructed, a noise (or velocity) predicted; one loss a picture."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -26,6 +27,32 @@ def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise:
     error = vae.decode(posterior.mean + posterior.std * noise).sample.float() - images
     reconstruction = ((error.abs() + error.square()) * weights).mean((1, 2, 3))
     return reconstruction + KL_WEIGHT * posterior.kl() / posterior.mean[0].numel()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What R people are shown, as `diffusion_loss` takes it; poses as clips `[R, n, 3, H, W]`, n `frames` of each."""
+
+    reference: Tensor
+    pose: Tensor
+    context: Tensor
+    keep_reference: Tensor | None
+    keep_pose: Tensor | None
+
+    @property
+    def frames(self) -> int:
+        return self.pose.shape[1]
+
+    @property
+    def heard(self) -> Tensor:
+        """The context of each frame, `[1 or R * n, tokens, C]`."""
+        return self.context if len(self.context) == 1 else self.context.repeat_interleave(self.frames, 0)
+
+    def of(self, people: Tensor) -> "Shown":
+        """The same for some of them, indices `[P]`."""
+        context = self.context if len(self.context) == 1 else self.context[people]
+        keeps = (None if keep is None else keep[people] for keep in (self.keep_reference, self.keep_pose))
+        return Shown(self.reference[people], self.pose[people], context, *keeps)
 
 
 def diffusion_loss(
@@ -59,15 +86,14 @@ def diffusion_loss(
     that of the guided prediction, times the standard deviation of the noise (for velocity: of the clean latents).
     A motion module sees the n frames of a person as a clip.
     """
-    people = torch.arange(len(reference), device=reference.device)
-    scale = 1.0 if rollout is None else rollout.guidance_scale
-    predicted = partial(_predict_people, networks, reference, pose, context, keep_reference, keep_pose, scale)
-    of_frames = timesteps.repeat_interleave(len(target) // len(reference))
+    shown = Shown(reference, pose.unflatten(0, (len(reference), -1)), context, keep_reference, keep_pose)
+    predicted = partial(_guided, networks, shown, 1.0 if rollout is None else rollout.guidance_scale)
+    of_frames = timesteps.repeat_interleave(shown.frames)
     if rollout is not None:
         seen = rollout.latents(predicted, noise, timesteps)
         noise = rollout.noise_between(target, seen, of_frames)
     noisy = scheduler.add_noise(target, noise, of_frames)
-    prediction = predicted(people, noisy, timesteps)
+    prediction = predicted(torch.arange(len(reference), device=reference.device), noisy, timesteps)
     velocity = scheduler.config.prediction_type == "v_prediction"
     wanted = scheduler.get_velocity(target, noise, of_frames) if velocity else noise
     errors = prediction.float() - wanted
@@ -77,7 +103,7 @@ def diffusion_loss(
     losses = (squared if weights is None else squared * weights).mean((1, 2, 3))
     if change_weight or still_weight:
         changes = _change_losses(errors, target, len(reference), change_weight, still_weight)
-        losses = losses + changes.repeat_interleave(len(target) // len(reference))
+        losses = losses + changes.repeat_interleave(shown.frames)
     if not min_snr:
         return losses
     snr = compute_snr(scheduler, of_frames)
@@ -97,67 +123,37 @@ def _change_losses(errors: Tensor, target: Tensor, clips: int, change_weight: fl
     return losses + still_weight * ((squared + 1e-8).sqrt() - 1e-4)
 
 
-def _predict_people(
-    networks: Networks,
-    reference: Tensor,
-    pose: Tensor,
-    context: Tensor,
-    keep_reference: Tensor | None,
-    keep_pose: Tensor | None,
-    guidance_scale: float,
-    people: Tensor,
-    noisy: Tensor,
-    timesteps: Tensor,
-) -> Tensor:
-    """The guided prediction for some people: their noisy latents `[P * n, 4, h, w]` and timesteps `[P]`; the rest is of
-    all, as `diffusion_loss` has it."""
-    per_person = len(noisy) // len(people)
-    of_frames = timesteps.repeat_interleave(per_person)
-    reference, pose = reference[people], pose.unflatten(0, (len(reference), -1))[people].flatten(0, 1)
-    context = context if len(context) == 1 else context[people]
-    keep_reference, keep_pose = (None if keep is None else keep[people] for keep in (keep_reference, keep_pose))
-    heard = context if len(context) == 1 else context.repeat_interleave(per_person, 0)
-    residuals = read_pose(networks, noisy, of_frames, heard, pose)
-    if residuals is not None and keep_pose is not None and not keep_pose.all():
-        residuals = _silenced(residuals, keep_pose.repeat_interleave(per_person))
-    prediction = _predict(networks, noisy, of_frames, context, reference, timesteps, residuals, keep_reference)
-    if guidance_scale == 1:
+def _guided(networks: Networks, shown: Shown, scale: float, people: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """The prediction for some people (indices `[P]`), led away from the UNet alone; noisy: `[P * n, 4, h, w]`."""
+    shown = shown.of(people)
+    prediction = _controlled(networks, shown, noisy, timesteps)
+    if scale == 1:
         return prediction
-    return guide(prediction, predict(networks, noisy, of_frames, heard), guidance_scale)
+    plain = predict(networks, noisy, timesteps.repeat_interleave(shown.frames), shown.heard)
+    return guide(prediction, plain, scale)
 
 
-def _predict(
-    networks: Networks,
-    noisy: Tensor,
-    of_frames: Tensor,
-    context: Tensor,
-    reference: Tensor,
-    timesteps: Tensor,
-    residuals: PoseResiduals | None,
-    keep: Tensor | None,
-) -> Tensor:
-    """Rows with and without the reference go through the UNet apart, so that no mask slows attention down."""
-    per_person = len(noisy) // len(reference)
-
-    def of(people: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The context of some people, and of their rows."""
-        return (context, context) if len(context) == 1 else (context[people], context[rows // per_person])
-
-    everybody, everything = (torch.arange(len(x), device=x.device) for x in (reference, noisy))
+def _controlled(networks: Networks, shown: Shown, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    """The prediction for all that are shown something, `[R * n, 4, h, w]`."""
+    frames, keep = shown.frames, shown.keep_reference
+    of_frames = timesteps.repeat_interleave(frames)
+    residuals = read_pose(networks, noisy, of_frames, shown.heard, shown.pose.flatten(0, 1))
+    if residuals is not None and shown.keep_pose is not None and not shown.keep_pose.all():
+        residuals = _silenced(residuals, shown.keep_pose.repeat_interleave(frames))
     if networks.appearance is None or keep is None or keep.all():
-        read, heard = of(everybody, everything)
-        source = read_reference(networks, reference, timesteps, read)
-        return predict(networks, noisy, of_frames, heard, source, residuals, 1.0, per_person)
+        source = read_reference(networks, shown.reference, timesteps, shown.context)
+        return predict(networks, noisy, of_frames, shown.heard, source, residuals, 1.0, frames)
+    # Rows with and without the reference go through the UNet apart, so that no mask slows attention down.
     prediction = torch.empty_like(noisy)
     for kept in (True, False):
         people = (keep == kept).nonzero()[:, 0]
         if not len(people):
             continue
-        rows = (people[:, None] * per_person + torch.arange(per_person, device=people.device)).flatten()
-        read, heard = of(people, rows)
-        source = read_reference(networks, reference[people], timesteps[people], read) if kept else None
+        rows = (keep == kept).repeat_interleave(frames).nonzero()[:, 0]
+        some = shown.of(people)
+        source = read_reference(networks, some.reference, timesteps[people], some.context) if kept else None
         own = None if residuals is None else PoseResiduals(tuple(d[rows] for d in residuals.down), residuals.mid[rows])
-        part = predict(networks, noisy[rows], of_frames[rows], heard, source, own, 1.0, per_person)
+        part = predict(networks, noisy[rows], of_frames[rows], some.heard, source, own, 1.0, frames)
         prediction = prediction.index_copy(0, rows, part.to(prediction))
     return prediction
 
