@@ -169,10 +169,11 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
     if config.start and config.start.motion:
         model.motion = load_motion(config.start.motion)
         check_motion_fits(model.unet, model.motion)
-    kinds = {kind for stage in config.stages if "motion" in stage.train for kind in stage.noises or ["independent"]}
     model.motion = model.motion or MotionModule.for_unet(model.unet).silence()
     model.motion.float()
-    if kinds:
+    learning = [stage for stage in config.stages if "motion" in stage.train]
+    if learning:
+        kinds = set(learning[-1].noises) or {"independent"}
         noise = kinds.pop() if len(kinds) == 1 else "mixed"
         model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
 

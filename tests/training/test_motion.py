@@ -20,7 +20,9 @@ def test_a_new_module_is_built_for_the_unet_and_changes_nothing(smoke):
     assert model.motion.config.noise == "mixed" and model.motion.config.beta_schedule == "scaled_linear"
     assert all(not m.proj_out.weight.any() for m in model.motion.modules() if hasattr(m, "proj_out"))
     alone = dataclasses.replace(smoke.stages[-1], noises=["shared"])
-    assert starting_point(dataclasses.replace(smoke, stages=[alone])).motion.config.noise == "shared"
+    last = dataclasses.replace(smoke, stages=[*smoke.stages, dataclasses.replace(alone, name="last")])
+    for run in (dataclasses.replace(smoke, stages=[alone]), last):
+        assert starting_point(run).motion.config.noise == "shared"
     assert starting_point(dataclasses.replace(smoke, stages=smoke.stages[:-1])).motion is None
 
 
