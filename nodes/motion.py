@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ..magicdance_core.choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
+from .backbone import EMBEDDED
 from .comfy import folders, memory
 from .control_inputs import strength_and_range
 from .last_result import LastResult, identity
@@ -35,8 +36,11 @@ class MagicDanceLoadMotion:
         return {
             "required": {
                 "motion_module": (
-                    folders.list_files(folders.MOTION_FOLDER),
-                    {"tooltip": "A file in models/animatediff_models, for Stable Diffusion 1.5."},
+                    [*folders.list_files(folders.MOTION_FOLDER), EMBEDDED],
+                    {
+                        "tooltip": "A file in models/animatediff_models, for Stable Diffusion 1.5; or `embedded`, for "
+                        "the embedded model."
+                    },
                 ),
                 "motion_lora": (
                     [NONE, *folders.list_files(folders.MOTION_LORA_FOLDER)],
@@ -60,14 +64,19 @@ class MagicDanceLoadMotion:
 
     @classmethod
     def VALIDATE_INPUTS(cls, motion_module, motion_lora, adapter):
-        asked = ((motion_module, (folders.MOTION_FOLDER,)), (motion_lora, (folders.MOTION_LORA_FOLDER,)))
-        for name, places in (*asked, (adapter, ADAPTER_FOLDERS)):
+        asked = [(motion_lora, (folders.MOTION_LORA_FOLDER,)), (adapter, ADAPTER_FOLDERS)]
+        if motion_module != EMBEDDED:
+            asked.insert(0, (motion_module, (folders.MOTION_FOLDER,)))
+        for name, places in asked:
             if name != NONE and not (name and folders.find_model(name, *places)):
                 return f"{name or 'A motion module'} is not in models/{places[0]}: put the file there and refresh (R)."
         return True
 
     def load(self, motion_module, motion_lora, lora_strength, adapter, adapter_strength):
-        path = folders.find_model(motion_module, folders.MOTION_FOLDER)
+        from ..magicdance_core.checkpoints import EMBEDDED_MOTION
+
+        own = motion_module == EMBEDDED
+        path = EMBEDDED_MOTION if own else folders.find_model(motion_module, folders.MOTION_FOLDER)
         lora = None if motion_lora == NONE else folders.find_model(motion_lora, folders.MOTION_LORA_FOLDER)
         key = (identity(path), None if lora is None else (identity(lora), lora_strength))
         module = self._motion(key, lambda: _load(path, lora, lora_strength))

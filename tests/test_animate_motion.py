@@ -163,7 +163,7 @@ def test_a_quick_look(work, whole):
         (["--motion", "person.png"], "person.png"),
         (["--motion", ""], "names no file"),
         (["--motion", "short.safetensors"], "the motion module knows 2"),
-        (["--motion", "embedded"], "embedded model has no motion"),
+        (["--motion", "embedded"], "The motion module has the widths [64, 128, 128]"),
         (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
         (["--motion-lora", "short.safetensors"], "no LoRA for a motion module"),
         (["--motion-strength", "-1"], "strength is -1"),

@@ -1,6 +1,6 @@
 """Files to networks and back: the only place that knows file formats and the names of tensors."""
 
-from .components import EMBEDDED, PUBLISHED_DEFAULTS, Components
+from .components import EMBEDDED, EMBEDDED_MOTION, PUBLISHED_DEFAULTS, Components
 from .convert import convert, load, load_control
 from .fingerprint import weights_fingerprint
 from .folder import load_folder, save_folder
@@ -10,6 +10,7 @@ from .roles import ROLES, Role
 
 __all__ = [
     "EMBEDDED",
+    "EMBEDDED_MOTION",
     "PUBLISHED_DEFAULTS",
     "ROLES",
     "Components",

@@ -15,6 +15,8 @@ from .tensors import Tensors
 
 EMBEDDED = Path(__file__).parents[1] / "assets" / "embedded"
 """The folder of the small model that comes with the pack."""
+EMBEDDED_MOTION = EMBEDDED.parent / "embedded_motion.safetensors"
+"""The motion module that was trained for it; it is used where it is asked for."""
 PUBLISHED_DEFAULTS = asdict(Defaults())
 SHARED = ("block_out_channels", "cross_attention_dim", "down_block_types", "in_channels", "layers_per_block")
 MOST_TOKENS = 4096

@@ -69,16 +69,13 @@ def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_chosen_motion(pipe: MagicDancePipeline, options: argparse.Namespace) -> None:
     """Give the pipeline the motion module and the schedule that the options name."""
-    from .. import pipeline
-    from ..checkpoints import ROLES, merge_lora
+    from ..checkpoints import EMBEDDED_MOTION, merge_lora
     from ..schedule import with_beta_schedule
 
     if options.motion == "none":
         pipe.motion = None
     elif options.motion == "embedded":
-        if not (pipeline.EMBEDDED / ROLES["motion"].folder).is_dir():
-            raise InputError("The embedded model has no motion module; give a file, or leave --motion out.")
-        pipe.load_motion(pipeline.EMBEDDED, options.motion_lora)
+        pipe.load_motion(EMBEDDED_MOTION, options.motion_lora)
     elif options.motion is None and pipe.motion is not None:
         for file, strength in options.motion_lora:
             merge_lora(file, strength, pipe.motion, pipe.unet)

@@ -111,6 +111,16 @@ def test_memory_is_asked_for_the_frames_that_go_through_at_once(pack, model, mod
     assert asked == [2, 5, 3, 5]  # batches of frames; with a motion module windows of them; never more than there are
 
 
+def test_the_embedded_models_module_is_a_choice(model, node, core):
+    load = node("LoadMotion")
+    assert "embedded" in load.INPUT_TYPES()["required"]["motion_module"][0]
+    assert load.VALIDATE_INPUTS("embedded", "none", "none") is True
+    assert "animatediff_motion_lora" in load.VALIDATE_INPUTS("embedded", "embedded", "none")
+    (motion,) = load.load("embedded", *PLAIN)
+    with pytest.raises(core("errors").InputError, match=r"has the widths \[64, 128, 128\]"):
+        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, motion)
+
+
 def test_what_does_not_go(model, module, node, sample, comfy, core):
     InputError = core("errors").InputError
     with pytest.raises(InputError, match="came without a motion module"):
