@@ -21,6 +21,11 @@ def test_the_embedded_model_is_counted_as_training_has_it():
         assert {(weight.dtype, weight.device.type) for weight in network.parameters()} == {(torch.float32, "meta")}
 
 
+def test_sampling_before_a_step_is_counted(one_stage):
+    plain, rollouts = (plan(one_stage("motion", rollout_steps=steps))[0] for steps in (0, 4))
+    assert plain.operations < rollouts.operations < 3 * plain.operations and rollouts.memory == plain.memory
+
+
 def test_plan_starts_nothing(tmp_path, capsys):
     stage = "stages=[{name: pose, train: [pose], controls: [pose], steps: 3}]"
     command = ["smoke", "--set", stage, "--plan", "--out", str(tmp_path / "run"), "--tflops", "0.01"]
