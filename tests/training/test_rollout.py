@@ -66,12 +66,15 @@ def test_a_rollout_is_sampling_and_the_loss_is_its_error(clips, kind):
     assert scaled.tolist() == pytest.approx([0.01 * float(signal)] * 6, rel=1e-3)
 
 
-def test_gradients_are_of_the_last_step_alone(clips):
+def test_gradients_are_of_the_last_step_alone(clips, monkeypatch):
     networks, batch = clips
-    rollout = Rollout(published_scheduler(), STEPS, SCALE)
+    rollout, arrived = Rollout(published_scheduler(), STEPS, SCALE), []
+    sample = rollout.latents
+    monkeypatch.setattr(rollout, "latents", lambda *inputs: arrived.append(sample(*inputs)) or arrived[0])
     timesteps = torch.tensor([rollout.timestep(0.0), rollout.timestep(0.5)])
     diffusion_loss(networks, published_scheduler(), **batch, timesteps=timesteps, rollout=rollout).mean().backward()
     assert all(parameter.grad is not None for parameter in networks.motion.parameters())
+    assert len(arrived) == 1 and not arrived[0].requires_grad
 
 
 def test_timesteps_are_those_of_sampling():
