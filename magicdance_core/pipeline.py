@@ -89,7 +89,7 @@ class MagicDancePipeline:
         v3's adapter into the UNet, for good.
         """
         motion = load_motion(path, self.unet.dtype)
-        check_motion_fits(self.unet, motion)
+        check_motion_fits(self.unet, self.vae, motion)
         for file, strength in loras:
             merge_lora(file, strength, motion, self.unet)
         self.motion = torch.nn.Module.to(motion, self.unet.device)
@@ -143,7 +143,7 @@ class MagicDancePipeline:
     @motion.setter
     def motion(self, motion: MotionModule | None) -> None:
         if motion is not None:
-            check_motion_fits(self.unet, motion)
+            check_motion_fits(self.unet, self.vae, motion)
         self.components.motion = motion
 
     @property
@@ -216,7 +216,8 @@ class MagicDancePipeline:
         the branch that guidance leads away from. shortcuts: what is left out for speed, see `Shortcuts`; `PRESETS` has
         some that were measured. one_pass: both halves of guidance go through the UNet together, which changes no frame
         and takes twice the memory; by default where a GPU has it to spare.
-        windows: which frames the motion module sees together; by default 16 with 4 overlapping.
+        windows: which frames the motion module sees together; by default 16 with 4 overlapping. Where it has layers
+        for the VAE's decoder, frames see their neighbours there, too, at the same strength.
         noise: what frames share, see `FrameNoise`; by default what suits the motion module, "shared" without one.
         eta: of DDIM, 0 for no noise on the way.
         frames_per_batch, decode_batch: frames that the networks, without a motion module, and the VAE take at once;
@@ -269,7 +270,7 @@ class MagicDancePipeline:
         """Make a video of any length in the memory of a short one; its frames come out as they are ready.
 
         poses: pose maps, read one after the other when they are needed; frames: how many of them.
-        state: of the walk of an earlier `Bunch` of the same run, to go on behind it, to the same pixels; for
+        state: of an earlier `Bunch` of the same run, to go on behind it, to the same pixels; for
         schedulers that take each step on its own, like DDIM. quick: the first frames after as many windows as
         there are steps, an approximation. options: those of a call, without `latents` and `output_type`; `generator`
         as at the beginning of the run.

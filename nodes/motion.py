@@ -123,7 +123,7 @@ class MagicDanceApplyMotion:
         given = motion_module or Motion(model.motion)
         if given.module is None:
             raise InputError("The model came without a motion module: connect Load Motion Module to `motion_module`.")
-        check_motion_fits(memory.network(model.unet), memory.network(given.module))
+        check_motion_fits(*map(memory.network, (model.unet, model.vae, given.module)))
         unet = model.unet
         if given.adapter is not None:
             unet = memory.with_lora(unet, given.adapter, given.adapter_strength)

@@ -16,6 +16,7 @@ MOST_LAYERS = 64  # a level
 MOST_LAYERS_IN_ALL = 128
 MOST_CHANNELS = 65_536
 MOST_MOTION_CHANNELS = 8192  # their layers are made with memory, which is given back at once
+MOST_DECODER_CHANNELS = 1024  # of temporal layers, convolutions made likewise
 
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 DownBlock = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
@@ -142,6 +143,8 @@ class MotionConfig:
     norm_over_frames: bool = False
     noise: Literal["shared", "independent", "mixed", "free"] = "independent"
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
+    decoder_block_out_channels: list[int] | None = setting(None, low=1, high=MOST_DECODER_CHANNELS)
+    decoder_norm_num_groups: int = _channels(32)
 
     def __post_init__(self):
         layers, levels = self.motion_layers_per_block, len(self.block_out_channels)
@@ -153,6 +156,12 @@ class MotionConfig:
         for width in self.block_out_channels:
             if width % self.motion_norm_num_groups or width % (2 * self.motion_num_attention_heads):
                 raise InputError(f"a width of {width} channels is no multiple of its groups and heads.")
+        decoder = self.decoder_block_out_channels or []
+        if len(decoder) > MOST_LEVELS or any(width % self.decoder_norm_num_groups for width in decoder):
+            raise InputError(
+                f"decoder_block_out_channels is {str(decoder)[:60]}: give at most {MOST_LEVELS} multiples of "
+                f"{self.decoder_norm_num_groups} groups."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,9 @@ MOTION = {  # AnimateDiff's -> diffusers'
     ".norms.1.": ".norm2.",
     ".ff_norm.": ".norm3.",
 }
-MOTION_LAYER = re.compile(r"(?:.*\.)?((?:down_blocks\.\d+|mid_block|up_blocks\.\d+)\.motion_modules\..+)")
+MOTION_LAYER = re.compile(
+    r"(?:.*\.)?((?:(?:down_blocks\.\d+|mid_block|up_blocks\.\d+)\.motion_modules|temporal_decoder\.layers)\..+)"
+)
 UNET_BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
 VAE_BLOCK = re.compile(r"(\w+)\.(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsamplers)\.(\d+)\.(.+)")
 
@@ -84,7 +86,7 @@ def motion_names(motion: nn.Module) -> dict[str, str]:
 
 
 def motion_name(name: str) -> str | None:
-    """What a tensor of AnimateDiff's or diffusers' motion modules is called here; None for any other tensor."""
+    """What a tensor of AnimateDiff's, diffusers' or our motion modules is called here; None for any other tensor."""
     match = MOTION_LAYER.fullmatch(name)
     if match is None:
         return None

@@ -249,7 +249,7 @@ def _stream_to_folder(
 
     try:
         with _bar(total) as bar:
-            bar.update(0 if state is None else int(state["finished"]))
+            bar.update(0 if state is None else int(state["decoded"]))
             fill_folder(bunches(bar), folder, bar.update, resumable)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Interrupted; the same command with --resume makes the other frames.") from None

@@ -114,18 +114,15 @@ def motion_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> di
 def write_frames(
     bunches: Iterator[Bunch], add: Callable[[Image.Image], None], progress: Callable[[int], object]
 ) -> int:
-    """Hand frames on in their order as soon as they are ready; how many there were."""
+    """Hand frames on as soon as they are ready; how many there were."""
     from ..sampling import to_pil
 
-    waiting: dict[int, Image.Image] = {}
     made = 0
     for bunch in bunches:
-        waiting.update(zip(bunch.frames, to_pil(bunch.pictures)))
-        before = made
-        while made in waiting:
-            add(waiting.pop(made))
-            made += 1
-        progress(made - before)
+        for picture in to_pil(bunch.pictures):
+            add(picture)
+        made += len(bunch.frames)
+        progress(len(bunch.frames))
     return made
 
 
@@ -145,7 +142,7 @@ def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int]
     with in_background(put_away) as put_away_later:
         for bunch in bunches:
             pictures = dict(zip(bunch.frames, to_pil(bunch.pictures)))
-            put_away_later(pictures, bunch.walk.state() if resumable else None)
+            put_away_later(pictures, bunch.state() if resumable else None)
             progress(len(bunch.frames))
 
 
@@ -156,11 +153,11 @@ def stored_state(folder: Path) -> dict[str, Tensor] | None:
     if not (folder / STATE).is_file():
         return None
     file = TensorFile(folder / STATE)
-    if not {"done", "finished", "frame", "step", "weight"} <= file.shapes.keys():
+    if not {"done", "frame", "step", "weight", "decoded", "clean_frame"} <= file.shapes.keys():
         return None
     state = {name: tensor.clone() for name, tensor in file.read(file.shapes)}
     present = sum(1 for path in folder.glob("*.png") if path.stem.isdecimal())
-    return state if present >= int(state["finished"]) else None
+    return state if present >= int(state["decoded"]) else None
 
 
 def _lora(text: str) -> tuple[Path, float]:

@@ -6,6 +6,7 @@ from .composition import Networks, predict, read_pose, read_reference
 from .motion import MotionModule, add_motion_slots, check_motion_fits, in_motion
 from .pose import PoseControlNet, PoseResiduals
 from .reference import ReferenceReader
+from .temporal_decoder import TemporalDecoder, decoding_clips
 
 __all__ = [
     "AppearanceControlModel",
@@ -17,8 +18,10 @@ __all__ = [
     "ReferenceReader",
     "ReferenceSource",
     "SourceAttention",
+    "TemporalDecoder",
     "add_motion_slots",
     "check_motion_fits",
+    "decoding_clips",
     "in_motion",
     "predict",
     "project_bank",

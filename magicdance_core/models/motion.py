@@ -8,11 +8,10 @@ import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from diffusers import MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import SinusoidalPositionalEmbedding
 from einops import rearrange
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
+from .slots import Clip, Slots
+from .temporal_decoder import TemporalDecoder
 
 MOST_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
 NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
@@ -40,7 +41,8 @@ class MotionModule(MotionAdapter):
     Beside the container's own configuration (conv_in_channels is PIA's and stays None): norm_over_frames: the UNet's
     residual blocks normalise over a whole clip while the module is at work, as AnimateDiff v1 was trained. noise,
     beta_schedule: what it was trained with and so works best with; AnimateDiff's modules with "independent" noise on a
-    "linear" schedule.
+    "linear" schedule. decoder_block_out_channels, decoder_norm_num_groups: of the VAE for whose decoder there are
+    temporal layers, too (`temporal_decoder`); None for none, as in all of AnimateDiff's.
     """
 
     _supports_gradient_checkpointing = True
@@ -61,6 +63,8 @@ class MotionModule(MotionAdapter):
         norm_over_frames: bool = False,
         noise: NoiseKind = "independent",
         beta_schedule: str = "linear",
+        decoder_block_out_channels: tuple[int, ...] | None = None,
+        decoder_norm_num_groups: int = 32,
     ):
         super().__init__(
             block_out_channels=block_out_channels,
@@ -77,6 +81,9 @@ class MotionModule(MotionAdapter):
             if type(module) is SinusoidalPositionalEmbedding:
                 module.__class__ = Positions
         self.gradient_checkpointing = False
+        self.temporal_decoder = None
+        if decoder_block_out_channels:
+            self.temporal_decoder = TemporalDecoder(decoder_block_out_channels, decoder_norm_num_groups)
 
     @classmethod
     def for_unet(cls, unet: UNet2DConditionModel) -> "MotionModule":
@@ -90,9 +97,20 @@ class MotionModule(MotionAdapter):
         )
 
     @property
+    def norms_over_frames(self) -> bool:
+        """Whether the UNet's residual blocks normalise over a whole clip."""
+        return self.config.norm_over_frames
+
+    @property
     def max_frames(self) -> int:
         """The longest clip that the position encoding knows."""
         return self.config.motion_max_seq_length
+
+    def add_temporal_decoder(self, vae: AutoencoderKL) -> None:
+        """Temporal layers for the decoder of a VAE, which change nothing before they are trained."""
+        widths, groups = vae.config.block_out_channels, vae.config.norm_num_groups
+        self.register_to_config(decoder_block_out_channels=list(widths), decoder_norm_num_groups=groups)
+        self.temporal_decoder = TemporalDecoder(widths, groups)
 
     def silence(self) -> "MotionModule":
         """Zero the output projections, as training starts: the module then changes nothing. Returns the module."""
@@ -131,50 +149,18 @@ class MotionModule(MotionAdapter):
         return layer.proj_out(tokens)
 
 
-@dataclass(frozen=True)
-class Clip:
-    """What the hooks of a UNet are told for one call: each `frames` consecutive rows of its batch are one clip."""
-
-    motion: MotionModule
-    frames: int
-    scale: float
-
-
-class Slots:
-    """The places in a UNet where temporal layers act. Nothing acts unless `clip` is set, which only `in_motion` does.
-
-    Like all that hooks hold, it knows nothing of the network: that would keep it in memory.
-    """
-
-    def __init__(self):
-        self.clip: Clip | None = None
-
-    @contextmanager
-    def set(self, clip: Clip | None) -> Iterator[None]:
-        before, self.clip = self.clip, clip
-        try:
-            yield
-        finally:
-            self.clip = before
-
-    def mix(self, place: tuple[str, int, int], module: nn.Module, args: tuple, output: Tensor | tuple):
-        """Forward hook behind a transformer or a residual block."""
-        clip = self.clip
-        if clip is None or (layer := clip.motion.layer(*place)) is None:
-            return None
-        if isinstance(output, tuple):
-            return (clip.motion.mix(layer, output[0], clip.frames, clip.scale), *output[1:])
-        return clip.motion.mix(layer, output, clip.frames, clip.scale)
+class UNetSlots(Slots):
+    """The places in a UNet; what acts there is a `MotionModule`."""
 
     def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
         """Hook before a group norm: the frames of a clip become one tall picture, so that they share statistics."""
-        if self.clip is None or not self.clip.motion.config.norm_over_frames:
+        if self.clip is None or not self.clip.layers.norms_over_frames:
             return None
         return (rearrange(args[0], "(b f) c h w -> b c (f h) w", f=self.clip.frames),)
 
     def part_frames(self, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
         """Hook behind a group norm that `join_frames` prepared."""
-        if self.clip is None or not self.clip.motion.config.norm_over_frames:
+        if self.clip is None or not self.clip.layers.norms_over_frames:
             return None
         return rearrange(output, "b c (f h) w -> (b f) c h w", f=self.clip.frames)
 
@@ -186,14 +172,14 @@ class Slots:
         )
 
 
-def add_motion_slots(unet: UNet2DConditionModel) -> Slots:
+def add_motion_slots(unet: UNet2DConditionModel) -> UNetSlots:
     """Make the places where a motion module can act, once; the UNet computes what it did before.
 
     Done when a UNet is built: torch.compile does not see hooks that come after it.
     """
     if (slots := getattr(unet, "motion_slots", None)) is not None:
         return slots
-    unet.motion_slots = slots = Slots()
+    unet.motion_slots = slots = UNetSlots()
     for place, module in _places(unet).items():
         module.register_forward_hook(functools.partial(slots.mix, place))
     for name, module in unet.named_modules():
@@ -215,8 +201,15 @@ def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]
     }
 
 
-def check_motion_fits(unet: UNet2DConditionModel, motion: MotionModule) -> None:
-    """Raise InputError where a motion module was made for a UNet of other widths or another number of blocks."""
+def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: MotionModule) -> None:
+    """Raise InputError where a motion module was made for a UNet of other widths or another number of blocks, or for
+    the decoder of another VAE."""
+    decoder = motion.config.decoder_block_out_channels
+    if decoder and list(decoder) != list(vae.config.block_out_channels):
+        raise InputError(
+            f"The motion module has layers for a VAE of the widths {list(decoder)} and the VAE has "
+            f"{list(vae.config.block_out_channels)}: give one made for the model."
+        )
     widths, wanted = list(motion.config.block_out_channels), list(unet.config.block_out_channels)
     if widths != wanted:
         raise InputError(

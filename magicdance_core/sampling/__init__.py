@@ -2,10 +2,11 @@
 
 from ..schedule import published_scheduler
 from .banks import Banks, Person
+from .decoding import decode_frames
 from .denoise import denoise
 from .guidance import guide
 from .images import to_images, to_pil
-from .latents import decode_frames, encode_images, encode_poses, get_noise, vae_factor
+from .latents import encode_images, encode_poses, get_noise, vae_factor
 from .noise import FrameNoise
 from .presets import PRESETS, Preset
 from .run import Bunch, Phase, Place, Sample, run, stream

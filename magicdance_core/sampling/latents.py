@@ -1,12 +1,9 @@
-"""Pictures to latents and hints, and back, a batch at a time."""
-
-from collections.abc import Callable, Iterator
+"""Pictures to latents and hints, a batch at a time."""
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ..errors import InputError
 from ..models import PoseControlNet
 
 
@@ -52,50 +49,3 @@ def encode_poses(
     """
     device, dtype = device or pose_net.device, dtype or pose_net.dtype
     return torch.cat([pose_net.encode_pose(part.to(device, dtype)) for part in maps.split(batch)])
-
-
-@torch.no_grad()
-def decode_frames(
-    vae: AutoencoderKL,
-    latents: Tensor,
-    batch: int = 4,
-    device: torch.device | None = None,
-    dtype: torch.dtype | None = None,
-) -> Iterator[Tensor]:
-    """Scaled latents `[F, 4, h, w]` to frames in [0, 1], float32 on the CPU, `[n, 3, H, W]` at a time.
-
-    device, dtype: where the network computes; by default where its weights are.
-    Raises InputError where values are not finite.
-    """
-    device, waiting = device or vae.device, None
-    for part in latents.split(batch):
-        part = (part / vae.config.scaling_factor).to(device, dtype or vae.dtype)
-        frames = vae.decode(part, return_dict=False)[0].float()
-        ready = _to_cpu((frames / 2 + 0.5).clamp(0, 1), frames.isfinite().all())
-        if device.type != "cuda":
-            yield ready()
-        else:
-            if waiting is not None:
-                yield waiting()
-            waiting = ready
-    if waiting is not None:
-        yield waiting()
-
-
-def _to_cpu(frames: Tensor, finite: Tensor) -> Callable[[], Tensor]:
-    """Begin to copy frames to the CPU; a function that waits for them, so that the GPU decodes the next ones meanwhile.
-
-    It raises InputError where they were not all finite.
-    """
-    on_gpu = frames.device.type == "cuda"
-    frames, finite = frames.to("cpu", non_blocking=on_gpu), finite.to("cpu", non_blocking=on_gpu)
-    copied = torch.cuda.current_stream().record_event() if on_gpu else None
-
-    def wait() -> Tensor:
-        if copied is not None:
-            copied.synchronize()
-        if not finite:
-            raise InputError("The VAE gave values that are not finite: run it in float32, or take another one.")
-        return frames
-
-    return wait

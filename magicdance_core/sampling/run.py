@@ -10,11 +10,13 @@ from torch import Tensor
 from ..models import Networks
 from ..threads import SMALL_SAMPLING, made_with, threads, threads_for
 from .banks import Person
+from .decoding import ALONE, InTime, InTurn, decode_frames
 from .denoise import Denoiser, denoise, windows_for
 from .hints import BLOCK, Hints
-from .latents import decode_frames, encode_images, encode_poses
+from .latents import encode_images, encode_poses
 from .noise import FrameNoise
 from .order import Walk
+from .settings import FULL
 from .windows import Windows
 
 Place = tuple[torch.device, torch.dtype]
@@ -25,8 +27,9 @@ Place = tuple[torch.device, torch.dtype]
 class Phase:
     """What a run is about to do.
 
-    roles: the networks that it needs together: "vae", or names of `Networks`. batch: pictures or latents that
-    they take at once, the reference's included. height, width: of each, in pixels for the VAE, else in latents'.
+    roles: the networks that it needs together, "vae" first where pictures are encoded or decoded, else names of
+    `Networks`. batch: pictures or latents that they take at once, the reference's included. height, width: of each, in
+    pixels for the VAE, else in latents'.
     """
 
     roles: tuple[str, ...]
@@ -74,7 +77,7 @@ def run(
     count, clean, hints = len(pose_maps), None, None
     batch = min(windows_for(networks, count, windows, frames_per_batch).length, count)
     height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
-    number = _threads(networks, vae)
+    number, in_time = _threads(networks, vae), _in_time(networks, count, windows, options)
     with threads(number):
         if isinstance(reference, Person):
             clean, options = reference.latents, options | {"banks": reference.banks}
@@ -99,21 +102,27 @@ def run(
         )
 
     def frames() -> Iterator[Tensor]:
-        at_once = min(decode_batch, count)
-        before(Phase(("vae",), at_once, *pose_maps.shape[-2:]))
-        yield from made_with(number, decode_frames(vae, latents, at_once, *vae_place))
+        at_once = min(max(decode_batch, 2 * in_time.reach) + 2 * in_time.reach, count)
+        roles = ("vae",) if in_time.decoder is None else ("vae", "motion")
+        before(Phase(roles, at_once, *pose_maps.shape[-2:]))
+        yield from made_with(number, decode_frames(vae, latents, decode_batch, *vae_place, in_time=in_time))
 
     return Sample(latents, frames())
 
 
 @dataclass(frozen=True)
 class Bunch:
-    """frames: their numbers. pictures: `[n, 3, H, W]` in [0, 1], float32, on the CPU. walk: how far the run is; its
-    state is whole when the bunch is put away."""
+    """frames: their numbers, on from the bunch before. pictures: `[n, 3, H, W]` in [0, 1], float32, on the CPU. walk,
+    decoding: how far the run is."""
 
     frames: tuple[int, ...]
     pictures: Tensor
     walk: Walk
+    decoding: InTurn
+
+    def state(self) -> dict[str, Tensor]:
+        """What a run goes on from behind this bunch, before the next one is asked for."""
+        return self.walk.state() | self.decoding.state()
 
 
 def stream(
@@ -135,7 +144,7 @@ def stream(
 ) -> Iterator[Bunch]:
     """A video of any length in the memory of a short one: frames come out as they are ready, in the diagonal order.
 
-    poses: maps `[1, 3, H, W]` in [0, 1], read when they are needed; frames: how many. state: of an earlier run's walk,
+    poses: maps `[1, 3, H, W]` in [0, 1], read when they are needed; frames: how many. state: of an earlier run's bunch,
     to go on from. quick: in the preview's order, an approximation. The networks compute where their weights are.
     Others: see `run`.
     """
@@ -153,17 +162,28 @@ def stream(
             networks, scheduler, noise, context.to(*place), frames=frames, hints=hints, **known, **options
         )
         walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
+        decoding = InTurn(frames, _in_time(networks, frames, windows, options))
         if state is not None:
             walk.restore(state, place[0])
+            decoding.restore(state, place[0])
             if hints is not None:
                 hints.skip(walk.first)
         made = denoiser.preview(walk) if quick else denoiser.run(walk)
-        for bunch in made:
-            latents = torch.cat([latent for _, latent in bunch])
-            pictures = torch.cat(list(decode_frames(vae, latents, decode_batch)))
-            yield Bunch(tuple(frame for frame, _ in bunch), pictures, walk)
+        for finished in made:
+            decoding.take(finished)
+            numbers, pictures = decoding.decode(vae, decode_batch)
+            if numbers:
+                yield Bunch(numbers, pictures, walk, decoding)
 
     yield from made_with(_threads(networks, vae), bunches())
+
+
+def _in_time(networks: Networks, frames: int, windows: Windows | None, options: dict) -> InTime:
+    """What frames are to each other while they are decoded: the same as while they are sampled."""
+    strength = options.get("motion", FULL).strength
+    if networks.motion is None or strength == 0 or frames == 1:
+        return ALONE
+    return InTime(networks.motion.temporal_decoder, strength, windows is not None and windows.closed)
 
 
 def _threads(networks: Networks, vae: AutoencoderKL) -> int:

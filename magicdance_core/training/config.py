@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..files import existing_file
 from ..schema import build, setting
 
-NetworkName = Literal["vae", "unet", "appearance", "pose", "motion"]
+NetworkName = Literal["vae", "unet", "appearance", "pose", "motion", "temporal_decoder"]
 ControlName = Literal["appearance", "pose", "motion"]
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -60,7 +60,9 @@ class DataConfig:
 class StageConfig:
     """One stage of training.
 
-    train: networks that learn; the others are frozen. controls: what is attached to the UNet.
+    train: networks that learn; the others are frozen. controls: what is attached to the UNet. "temporal_decoder", the
+    motion module's layers in the VAE's decoder, learns in a stage of its own: clips sampled to their end
+    (rollout_steps), decoded and compared with the truth in pixels.
     references x targets: people a step, and frames of each; the bank is computed once a person. This is the batch of
     a step whatever the number of processes; per_pass: people a process takes through the networks at once (0: all
     of its share), gradients are accumulated over passes.
@@ -69,6 +71,7 @@ class StageConfig:
     noises: of the frames of a sample, one drawn for each: "independent" (the default), "shared", "mixed".
     change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
     still_weight: weight of that error once more (root mean square), where the frames of the truth stand still.
+    Of a temporal decoder both are of mean absolute errors in pixels, change_weight of those that change.
     rollout_steps: 0 shows noised truth, as published; n shows what the networks' own sampling by DDIM in n steps has
     made of noise when it comes to one of its timesteps, with rollout_guidance as guidance scale.
     distance: most frames between reference and target; 0 for any.
@@ -151,8 +154,13 @@ class StageConfig:
             return
         if self.crop:
             raise InputError("crop has no meaning where no vae learns: see data.crop.")
+        if "temporal_decoder" in self.train:
+            if self.train != ["temporal_decoder"]:
+                raise InputError("train names the temporal_decoder beside other networks: it learns in its own stage.")
+            if not self.rollout_steps or "motion" not in self.controls:
+                raise InputError("a temporal_decoder learns from sampling: give rollout_steps, and motion in controls.")
         for name in self.train:
-            if name != "unet" and name not in self.controls:
+            if name not in ("unet", "temporal_decoder", *self.controls):
                 raise InputError(f"train names {name}, which controls does not attach: it would learn nothing.")
         if self.rollout_steps:
             for key in ("plain", "drop_reference", "drop_pose", "min_snr"):

@@ -29,9 +29,9 @@ from .data.latents import LatentCache
 from .folder import RunFolder, State
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
-from .objectives import AutoencoderObjective, DiffusionObjective, LatentSpace, Objective, to_unit
+from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
 from .optimizer import learning_rate_factor, make_optimizers
-from .starting import DTYPES, start_from_unet, starting_point, with_stored_weights
+from .starting import DTYPES, learners, start_from_unet, starting_point, with_stored_weights
 from .step import TrainingStep
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -53,7 +53,8 @@ class Run:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        return self.model.networks()
+        """By the names that a stage's `train` has; parts after their wholes."""
+        return learners(self.model)
 
 
 def train(config: TrainingConfig, out: Path, device: str | None = None, cache: Path | None = None) -> Components:
@@ -149,9 +150,8 @@ def make_objective(run: Run, stage: StageConfig) -> Objective:
         return AutoencoderObjective(run.frames, config.data, stage, config.seed, space)
     latents = _latents(run) if config.data.crops else None
     kind = model.scheduler.config.prediction_type
-    return DiffusionObjective(
-        run.frames, latents, config.data, stage, config.seed, model.context, kind, space, run.captions
-    )
+    of_stage = DecodingObjective if stage.train == ["temporal_decoder"] else DiffusionObjective
+    return of_stage(run.frames, latents, config.data, stage, config.seed, model.context, kind, space, run.captions)
 
 
 def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) -> Accelerator:
@@ -192,7 +192,7 @@ def _prepare_networks(run: Run, stage: StageConfig, index: int) -> dict[str, nn.
     """The networks that learn, their parameters told so, and checkpointing set in all."""
     for name, network in run.networks.items():
         network.requires_grad_(name in stage.train)
-        if name != "vae" or stage.train == ["vae"]:
+        if name != "temporal_decoder" and (name != "vae" or stage.train == ["vae"]):
             (network.enable_gradient_checkpointing if stage.checkpointing else network.disable_gradient_checkpointing)()
     if stage.rank:
         add_low_rank(run.model.appearance, stage.rank, run.config.seed + index)

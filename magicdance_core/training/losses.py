@@ -15,6 +15,8 @@ from .rollout import Rollout
 KL_WEIGHT = 5e-5
 STILL = 0.01
 """Mean squared change of a latent from frame to frame that is half still; a latent's variance is 1."""
+STILL_PIXEL, MOVING_PIXEL = 2 / 127.5, 4 / 127.5
+"""Of [-1, 1], as `evaluation.steadiness` has them: what changes less stands still, what changes more moves."""
 
 
 def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
@@ -27,6 +29,21 @@ def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise:
     error = vae.decode(posterior.mean + posterior.std * noise).sample.float() - images
     reconstruction = ((error.abs() + error.square()) * weights).mean((1, 2, 3))
     return reconstruction + KL_WEIGHT * posterior.kl() / posterior.mean[0].numel()
+
+
+def decoding_loss(decoded: Tensor, truth: Tensor, weights: Tensor, change_weight: float, still_weight: float) -> Tensor:
+    """Mean absolute error of decoded clips, plus that of the change from frame to frame, `[R]`.
+
+    decoded, truth: `[R, n, 3, H, W]` in [-1, 1]. weights: `[R, n, 1, H, W]`, of the frames' error. change_weight: of
+    the change's error where the truth moves; still_weight: where it stands still.
+    """
+    error, moves = decoded - truth, truth.diff(dim=1).abs().amax(2, keepdim=True)
+    changes = error.diff(dim=1).abs()
+    losses = (error.abs() * weights).mean((1, 2, 3, 4))
+    for weight, where in ((change_weight, moves > MOVING_PIXEL), (still_weight, moves < STILL_PIXEL)):
+        of_place = (changes * where).mean((1, 2, 3, 4)) / where.float().mean((1, 2, 3, 4)).clamp_min(1e-3)
+        losses = losses + weight * of_place
+    return losses
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ def diffusion_loss(
     A motion module sees the n frames of a person as a clip.
     """
     shown = Shown(reference, pose.unflatten(0, (len(reference), -1)), context, keep_reference, keep_pose)
-    predicted = partial(_guided, networks, shown, 1.0 if rollout is None else rollout.guidance_scale)
+    predicted = partial(guided, networks, shown, 1.0 if rollout is None else rollout.guidance_scale)
     of_frames = timesteps.repeat_interleave(shown.frames)
     if rollout is not None:
         seen = rollout.latents(predicted, noise, timesteps)
@@ -123,7 +140,7 @@ def _change_losses(errors: Tensor, target: Tensor, clips: int, change_weight: fl
     return losses + still_weight * ((squared + 1e-8).sqrt() - 1e-4)
 
 
-def _guided(networks: Networks, shown: Shown, scale: float, people: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+def guided(networks: Networks, shown: Shown, scale: float, people: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
     """The prediction for some people (indices `[P]`), led away from the UNet alone; noisy: `[P * n, 4, h, w]`."""
     shown = shown.of(people)
     prediction = _controlled(networks, shown, noisy, timesteps)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from ..models import Networks
+from ..models import Networks, decoding_clips
 from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import DataConfig, StageConfig
@@ -20,8 +22,8 @@ from .data.latents import LatentCache, window_of
 from .data.picking import Picker
 from .data.randomness import below, generator, uniform
 from .data.streaming import StreamedFrames
-from .losses import autoencoder_loss, diffusion_loss
-from .rollout import Rollout
+from .losses import Shown, autoencoder_loss, decoding_loss, diffusion_loss, guided
+from .rollout import CLEAN, Rollout
 
 BANDS = 4
 """Held-out losses are told for this many equal parts of the schedule, from little noise to much."""
@@ -119,6 +121,10 @@ class AutoencoderObjective:
 class DiffusionObjective:
     """Noise (or velocity) predicted for the frames of a person, with the controls that the stage attaches."""
 
+    bands = BANDS
+    keeps_pictures = False
+    """Whether a sample holds pictures where their latents are cached."""
+
     def __init__(
         self,
         frames: FrameSet,
@@ -140,7 +146,6 @@ class DiffusionObjective:
         self.rollout = None
         if stage.rollout_steps:
             self.rollout = Rollout(self.schedule, stage.rollout_steps, stage.rollout_guidance)
-        self.bands = BANDS
         self.networks = ("unet", *stage.controls, *(() if latents else ("vae",)))
         self.train = Picker(
             frames.videos,
@@ -167,10 +172,10 @@ class DiffusionObjective:
         return self._draw(self.train, index, source, position, keep, hears)
 
     def held_out(self, index: int) -> Batch:
-        stage, person = self.stage, index // BANDS
+        stage, person = self.stage, index // self.bands
         source = generator(self.seed, "held out", person)
         picker = Picker(self.frames.videos, "validation", stage.targets, stage.stride, stage.distance, self.seed)
-        position = (index % BANDS + uniform(source)) / BANDS
+        position = (index % self.bands + uniform(source)) / self.bands
         return self._draw(picker, person, source, position, torch.ones(2, dtype=torch.bool))
 
     def _draw(
@@ -200,19 +205,20 @@ class DiffusionObjective:
         poses, weights, images = [], [], []
         grid = data.size // self.space.factor
         for k, number in enumerate(numbers):
-            if self.latents is not None and k == 0:
+            pictured = self.latents is None or self.keeps_pictures
+            if not (pictured or k):
                 continue
             frame = self.frames.read(pick.video, number)
-            if self.latents is None:
+            if pictured:
                 images.append(torch.from_numpy(crop_picture(frame.image, windows[k], data.size).copy()))
             if k:
                 poses.append(torch.from_numpy(crop_picture(frame.pose, pose_windows[k - 1], data.size).copy()))
                 regions = crop_regions(frame.regions, windows[k], data.size)
                 head_and_hands = self.stage.head_weight, self.stage.hand_weight
                 weights.append(region_weights(regions, data.size, grid, head_and_hands))
-        if self.latents is None:
+        if images:
             batch["images"] = torch.stack(images)
-        else:
+        if self.latents is not None:
             batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
         whole = int(position * self.schedule.config.num_train_timesteps)
@@ -229,19 +235,15 @@ class DiffusionObjective:
         return mix_noise(kind, torch.randn(1, *shape, generator=source), own)
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        latents = batch.get("latents")
-        if latents is None:
-            latents = self._encode(networks["vae"], batch["images"])
+        latents = self._latents(networks, batch)
         people, frames = batch["noise"].shape[:2]
-        shown = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
-        controls = [name for name in self.stage.controls if shown[name]]
         losses = diffusion_loss(
-            Networks(networks["unet"], **{name: networks[name] for name in controls}),
+            self._attached(networks, batch),
             self.schedule,
             latents[:, 0],
             latents[:, 1:].flatten(0, 1),
             to_unit(batch["poses"].flatten(0, 1)),
-            batch["context"] if "context" in batch else self.context.to(latents.device),
+            self._heard(batch),
             batch["timestep"],
             batch["noise"].flatten(0, 1),
             batch["weights"].flatten(0, 1),
@@ -254,11 +256,51 @@ class DiffusionObjective:
         )
         return losses.unflatten(0, (people, frames)).mean(1)
 
+    def _attached(self, networks: Mapping[str, nn.Module], batch: Batch) -> Networks:
+        """The UNet, with the controls that somebody in the batch is shown."""
+        shown = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
+        return Networks(networks["unet"], **{name: networks[name] for name in self.stage.controls if shown[name]})
+
+    def _heard(self, batch: Batch) -> Tensor:
+        """The captions, or the empty prompt."""
+        return batch["context"] if "context" in batch else self.context.to(batch["noise"].device)
+
+    def _latents(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        """Of reference and targets, scaled, `[R, 1 + n, 4, h, w]`."""
+        return batch["latents"] if "latents" in batch else self._encode(networks["vae"], batch["images"])
+
     @torch.no_grad()
     def _encode(self, vae: nn.Module, images: Tensor) -> Tensor:
         flat = to_unit(images.flatten(0, 1)).to(vae.dtype) * 2 - 1
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(8)])
         return latents.float().unflatten(0, images.shape[:2]) * self.space.scaling_factor
+
+
+class DecodingObjective(DiffusionObjective):
+    """Clips that the networks sample from noise, decoded; the motion module's layers in the decoder learn the truth."""
+
+    bands = 1
+    keeps_pictures = True
+
+    def __init__(self, *args, **kwargs):
+        """As `DiffusionObjective`."""
+        super().__init__(*args, **kwargs)
+        self.networks = ("unet", *self.stage.controls, "vae")
+
+    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        people, frames = batch["noise"].shape[:2]
+        keep = batch["keep"]
+        poses = to_unit(batch["poses"].flatten(0, 1)).unflatten(0, (people, frames))
+        shown = Shown(self._latents(networks, batch)[:, 0], poses, self._heard(batch), keep[:, 0], keep[:, 1])
+        predicted = partial(guided, self._attached(networks, batch), shown, self.rollout.guidance_scale)
+        clean = torch.full_like(batch["timestep"], CLEAN)
+        latents = self.rollout.latents(predicted, batch["noise"].flatten(0, 1), clean) / self.space.scaling_factor
+        with decoding_clips(networks["vae"], networks["motion"].temporal_decoder, frames):
+            decoded = networks["vae"].decode(latents).sample.float()
+        truth = to_unit(batch["images"][:, 1:].flatten(0, 1)) * 2 - 1
+        weights = F.interpolate(batch["weights"].flatten(0, 1), scale_factor=self.space.factor)
+        decoded, truth, weights = (x.unflatten(0, (people, frames)) for x in (decoded, truth, weights))
+        return decoding_loss(decoded, truth, weights, self.stage.change_weight, self.stage.still_weight)
 
 
 def order_of(frames: FrameSet) -> Callable[[str, int, int], list[int]] | None:

@@ -13,13 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..benchmark import ENCODER, UNET
 from ..checkpoints import EMBEDDED, ROLES, Components, load
 from ..errors import InputError
-from ..models import MotionModule, Networks, predict, read_pose, read_reference
+from ..models import MotionModule, Networks, decoding_clips, predict, read_pose, read_reference
 from ..sampling import vae_factor
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
 from .data import open_frames
 from .low_rank import projections
-from .starting import DTYPES, random_model
+from .starting import DTYPES, learners, random_model
 
 GIB = 2**30
 SPARE = 2 * GIB
@@ -88,14 +88,17 @@ def _empty_model(config: TrainingConfig) -> Components:
             parts |= {"pose": ROLES["pose"].build(ENCODER), "vae": ROLES["vae"].build(VAE)}
             model = Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
         if any("motion" in stage.controls for stage in config.stages):
-            model.motion = MotionModule.for_unet(model.unet).to("meta")  # its positions are no parameters
+            model.motion = MotionModule.for_unet(model.unet)
+        if any("temporal_decoder" in stage.train for stage in config.stages):
+            model.motion.add_temporal_decoder(model.vae)
+        model.motion.to("meta")  # its positions are no parameters
     return model
 
 
 def _stage(
     config: TrainingConfig, stage: StageConfig, model: Components, trained: set[str], processes: int
 ) -> StagePlan:
-    networks = model.networks()
+    networks = learners(model)
     used = {"vae"} if stage.train == ["vae"] else {"unet", *stage.controls, "vae"}
     for name, network in networks.items():
         network.requires_grad_(name in stage.train)
@@ -145,6 +148,8 @@ def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, h
     operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
     if stage.rollout_steps:  # half of them on average, each in two halves, at most as costly as the controlled one
         operations += (stage.rollout_steps - 1) * forward
+    if stage.train == ["temporal_decoder"]:  # all of them
+        operations += stage.rollout_steps * forward
     return kept.total, operations
 
 
@@ -162,10 +167,15 @@ def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tens
     t, times = (torch.empty(n, dtype=torch.long, device="meta") for n in (1, stage.targets))
     attached = {name: getattr(model, name) for name in stage.controls}
     networks = Networks(model.unet, **attached)
-    noisy = empty(stage.targets, channels, side, side)
-    source = read_reference(networks, empty(1, channels, side, side), t, context)
-    residuals = read_pose(networks, noisy, times, context, empty(stage.targets, 3, size, size))
-    return predict(networks, noisy, times, context, source, residuals, 1.0).sum()
+    noisy, decodes = empty(stage.targets, channels, side, side), stage.train == ["temporal_decoder"]
+    with torch.set_grad_enabled(not decodes):
+        source = read_reference(networks, empty(1, channels, side, side), t, context)
+        residuals = read_pose(networks, noisy, times, context, empty(stage.targets, 3, size, size))
+        predicted = predict(networks, noisy, times, context, source, residuals, 1.0)
+    if not decodes:
+        return predicted.sum()
+    with decoding_clips(model.vae, model.motion.temporal_decoder, stage.targets):
+        return model.vae.decode(predicted).sample.sum()
 
 
 class _Kept:

@@ -11,6 +11,9 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
+CLEAN = -1
+"""In place of a timestep: behind the last one."""
+
 
 class Rollout:
     """Guided sampling by DDIM, without noise on the way, broken off at a step.
@@ -33,7 +36,7 @@ class Rollout:
         """What sampling from `noise` `[R * n, 4, h, w]` has arrived at when each of R people meets their timestep.
 
         predict: people (indices `[P]`), their latents `[P * n, 4, h, w]`, timesteps `[P]` -> predictions.
-        timesteps: `[R]`, of `timestep`.
+        timesteps: `[R]`, of `timestep`; CLEAN for all of sampling.
         """
         clips = noise.unflatten(0, (len(timesteps), -1)).clone()
         for timestep in self._scheduler.timesteps.tolist():

@@ -168,14 +168,22 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
         return
     if config.start and config.start.motion:
         model.motion = load_motion(config.start.motion)
-        check_motion_fits(model.unet, model.motion)
+        check_motion_fits(model.unet, model.vae, model.motion)
     model.motion = model.motion or MotionModule.for_unet(model.unet).silence()
+    if model.motion.temporal_decoder is None and any("temporal_decoder" in stage.train for stage in config.stages):
+        model.motion.add_temporal_decoder(model.vae)
     model.motion.float()
     learning = [stage for stage in config.stages if "motion" in stage.train]
     if learning:
         kinds = set(learning[-1].noises) or {"independent"}
         noise = kinds.pop() if len(kinds) == 1 else "mixed"
         model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
+
+
+def learners(model: Components) -> dict[str, nn.Module]:
+    """What a stage can train, by name: the networks, and after them the part of one that learns on its own."""
+    part = None if model.motion is None else model.motion.temporal_decoder
+    return model.networks() | ({} if part is None else {"temporal_decoder": part})
 
 
 def with_stored_weights(config: TrainingConfig, model: Components) -> Components:

@@ -90,7 +90,7 @@ def load_phase(model: MagicDanceModel, phase: Phase) -> None:
     from ...magicdance_core.sampling.memory import denoising_memory
 
     held = [getattr(model, role) for role in phase.roles]
-    estimate = vae_memory if phase.roles == ("vae",) else denoising_memory
+    estimate = vae_memory if phase.roles[0] == "vae" else denoising_memory
     load(held, estimate(phase.batch, phase.height * phase.width, place(held[0])[1]))
 
 

@@ -40,7 +40,9 @@ anything = st.one_of(plain, st.dictionaries(words, plain, max_size=3))
 def configs(make_tiny) -> dict[str, dict]:
     """Of sound networks, as files hold them."""
     tiny = make_tiny()
-    networks = tiny.networks() | {"motion": MotionModule.for_unet(tiny.unet)}
+    motion = MotionModule.for_unet(tiny.unet)
+    motion.add_temporal_decoder(tiny.vae)
+    networks = tiny.networks() | {"motion": motion}
     made = {name: json.loads(ROLES[name].kind.to_json_string(network)) for name, network in networks.items()}
     return made | {"text_encoder": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}}
 

@@ -129,9 +129,12 @@ def test_a_whole_model_keeps_its_motion_module(tmp_path, tiny, write):
     tiny.motion = MotionModule(
         block_out_channels=(16, 32), motion_layers_per_block=1, motion_norm_num_groups=8, noise="shared"
     )
+    tiny.motion.add_temporal_decoder(tiny.vae)
     save_folder(tmp_path / "model", tiny)
     assert same(load_folder(tmp_path / "model").motion, tiny.motion)
     assert load_folder(tmp_path / "model", controls=False).motion is None
+    save_motion(tmp_path / "alone.safetensors", tiny.motion)
+    assert same(load_motion(tmp_path / "alone.safetensors"), tiny.motion)
     save_published(tmp_path / "model.safetensors", tiny)
     one_file = load_motion(tmp_path / "model.safetensors")
     assert same(one_file, tiny.motion) and one_file.config == load_folder(tmp_path / "model").motion.config

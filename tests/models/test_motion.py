@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel, UNetMotionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
 from magicdance_core.errors import InputError
@@ -238,11 +238,12 @@ def test_a_module_without_middle(unet, call):
 
 
 def test_what_does_not_fit(unet, motion, call):
-    check_motion_fits(unet, motion)
+    vae = AutoencoderKL()
+    check_motion_fits(unet, vae, motion)
     with pytest.raises(InputError, match="widths"):
-        check_motion_fits(unet, MotionModule(**CONFIG | {"block_out_channels": [8, 8]}))
+        check_motion_fits(unet, vae, MotionModule(**CONFIG | {"block_out_channels": [8, 8]}))
     with pytest.raises(InputError, match="layers in down_blocks.0"):
-        check_motion_fits(unet, MotionModule(**CONFIG | {"motion_layers_per_block": 2}))
+        check_motion_fits(unet, vae, MotionModule(**CONFIG | {"motion_layers_per_block": 2}))
     with pytest.raises(InputError, match="8 frames at once and the clip has 10"):
         call(motion, frames=10)
 

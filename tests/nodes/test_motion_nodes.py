@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from magicdance_core.checkpoints import save_motion
+from magicdance_core.checkpoints import load_motion, save_motion
 from magicdance_core.models import MotionModule
 
 PLAIN = "none", 1.0, "none", 1.0  # no LoRA and no adapter
@@ -53,6 +53,20 @@ def sample(node):
         return node("Sample").sample(model, reference, poses, **values | more)[0]
 
     return run
+
+
+def test_its_layers_in_the_decoder_are_at_hand_with_the_vae(model, module, node, sample, comfy, tiny):
+    path = comfy.models / "animatediff_models" / module
+    (plain,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, *node("LoadMotion").load(module, *PLAIN))
+    before = sample(plain)
+    motion = load_motion(path)
+    motion.add_temporal_decoder(tiny.vae)
+    torch.nn.init.normal_(motion.temporal_decoder.layers[-1].conv2.weight, std=0.1)
+    save_motion(path, motion)
+    (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, *node("LoadMotion").load(module, *PLAIN))
+    comfy.loads.clear()
+    assert not torch.allclose(sample(moving), before, atol=1e-3)
+    assert [models for models, _ in comfy.loads][-1] == [moving.vae, moving.motion]
 
 
 def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node, sample, comfy):

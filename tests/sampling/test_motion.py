@@ -170,7 +170,7 @@ def test_a_resumed_stream_ends_with_the_same_pixels(pipe, pictures):
     made, states = {}, []
     for bunch in stream(pipe, pictures):
         made.update(zip(bunch.frames, bunch.pictures))
-        states.append(bunch.walk.state())
+        states.append(bunch.state())
     for state in states[:-1]:
         again = [bunch for bunch in stream(pipe, pictures, state=state)]
         assert 0 < sum(len(bunch.frames) for bunch in again) < FRAMES
