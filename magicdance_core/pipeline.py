@@ -1,6 +1,7 @@
 """MagicDancePipeline: from a picture of a person and pose maps to frames of that person in those poses."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -145,6 +146,15 @@ class MagicDancePipeline:
         if motion is not None:
             check_motion_fits(self.unet, self.vae, motion)
         self.components.motion = motion
+
+    @contextmanager
+    def without_motion(self) -> Iterator[None]:
+        """Within this frames are made on their own."""
+        motion, self.motion = self.motion, None
+        try:
+            yield
+        finally:
+            self.motion = motion
 
     @property
     def defaults(self) -> dict:

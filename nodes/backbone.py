@@ -13,7 +13,6 @@ from .model import TYPE, MagicDanceModel
 if TYPE_CHECKING:
     from ..magicdance_core.checkpoints import Components
 
-EMBEDDED = "embedded"
 PUBLISHED_URL = "https://huggingface.co/Boese0601/MagicDance"
 MODEL_TOOLTIP = "The model, for Apply Appearance, Apply Pose and Sample Video Frames."
 
@@ -41,9 +40,9 @@ class MagicDanceLoadBackbone:
         return {
             "required": {
                 "backbone": (
-                    [EMBEDDED, *folders.list_files("checkpoints"), *folders.list_folders("diffusers")],
+                    [folders.EMBEDDED, *folders.list_files("checkpoints"), *folders.list_folders("diffusers")],
                     {
-                        "default": EMBEDDED,
+                        "default": folders.EMBEDDED,
                         "tooltip": "`embedded`, a file in models/checkpoints, or a folder in models/diffusers. "
                         "Made from Stable Diffusion 1.5.",
                     },
@@ -56,7 +55,7 @@ class MagicDanceLoadBackbone:
 
     @classmethod
     def VALIDATE_INPUTS(cls, backbone):
-        if backbone == EMBEDDED or folders.find_model(backbone, "checkpoints", "diffusers"):
+        if backbone == folders.EMBEDDED or folders.find_model(backbone, "checkpoints", "diffusers"):
             return True
         return (
             f"{backbone} is in neither models/checkpoints nor models/diffusers: put a Stable Diffusion 1.5 checkpoint "
@@ -66,10 +65,10 @@ class MagicDanceLoadBackbone:
     def load(self, backbone, vae=None):
         from ..magicdance_core.errors import InputError
 
-        if backbone == EMBEDDED:
+        if backbone == folders.EMBEDDED:
             if vae is not None:
                 raise InputError("The embedded model works with its own VAE only: disconnect vae.")
-            return (self._model(EMBEDDED, _embedded),)
+            return (self._model(folders.EMBEDDED, _embedded),)
         path = folders.find_model(backbone, "checkpoints", "diffusers")
         if path is None:
             raise InputError(f"{backbone} is not there any more: choose another backbone.")

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from ..magicdance_core.choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
-from .backbone import EMBEDDED
 from .comfy import folders, memory
 from .control_inputs import strength_and_range
 from .last_result import LastResult, identity
@@ -36,7 +35,7 @@ class MagicDanceLoadMotion:
         return {
             "required": {
                 "motion_module": (
-                    [*folders.list_files(folders.MOTION_FOLDER), EMBEDDED],
+                    [*folders.list_files(folders.MOTION_FOLDER), folders.EMBEDDED],
                     {
                         "tooltip": "A file in models/animatediff_models, for Stable Diffusion 1.5; or `embedded`, for "
                         "the embedded model."
@@ -65,7 +64,7 @@ class MagicDanceLoadMotion:
     @classmethod
     def VALIDATE_INPUTS(cls, motion_module, motion_lora, adapter):
         asked = [(motion_lora, (folders.MOTION_LORA_FOLDER,)), (adapter, ADAPTER_FOLDERS)]
-        if motion_module != EMBEDDED:
+        if motion_module != folders.EMBEDDED:
             asked.insert(0, (motion_module, (folders.MOTION_FOLDER,)))
         for name, places in asked:
             if name != NONE and not (name and folders.find_model(name, *places)):
@@ -75,7 +74,7 @@ class MagicDanceLoadMotion:
     def load(self, motion_module, motion_lora, lora_strength, adapter, adapter_strength):
         from ..magicdance_core.checkpoints import EMBEDDED_MOTION
 
-        own = motion_module == EMBEDDED
+        own = motion_module == folders.EMBEDDED
         path = EMBEDDED_MOTION if own else folders.find_model(motion_module, folders.MOTION_FOLDER)
         lora = None if motion_lora == NONE else folders.find_model(motion_lora, folders.MOTION_LORA_FOLDER)
         key = (identity(path), None if lora is None else (identity(lora), lora_strength))

@@ -141,14 +141,11 @@ def evaluate_puppets(
         for i in range(identities)
     ]
     start, generated = time.perf_counter(), []
-    module, pipe.motion = pipe.motion, None
-    try:
+    with pipe.without_motion():
         for scene in tqdm(scenes, desc="generating", unit="person"):
             noise = torch.Generator().manual_seed(seed)
             made = pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise, **options)
             generated.append(made.frames)
-    finally:
-        pipe.motion = module
     seconds = time.perf_counter() - start
     means, intervals = summarize(frame_scores(pipe, scenes, generated, shrink))
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}

@@ -91,24 +91,20 @@ def evaluate_steadiness(
 
     rows: dict[str, list[np.ndarray]] = {}
     plain: dict[str, str] = {}  # a row with a module -> its row without
-    try:
-        pipe.motion = None
+    with pipe.without_motion():
         for noise in noises:
             if noise != "mixed":
                 rows[f"{noise} noise"] = generate(noise)
-        if "shared" in noises:
-            rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
-        rows["reference frozen"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
-        if module is not None:
-            pipe.motion = module
-            for noise in noises:
-                rows[f"{noise} noise + motion"] = generate(noise, windows)
-                plain[f"{noise} noise + motion"] = f"{noise} noise" if f"{noise} noise" in rows else "shared noise"
-            if "shared" in noises and isinstance(asked, Windows) and borders.any():
-                rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
-                plain["the same, fixed windows"] = "shared noise"
-    finally:
-        pipe.motion = module
+    if "shared" in noises:
+        rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
+    rows["reference frozen"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
+    if module is not None:
+        for noise in noises:
+            rows[f"{noise} noise + motion"] = generate(noise, windows)
+            plain[f"{noise} noise + motion"] = f"{noise} noise" if f"{noise} noise" in rows else "shared noise"
+        if "shared" in noises and isinstance(asked, Windows) and borders.any():
+            rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
+            plain["the same, fixed windows"] = "shared noise"
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
     cells = {}
     for name, videos in rows.items():

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+EMBEDDED = "embedded"  # among the names of files: what comes with the pack
 FOLDER = "magicdance"
 LORA_FOLDER = "loras"
 EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
