@@ -29,6 +29,7 @@ SHOWN, PANEL = (
     ("independent noise", "independent noise + motion", "shared noise", "shared noise + motion", "truth"),
     192,
 )
+FIXED = "the same, fixed windows"
 STILL, MOVING = 2 / 255, 4 / 255  # of 0..1: what changes less stands still, what changes more moves
 COLUMNS = (
     Column("still", "still, 1/255", 2, -1),
@@ -59,9 +60,10 @@ def evaluate_steadiness(
     and shared noise in windows that lie at the same place in all steps, where seams would show most; the shared rows'
     median over three frames; the reference standing still; the VAE's reconstruction of the truth.
     Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
-    by STILL and where some changes by more than MOVING; PSNR of frames; with a module, how many times the error of the
-    same change without it that of a change is at borders of the first step's windows, divided by the person's mean
-    elsewhere: 1 where there are no seams. (Some changes are harder than others: without that division chance is large.)
+    by STILL and where some changes by more than MOVING; PSNR of frames; of windows that lie at the same place, how many
+    times the error that the same change has in windows that lie elsewhere at every step that of a change is at their
+    borders, divided by the person's mean elsewhere: 1 where there are no seams. (Some changes are harder than others,
+    and a module takes more of their error from some: only runs with it compare.)
     Intervals are over people. windows: as `windows_for`. noises: rows of these. options: of the pipeline. Returns
     the table, and the videos of its rows and the truth.
     """
@@ -90,7 +92,6 @@ def evaluate_steadiness(
         return made
 
     rows: dict[str, list[np.ndarray]] = {}
-    plain: dict[str, str] = {}  # a row with a module -> its row without
     with pipe.without_motion():
         for noise in noises:
             if noise != "mixed":
@@ -101,15 +102,13 @@ def evaluate_steadiness(
     if module is not None:
         for noise in noises:
             rows[f"{noise} noise + motion"] = generate(noise, windows)
-            plain[f"{noise} noise + motion"] = f"{noise} noise" if f"{noise} noise" in rows else "shared noise"
         if "shared" in noises and isinstance(asked, Windows) and borders.any():
-            rows["the same, fixed windows"] = generate("shared", replace(asked, shift=False))
-            plain["the same, fixed windows"] = "shared noise"
+            rows[FIXED] = generate("shared", replace(asked, shift=False))
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
     cells = {}
     for name, videos in rows.items():
-        without = rows.get(plain.get(name, ""), [None] * people)
-        cells[name] = _cells([steadiness_scores(*of, borders) for of in zip(videos, scenes, without)])
+        elsewhere = rows["shared noise + motion"] if name == FIXED else [None] * people
+        cells[name] = _cells([steadiness_scores(*of, borders) for of in zip(videos, scenes, elsewhere)])
     return Table(COLUMNS, cells), rows | {"truth": [stack(scene.truth) for scene in scenes]}
 
 
@@ -133,15 +132,16 @@ def borders_of(windows: Windows, frames: int) -> np.ndarray:
 def _cells(scored: Sequence[dict[str, np.ndarray]]) -> dict[str, Cell]:
     means, intervals = summarize(scored)
     cells = {column.key: Cell(means[column.key], intervals[column.key]) for column in COLUMNS}
-    return cells if cells["seams"].known else cells | {"seams": Cell(note="no borders")}
+    return cells if cells["seams"].known else cells | {"seams": Cell(note="-")}
 
 
 def steadiness_scores(
-    video: np.ndarray, scene: Scene, plain: np.ndarray | None = None, borders: np.ndarray | None = None
+    video: np.ndarray, scene: Scene, elsewhere: np.ndarray | None = None, borders: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """What `evaluate_steadiness` tells of a video float [F, H, W, 3] in [0, 1]: a value a frame, NaN where none is.
 
-    plain, borders: for seams, the video without a motion module, and what `borders_of` gives; without both, none.
+    elsewhere, borders: for seams, the video with windows at other places, and what `borders_of` gives; without both,
+    none.
     """
     truth = stack(scene.truth)
     error, moved = _error(video, truth), np.abs(np.diff(truth, axis=0)).max(-1)
@@ -152,8 +152,8 @@ def steadiness_scores(
     }
     scores["psnr"] = np.array([psnr(one, other) for one, other in zip(video, truth)])
     scores["seams"] = np.full(len(error), np.nan)
-    if plain is not None and borders is not None:
-        more = error.mean((1, 2)) / _error(plain, truth).mean((1, 2))
+    if elsewhere is not None and borders is not None:
+        more = error.mean((1, 2)) / _error(elsewhere, truth).mean((1, 2))
         scores["seams"] = np.where(borders, more / _mean(more[~borders]), np.nan)
     return scores
 

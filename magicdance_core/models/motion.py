@@ -204,12 +204,6 @@ def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]
 def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: MotionModule) -> None:
     """Raise InputError where a motion module was made for a UNet of other widths or another number of blocks, or for
     the decoder of another VAE."""
-    decoder = motion.config.decoder_block_out_channels
-    if decoder and list(decoder) != list(vae.config.block_out_channels):
-        raise InputError(
-            f"The motion module has layers for a VAE of the widths {list(decoder)} and the VAE has "
-            f"{list(vae.config.block_out_channels)}: give one made for the model."
-        )
     widths, wanted = list(motion.config.block_out_channels), list(unet.config.block_out_channels)
     if widths != wanted:
         raise InputError(
@@ -226,6 +220,12 @@ def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: Mo
                 f"The motion module has {own} layers in {block}.{level} and the UNet {count}: "
                 "give one made for the model."
             )
+    decoder = motion.config.decoder_block_out_channels
+    if decoder and list(decoder) != list(vae.config.block_out_channels):
+        raise InputError(
+            f"The motion module has layers for a VAE of the widths {list(decoder)} and the VAE has "
+            f"{list(vae.config.block_out_channels)}: give one made for the model."
+        )
 
 
 @contextmanager

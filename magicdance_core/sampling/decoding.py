@@ -9,7 +9,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import TemporalDecoder, decoding_clips
+from .latents import vae_factor
 from .order import Finished
+
+SMALL = 1024 * 1024
+"""Pixels that any device decodes at once."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class InTime:
     def reach(self) -> int:
         """A frame depends on so many others on either side."""
         return 0 if self.decoder is None else self.decoder.reach
+
+    def at_a_time(self, batch: int, pixels: int) -> int:
+        """How many frames of so many pixels to decode at a time, beside their neighbours: `batch`, or of small pictures
+        as many as make SMALL pixels, for neighbours are decoded again with the next ones."""
+        return max(batch, SMALL // pixels - 2 * self.reach) if self.reach else batch
 
     def around(self, first: int, last: int, count: int) -> tuple[list[int], int]:
         """The frames of `count` that frames first to last - 1 depend on, in their order, and the place of the first."""
@@ -53,13 +62,14 @@ def decode_frames(
 ) -> Iterator[Tensor]:
     """Scaled latents `[F, 4, h, w]` to frames in [0, 1], float32 on the CPU, `[n, 3, H, W]` at a time.
 
-    batch: frames at a time. With a temporal decoder their neighbours go with them, so it takes at least as many as
-    there are of these. device, dtype: where the network computes; by default where its weights are. frames: which of
-    them are wanted; by default all.
+    batch: frames at a time; with a temporal decoder see `InTime.at_a_time`, and their neighbours go with them. device,
+    dtype: where the network computes; by default where its weights are. frames: which of them are wanted; by default
+    all.
     Raises InputError where values are not finite.
     """
     frames = range(len(latents)) if frames is None else frames
-    device, waiting, batch = device or vae.device, None, max(batch, 2 * in_time.reach)
+    batch = in_time.at_a_time(batch, latents.shape[-2] * latents.shape[-1] * vae_factor(vae) ** 2)
+    device, waiting = device or vae.device, None
     for first in range(frames.start, frames.stop, batch):
         last = min(first + batch, frames.stop)
         numbers, place = in_time.around(first, last, len(latents))

@@ -102,9 +102,9 @@ def run(
         )
 
     def frames() -> Iterator[Tensor]:
-        at_once = min(max(decode_batch, 2 * in_time.reach) + 2 * in_time.reach, count)
-        roles = ("vae",) if in_time.decoder is None else ("vae", "motion")
-        before(Phase(roles, at_once, *pose_maps.shape[-2:]))
+        height, width = pose_maps.shape[-2:]
+        at_once = min(in_time.at_a_time(decode_batch, height * width) + 2 * in_time.reach, count)
+        before(Phase(("vae",) if in_time.decoder is None else ("vae", "motion"), at_once, height, width))
         yield from made_with(number, decode_frames(vae, latents, decode_batch, *vae_place, in_time=in_time))
 
     return Sample(latents, frames())

@@ -50,8 +50,8 @@ def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
     for seed in range(6):
         scene = make_scene(seed, range(frames), 16)
         hard = random.lognormal(0, 0.5, (frames, 1, 1, 1))  # some frames are harder than others, for both
-        plain, video = (truth_of(scene) + hard * random.normal(size=(frames, 16, 16, 3)) / 255 for _ in range(2))
-        scored.append(steadiness_scores(video + jump * light / 255, scene, plain, borders))
+        elsewhere, video = (truth_of(scene) + hard * random.normal(size=(frames, 16, 16, 3)) / 255 for _ in range(2))
+        scored.append(steadiness_scores(video + jump * light / 255, scene, elsewhere, borders))
     seams = _cells(scored)["seams"]
     low, high = seams.interval
     assert (low > 1.1) == found == (seams.value > 1.1)
@@ -68,7 +68,7 @@ def test_rows_of_a_model_with_and_without_motion(make_tiny):
     pipe.motion = module = MotionModule.for_unet(pipe.unet).silence()
     silent, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
     assert pipe.motion is module and "mixed noise + motion" in silent.rows
-    assert silent.rows["shared noise + motion"]["seams"].note == "no borders"
+    assert silent.rows["shared noise + motion"]["seams"].note == "-"
     before, after = (
         of.rows[row]["psnr"].value for of, row in ((table, "shared noise"), (silent, "shared noise + motion"))
     )
@@ -79,6 +79,6 @@ def test_rows_of_a_model_with_and_without_motion(make_tiny):
     )
     assert not any("independent" in row or "mixed" in row for row in windows.rows)
     assert windows.rows["the same, fixed windows"]["seams"].value == pytest.approx(1, rel=1e-3)
-    assert windows.rows["shared noise"]["seams"].note == "no borders"
+    assert windows.rows["shared noise"]["seams"].note == "-"
     with pytest.raises(InputError, match="two frames"):
         evaluate_steadiness(pipe, people=1, frames=1)

@@ -5,7 +5,7 @@ import torch
 
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
-from magicdance_core.sampling import Control, Windows, decode_frames
+from magicdance_core.sampling import Control, Windows, decode_frames, decoding
 from magicdance_core.sampling.decoding import InTime, InTurn
 
 FRAMES = 13
@@ -33,7 +33,8 @@ def decode(pipe, latents, batch=4, **options):
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_batches_agree(pipe, latents, closed):
+def test_batches_agree(pipe, latents, closed, monkeypatch):
+    monkeypatch.setattr(decoding, "SMALL", 1)
     in_time = InTime(pipe.motion.temporal_decoder, closed=closed)
     whole = decode(pipe, latents, FRAMES, in_time=in_time)
     assert whole.shape == (FRAMES, 3, 16, 16)
@@ -41,6 +42,13 @@ def test_batches_agree(pipe, latents, closed):
     assert not torch.allclose(decode(pipe, latents), whole, atol=1e-3)
     some = decode(pipe, latents, 2, in_time=in_time, frames=range(3, 11))
     assert torch.allclose(some, whole[3:11], atol=1e-6)
+
+
+def test_small_pictures_go_together_and_large_ones_as_asked(pipe):
+    in_time = InTime(pipe.motion.temporal_decoder)
+    assert in_time.reach == 4
+    assert in_time.at_a_time(4, 512 * 512) == 4 and in_time.at_a_time(4, 128 * 128) == 64 - 8
+    assert InTime().at_a_time(4, 128 * 128) == 4
 
 
 def test_a_closed_loop_has_no_ends(pipe, latents):
