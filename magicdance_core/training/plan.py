@@ -89,9 +89,9 @@ def _empty_model(config: TrainingConfig) -> Components:
             model = Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
         if any("motion" in stage.controls for stage in config.stages):
             model.motion = MotionModule.for_unet(model.unet)
-        if any("temporal_decoder" in stage.train for stage in config.stages):
-            model.motion.add_temporal_decoder(model.vae)
-        model.motion.to("meta")  # its positions are no parameters
+            if any("temporal_decoder" in stage.train for stage in config.stages):
+                model.motion.add_temporal_decoder(model.vae)
+            model.motion.to("meta")  # its positions are no parameters
     return model
 
 
