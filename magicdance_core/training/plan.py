@@ -146,36 +146,52 @@ def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, h
         network.disable_gradient_checkpointing()
     # Backward takes about twice the forward, and recomputing it once more; frozen weights save a part of that.
     operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
-    if stage.rollout_steps:  # half of them on average, each in two halves, at most as costly as the controlled one
-        operations += (stage.rollout_steps - 1) * forward
-    if stage.train == ["temporal_decoder"]:  # all of them
-        operations += stage.rollout_steps * forward
-    return kept.total, operations
+    return kept.total, operations + _sampling(config, stage, model)
+
+
+def _sampling(config: TrainingConfig, stage: StageConfig, model: Components) -> int:
+    """Operations of a rollout, for one person's part of a step."""
+    if not stage.rollout_steps:
+        return 0
+    halves = []
+    for controlled in (True, False):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            _predicted(config, stage, model, controlled)
+        halves.append(counter.get_total_flops())
+    guided = halves[0] + (halves[1] if stage.rollout_guidance != 1 else 0)
+    if stage.train == ["temporal_decoder"]:
+        return stage.rollout_steps * guided
+    # Broken off at any step but the last; there the controlled half is what learns, and counted already.
+    return (stage.rollout_steps - 1) * guided // 2 + guided - halves[0]
 
 
 def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tensor:
-    def empty(*shape: int) -> Tensor:
-        return torch.empty(shape, device="meta")
-
-    size = config.data.size
+    size, vae = config.data.size, model.vae
     if stage.train == ["vae"]:
         side = stage.crop or size
-        latent = model.vae.encode(empty(stage.targets, 3, side, side)).latent_dist.mean
-        return model.vae.decode(latent).sample.sum()
-    side, channels = size // vae_factor(model.vae), model.unet.config.in_channels
+        return vae.decode(vae.encode(_empty(stage.targets, 3, side, side)).latent_dist.mean).sample.sum()
+    if stage.train == ["temporal_decoder"]:
+        side = size // vae_factor(vae)
+        with decoding_clips(vae, model.motion.temporal_decoder, stage.targets):
+            return vae.decode(_empty(stage.targets, vae.config.latent_channels, side, side)).sample.sum()
+    return _predicted(config, stage, model, True).sum()
+
+
+def _predicted(config: TrainingConfig, stage: StageConfig, model: Components, controlled: bool) -> Tensor:
+    size, side, channels = config.data.size, config.data.size // vae_factor(model.vae), model.unet.config.in_channels
     context = model.context.to("meta")
     t, times = (torch.empty(n, dtype=torch.long, device="meta") for n in (1, stage.targets))
-    attached = {name: getattr(model, name) for name in stage.controls}
-    networks = Networks(model.unet, **attached)
-    noisy, decodes = empty(stage.targets, channels, side, side), stage.train == ["temporal_decoder"]
-    with torch.set_grad_enabled(not decodes):
-        source = read_reference(networks, empty(1, channels, side, side), t, context)
-        residuals = read_pose(networks, noisy, times, context, empty(stage.targets, 3, size, size))
-        predicted = predict(networks, noisy, times, context, source, residuals, 1.0)
-    if not decodes:
-        return predicted.sum()
-    with decoding_clips(model.vae, model.motion.temporal_decoder, stage.targets):
-        return model.vae.decode(predicted).sample.sum()
+    noisy = _empty(stage.targets, channels, side, side)
+    if not controlled:
+        return predict(Networks(model.unet), noisy, times, context)
+    networks = Networks(model.unet, **{name: getattr(model, name) for name in stage.controls})
+    source = read_reference(networks, _empty(1, channels, side, side), t, context)
+    residuals = read_pose(networks, noisy, times, context, _empty(stage.targets, 3, size, size))
+    return predict(networks, noisy, times, context, source, residuals, 1.0)
+
+
+def _empty(*shape: int) -> Tensor:
+    return torch.empty(shape, device="meta")
 
 
 class _Kept:
