@@ -124,11 +124,9 @@ class InTurn:
             known += 1
         if known == self.count:
             return known
-        return (
-            self.decoded
-            if self.in_time.closed and self.in_time.reach
-            else max(self.decoded, known - self.in_time.reach)
-        )
+        if self.in_time.closed and self.in_time.reach:
+            return self.decoded
+        return max(self.decoded, known - self.in_time.reach)
 
     def state(self) -> dict[str, Tensor]:
         """All there is to go on from, on the CPU; counts are float64, as files of tensors hold floats only."""

@@ -291,7 +291,8 @@ class DecodingObjective(DiffusionObjective):
         people, frames = batch["noise"].shape[:2]
         keep = batch["keep"]
         poses = to_unit(batch["poses"].flatten(0, 1)).unflatten(0, (people, frames))
-        shown = Shown(self._latents(networks, batch)[:, 0], poses, self._heard(batch), keep[:, 0], keep[:, 1])
+        reference = batch | {"images": batch["images"][:, :1]}
+        shown = Shown(self._latents(networks, reference)[:, 0], poses, self._heard(batch), keep[:, 0], keep[:, 1])
         predicted = partial(guided, self._attached(networks, batch), shown, self.rollout.guidance_scale)
         clean = torch.full_like(batch["timestep"], CLEAN)
         latents = self.rollout.latents(predicted, batch["noise"].flatten(0, 1), clean) / self.space.scaling_factor
