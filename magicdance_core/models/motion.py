@@ -97,11 +97,6 @@ class MotionModule(MotionAdapter):
         )
 
     @property
-    def norms_over_frames(self) -> bool:
-        """Whether the UNet's residual blocks normalise over a whole clip."""
-        return self.config.norm_over_frames
-
-    @property
     def max_frames(self) -> int:
         """The longest clip that the position encoding knows."""
         return self.config.motion_max_seq_length
@@ -154,13 +149,13 @@ class UNetSlots(Slots):
 
     def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
         """Hook before a group norm: the frames of a clip become one tall picture, so that they share statistics."""
-        if self.clip is None or not self.clip.layers.norms_over_frames:
+        if self.clip is None or not self.clip.norms_over_frames:
             return None
         return (rearrange(args[0], "(b f) c h w -> b c (f h) w", f=self.clip.frames),)
 
     def part_frames(self, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
         """Hook behind a group norm that `join_frames` prepared."""
-        if self.clip is None or not self.clip.layers.norms_over_frames:
+        if self.clip is None or not self.clip.norms_over_frames:
             return None
         return rearrange(output, "b c (f h) w -> (b f) c h w", f=self.clip.frames)
 
@@ -248,5 +243,5 @@ def in_motion(
     slots = add_motion_slots(unet)
     if torch.is_grad_enabled() and unet.is_gradient_checkpointing:
         unet.enable_gradient_checkpointing(slots.checkpoint)
-    with slots.set(Clip(motion, frames, scale)):
+    with slots.set(Clip(motion, frames, scale, motion.config.norm_over_frames)):
         yield

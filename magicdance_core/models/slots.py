@@ -9,12 +9,7 @@ from torch import Tensor, nn
 
 
 class TemporalLayers(Protocol):
-    """Layers for the places of a network, and how one of them acts.
-
-    norms_over_frames: whether the network's own group norms take their statistics of a whole clip.
-    """
-
-    norms_over_frames: bool
+    """Layers for the places of a network, and how one of them acts."""
 
     def layer(self, *place) -> nn.Module | None:
         """The one at a place; None for a place without."""
@@ -27,11 +22,15 @@ class TemporalLayers(Protocol):
 
 @dataclass(frozen=True)
 class Clip:
-    """What the hooks of a network are told for one call: each `frames` consecutive rows of its batch are one clip."""
+    """What the hooks of a network are told for one call: each `frames` consecutive rows of its batch are one clip.
+
+    norms_over_frames: the network's own group norms take their statistics of a whole clip.
+    """
 
     layers: TemporalLayers
     frames: int
     scale: float
+    norms_over_frames: bool = False
 
 
 class Slots:

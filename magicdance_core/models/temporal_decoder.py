@@ -48,8 +48,6 @@ class TemporalDecoder(nn.Module):
     block_out_channels, groups: of the VAE. `reach`: a frame depends on so many others on either side.
     """
 
-    norms_over_frames = False
-
     def __init__(self, block_out_channels: Sequence[int], groups: int):
         super().__init__()
         widths = list(reversed(block_out_channels))

@@ -9,15 +9,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import TemporalDecoder, decoding_clips
-from .latents import vae_factor
+from .latents import VAE_PIXELS, vae_factor
 from .order import Finished
-
-SMALL = 1024 * 1024
-"""Pixels that any device decodes at once."""
 
 
 @dataclass(frozen=True)
-class InTime:
+class TemporalDecoding:
     """What frames are to each other while they are decoded.
 
     decoder: None for pictures on their own. strength: of the decoder's layers, 0 for none. closed: the last frame leads
@@ -35,8 +32,8 @@ class InTime:
 
     def at_a_time(self, batch: int, pixels: int) -> int:
         """How many frames of so many pixels to decode at a time, beside their neighbours: `batch`, or of small pictures
-        as many as make SMALL pixels, for neighbours are decoded again with the next ones."""
-        return max(batch, SMALL // pixels - 2 * self.reach) if self.reach else batch
+        as many as make VAE_PIXELS, for neighbours are decoded again with the next ones."""
+        return max(batch, VAE_PIXELS // pixels - 2 * self.reach) if self.reach else batch
 
     def around(self, first: int, last: int, count: int) -> tuple[list[int], int]:
         """The frames of `count` that frames first to last - 1 depend on, in their order, and the place of the first."""
@@ -47,7 +44,7 @@ class InTime:
         return numbers, first - numbers[0]
 
 
-ALONE = InTime()
+ALONE = TemporalDecoding()
 
 
 @torch.no_grad()
@@ -57,24 +54,23 @@ def decode_frames(
     batch: int = 4,
     device: torch.device | None = None,
     dtype: torch.dtype | None = None,
-    in_time: InTime = ALONE,
+    temporal: TemporalDecoding = ALONE,
     frames: range | None = None,
 ) -> Iterator[Tensor]:
     """Scaled latents `[F, 4, h, w]` to frames in [0, 1], float32 on the CPU, `[n, 3, H, W]` at a time.
 
-    batch: frames at a time; with a temporal decoder see `InTime.at_a_time`, and their neighbours go with them. device,
-    dtype: where the network computes; by default where its weights are. frames: which of them are wanted; by default
-    all.
+    batch: frames at a time; with a temporal decoder see `at_a_time`, and their neighbours go with them. device, dtype:
+    where the network computes; by default where its weights are. frames: which of them are wanted; by default all.
     Raises InputError where values are not finite.
     """
     frames = range(len(latents)) if frames is None else frames
-    batch = in_time.at_a_time(batch, latents.shape[-2] * latents.shape[-1] * vae_factor(vae) ** 2)
+    batch = temporal.at_a_time(batch, latents.shape[-2] * latents.shape[-1] * vae_factor(vae) ** 2)
     device, waiting = device or vae.device, None
     for first in range(frames.start, frames.stop, batch):
         last = min(first + batch, frames.stop)
-        numbers, place = in_time.around(first, last, len(latents))
+        numbers, place = temporal.around(first, last, len(latents))
         part = (latents[numbers] / vae.config.scaling_factor).to(device, dtype or vae.dtype)
-        with decoding_clips(vae, in_time.decoder, len(part), in_time.strength):
+        with decoding_clips(vae, temporal.decoder, len(part), temporal.strength):
             decoded = vae.decode(part, return_dict=False)[0][place : place + last - first].float()
         ready = _to_cpu((decoded / 2 + 0.5).clamp(0, 1), decoded.isfinite().all())
         if device.type != "cuda":
@@ -87,14 +83,14 @@ def decode_frames(
         yield waiting()
 
 
-class InTurn:
+class StreamDecoder:
     """Clean latents of a stream on their way to pictures: decoded in their order, as soon as neighbours are there.
 
     count: frames of the stream. `decoded`: how many of them are. What no frame waits for is let go.
     """
 
-    def __init__(self, count: int, in_time: InTime):
-        self.count, self.in_time, self.decoded = count, in_time, 0
+    def __init__(self, count: int, temporal: TemporalDecoding):
+        self.count, self.temporal, self.decoded = count, temporal, 0
         self._clean: dict[int, Tensor] = {}
 
     def take(self, finished: Finished) -> None:
@@ -106,14 +102,14 @@ class InTurn:
         first, last = self.decoded, self._ready()
         if first == last:
             return (), None
-        numbers, place = self.in_time.around(first, last, self.count)
+        numbers, place = self.temporal.around(first, last, self.count)
         latents = torch.cat([self._clean[number] for number in numbers])
         wanted = range(place, place + last - first)
         # Its neighbours around the ends of a closed loop are among them now.
-        in_time = replace(self.in_time, closed=False)
-        pictures = torch.cat(list(decode_frames(vae, latents, batch, in_time=in_time, frames=wanted)))
+        temporal = replace(self.temporal, closed=False)
+        pictures = torch.cat(list(decode_frames(vae, latents, batch, temporal=temporal, frames=wanted)))
         self.decoded = last
-        kept = last - self.in_time.reach if last < self.count else last
+        kept = last - self.temporal.reach if last < self.count else last
         self._clean = {number: latent for number, latent in self._clean.items() if number >= kept}
         return tuple(range(first, last)), pictures
 
@@ -124,9 +120,9 @@ class InTurn:
             known += 1
         if known == self.count:
             return known
-        if self.in_time.closed and self.in_time.reach:
+        if self.temporal.closed and self.temporal.reach:
             return self.decoded
-        return max(self.decoded, known - self.in_time.reach)
+        return max(self.decoded, known - self.temporal.reach)
 
     def state(self) -> dict[str, Tensor]:
         """All there is to go on from, on the CPU; counts are float64, as files of tensors hold floats only."""

@@ -6,6 +6,9 @@ from torch import Tensor
 
 from ..models import PoseControlNet
 
+VAE_PIXELS = 1024 * 1024
+"""Pixels that the VAE takes at once on any device."""
+
 
 def get_noise(shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
     """Standard normal noise, float32, on the CPU: the same for a seed on every machine.

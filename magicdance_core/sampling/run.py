@@ -10,7 +10,7 @@ from torch import Tensor
 from ..models import Networks
 from ..threads import SMALL_SAMPLING, made_with, threads, threads_for
 from .banks import Person
-from .decoding import ALONE, InTime, InTurn, decode_frames
+from .decoding import ALONE, StreamDecoder, TemporalDecoding, decode_frames
 from .denoise import Denoiser, denoise, windows_for
 from .hints import BLOCK, Hints
 from .latents import encode_images, encode_poses
@@ -77,7 +77,7 @@ def run(
     count, clean, hints = len(pose_maps), None, None
     batch = min(windows_for(networks, count, windows, frames_per_batch).length, count)
     height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
-    number, in_time = _threads(networks, vae), _in_time(networks, count, windows, options)
+    number, temporal = _threads(networks, vae), _temporal_decoding(networks, count, windows, options)
     with threads(number):
         if isinstance(reference, Person):
             clean, options = reference.latents, options | {"banks": reference.banks}
@@ -103,9 +103,9 @@ def run(
 
     def frames() -> Iterator[Tensor]:
         height, width = pose_maps.shape[-2:]
-        at_once = min(in_time.at_a_time(decode_batch, height * width) + 2 * in_time.reach, count)
-        before(Phase(("vae",) if in_time.decoder is None else ("vae", "motion"), at_once, height, width))
-        yield from made_with(number, decode_frames(vae, latents, decode_batch, *vae_place, in_time=in_time))
+        at_once = min(temporal.at_a_time(decode_batch, height * width) + 2 * temporal.reach, count)
+        before(Phase(("vae",) if temporal.decoder is None else ("vae", "motion"), at_once, height, width))
+        yield from made_with(number, decode_frames(vae, latents, decode_batch, *vae_place, temporal=temporal))
 
     return Sample(latents, frames())
 
@@ -118,7 +118,7 @@ class Bunch:
     frames: tuple[int, ...]
     pictures: Tensor
     walk: Walk
-    decoding: InTurn
+    decoding: StreamDecoder
 
     def state(self) -> dict[str, Tensor]:
         """What a run goes on from behind this bunch, before the next one is asked for."""
@@ -162,7 +162,7 @@ def stream(
             networks, scheduler, noise, context.to(*place), frames=frames, hints=hints, **known, **options
         )
         walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
-        decoding = InTurn(frames, _in_time(networks, frames, windows, options))
+        decoding = StreamDecoder(frames, _temporal_decoding(networks, frames, windows, options))
         if state is not None:
             walk.restore(state, place[0])
             decoding.restore(state, place[0])
@@ -178,12 +178,12 @@ def stream(
     yield from made_with(_threads(networks, vae), bunches())
 
 
-def _in_time(networks: Networks, frames: int, windows: Windows | None, options: dict) -> InTime:
+def _temporal_decoding(networks: Networks, frames: int, windows: Windows | None, options: dict) -> TemporalDecoding:
     """What frames are to each other while they are decoded: the same as while they are sampled."""
     strength = options.get("motion", FULL).strength
     if networks.motion is None or strength == 0 or frames == 1:
         return ALONE
-    return InTime(networks.motion.temporal_decoder, strength, windows is not None and windows.closed)
+    return TemporalDecoding(networks.motion.temporal_decoder, strength, windows is not None and windows.closed)
 
 
 def _threads(networks: Networks, vae: AutoencoderKL) -> int:

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
+from ..evaluation import steadiness
 from ..models import Networks, PoseResiduals, predict, read_pose, read_reference
 from ..sampling.guidance import guide
 from .rollout import Rollout
@@ -15,8 +16,6 @@ from .rollout import Rollout
 KL_WEIGHT = 5e-5
 STILL = 0.01
 """Mean squared change of a latent from frame to frame that is half still; a latent's variance is 1."""
-STILL_PIXEL, MOVING_PIXEL = 2 / 127.5, 4 / 127.5
-"""Of [-1, 1], as `evaluation.steadiness` has them: what changes less stands still, what changes more moves."""
 
 
 def autoencoder_loss(vae: AutoencoderKL, images: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
@@ -37,10 +36,10 @@ def decoding_loss(decoded: Tensor, truth: Tensor, weights: Tensor, change_weight
     decoded, truth: `[R, n, 3, H, W]` in [-1, 1]. weights: `[R, n, 1, H, W]`, of the frames' error. change_weight: of
     the change's error where the truth moves; still_weight: where it stands still.
     """
-    error, moves = decoded - truth, truth.diff(dim=1).abs().amax(2, keepdim=True)
+    error, moves = decoded - truth, truth.diff(dim=1).abs().amax(2, keepdim=True) / 2  # of [0, 1], as thresholds are
     changes = error.diff(dim=1).abs()
     losses = (error.abs() * weights).mean((1, 2, 3, 4))
-    for weight, where in ((change_weight, moves > MOVING_PIXEL), (still_weight, moves < STILL_PIXEL)):
+    for weight, where in ((change_weight, moves > steadiness.MOVING), (still_weight, moves < steadiness.STILL)):
         of_place = (changes * where).mean((1, 2, 3, 4)) / where.float().mean((1, 2, 3, 4)).clamp_min(1e-3)
         losses = losses + weight * of_place
     return losses

@@ -6,7 +6,7 @@ import torch
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.sampling import Control, Windows, decode_frames, decoding
-from magicdance_core.sampling.decoding import InTime, InTurn
+from magicdance_core.sampling.decoding import StreamDecoder, TemporalDecoding
 
 FRAMES = 13
 
@@ -34,40 +34,40 @@ def decode(pipe, latents, batch=4, **options):
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_batches_agree(pipe, latents, closed, monkeypatch):
-    monkeypatch.setattr(decoding, "SMALL", 1)
-    in_time = InTime(pipe.motion.temporal_decoder, closed=closed)
-    whole = decode(pipe, latents, FRAMES, in_time=in_time)
+    monkeypatch.setattr(decoding, "VAE_PIXELS", 1)
+    temporal = TemporalDecoding(pipe.motion.temporal_decoder, closed=closed)
+    whole = decode(pipe, latents, FRAMES, temporal=temporal)
     assert whole.shape == (FRAMES, 3, 16, 16)
-    assert torch.allclose(decode(pipe, latents, 1, in_time=in_time), whole, atol=1e-6)
+    assert torch.allclose(decode(pipe, latents, 1, temporal=temporal), whole, atol=1e-6)
     assert not torch.allclose(decode(pipe, latents), whole, atol=1e-3)
-    some = decode(pipe, latents, 2, in_time=in_time, frames=range(3, 11))
+    some = decode(pipe, latents, 2, temporal=temporal, frames=range(3, 11))
     assert torch.allclose(some, whole[3:11], atol=1e-6)
 
 
 def test_small_pictures_go_together_and_large_ones_as_asked(pipe):
-    in_time = InTime(pipe.motion.temporal_decoder)
-    assert in_time.reach == 4
-    assert in_time.at_a_time(4, 512 * 512) == 4 and in_time.at_a_time(4, 128 * 128) == 64 - 8
-    assert InTime().at_a_time(4, 128 * 128) == 4
+    temporal = TemporalDecoding(pipe.motion.temporal_decoder)
+    assert temporal.reach == 4
+    assert temporal.at_a_time(4, 512 * 512) == 4 and temporal.at_a_time(4, 128 * 128) == 64 - 8
+    assert TemporalDecoding().at_a_time(4, 128 * 128) == 4
 
 
 def test_a_closed_loop_has_no_ends(pipe, latents):
     decoder = pipe.motion.temporal_decoder
     for closed in (True, False):
-        made = decode(pipe, latents, in_time=InTime(decoder, closed=closed))
-        turned = decode(pipe, latents.roll(5, 0), in_time=InTime(decoder, closed=closed))
+        made = decode(pipe, latents, temporal=TemporalDecoding(decoder, closed=closed))
+        turned = decode(pipe, latents.roll(5, 0), temporal=TemporalDecoding(decoder, closed=closed))
         assert torch.allclose(made.roll(5, 0), turned, atol=1e-6) == closed
 
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_frames_wait_for_their_neighbours(pipe, latents, closed):
-    in_time = InTime(pipe.motion.temporal_decoder, closed=closed)
-    whole, made, turn = decode(pipe, latents, in_time=in_time), [], InTurn(FRAMES, in_time)
+    temporal = TemporalDecoding(pipe.motion.temporal_decoder, closed=closed)
+    whole, made, turn = decode(pipe, latents, temporal=temporal), [], StreamDecoder(FRAMES, temporal)
     order = [1, 0, 3, 2, *range(4, FRAMES)]
     for number in order:
         turn.take([(number, latents[number][None])])
         ready, pictures = turn.decode(pipe.vae, 4)
-        assert closed or len(turn._clean) <= 2 * in_time.reach + 1
+        assert closed or len(turn.state()["clean_frame"]) <= 2 * temporal.reach + 1
         if ready:
             assert torch.allclose(pictures, whole[list(ready)], atol=1e-6)
             made += ready

@@ -83,5 +83,8 @@ def test_it_learns_from_clips_that_are_sampled(stage):
 
 def test_its_plan(stage, one_stage):
     (decoder,), (motion,) = plan(stage()), plan(one_stage("motion", rollout_steps=2, steps=3))
-    assert 0 < decoder.learning != motion.learning
-    assert decoder.operations > 0 and decoder.memory["frozen networks"] > motion.memory["frozen networks"]
+    layers = starting_point(stage()).motion.temporal_decoder
+    assert decoder.learning == sum(weight.numel() for weight in layers.parameters()) != motion.learning
+    (longer,) = plan(stage(rollout_steps=4))
+    assert 0 < longer.operations - decoder.operations < decoder.operations and longer.memory == decoder.memory
+    assert decoder.memory["frozen networks"] > motion.memory["frozen networks"]

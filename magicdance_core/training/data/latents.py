@@ -12,14 +12,12 @@ from torch import Tensor
 from ...checkpoints import weights_fingerprint
 from ...errors import InputError
 from ...files import whole_folder
+from ...sampling.latents import VAE_PIXELS
 from ..config import DataConfig
 from .batches import ahead
 from .crops import Window, central_window, crop_picture, random_window
 from .frames import FrameSet
 from .randomness import generator
-
-BATCH_PIXELS = 1024 * 1024
-"""Pictures go through the VAE this many pixels at a time."""
 
 
 def window_of(frames: FrameSet, config: DataConfig, seed: int, video: int, crop: int) -> Window:
@@ -105,7 +103,7 @@ class LatentCache:
 
     def _parts(self, video: int) -> list[tuple[int, int, int]]:
         """(video, first, last) of as many frames as go through the VAE at once."""
-        chunk, frames = max(1, BATCH_PIXELS // self.config.size**2), self.frames.videos[video].frames
+        chunk, frames = max(1, VAE_PIXELS // self.config.size**2), self.frames.videos[video].frames
         return [(video, first, min(first + chunk, frames)) for first in range(0, frames, chunk)]
 
     def _crops(self, video: int) -> int:
