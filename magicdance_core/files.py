@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from .errors import InputError
-from .limits import MOST_JSON_BYTES
+from .limits import MAX_JSON_BYTES
 
 # Temporary names say which process on which machine writes, so that a killed one's leftovers are known as such.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
@@ -61,8 +61,8 @@ def read_json(path: str | os.PathLike, wanted: str):
     """
     path = existing_file(path)
     try:
-        if path.stat().st_size > MOST_JSON_BYTES:
-            raise InputError(f"{path} is larger than {MOST_JSON_BYTES / 1e6:.0f} MB; give {wanted}.")
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path} is larger than {MAX_JSON_BYTES / 1e6:.0f} MB; give {wanted}.")
         return json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a readable file.") from error
@@ -108,7 +108,7 @@ def check_target(path: str | os.PathLike, replaces: str | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
     """A temporary file beside `path`, which replaces it when the block succeeds and vanishes when it fails.
 
     size: bytes that will be written, where that is known. Folders above are made.
@@ -122,11 +122,11 @@ def whole_file(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") -> Iterator[Path]:
     """A temporary folder beside `path`, which takes its name when the block succeeds and vanishes when it fails.
 
-    size: as for `whole_file`. An empty folder at `path` is replaced, and one that holds a file named `replaces`.
-    Raises InputError as `whole_file` does.
+    size: as for `atomic_write`. An empty folder at `path` is replaced, and one that holds a file named `replaces`.
+    Raises InputError as `atomic_write` does.
     """
     path = check_target(path, replaces)
     with _part(path, size) as part:

@@ -16,7 +16,7 @@ from .sampling import Progress, run
 from .schedule import published_scheduler
 
 GUIDANCE = 1.5  # random networks stay in bounds, and both halves are computed
-REPEATS, MOST_AT_ONCE = 5, 16
+REPEATS, MAX_AT_ONCE = 5, 16
 SAMPLING_ROLES = ("unet", "appearance", "pose", "vae")
 
 
@@ -82,7 +82,7 @@ def benchmark_machine(
     built = {
         role: ROLES[role].build(getattr(shapes, "unet" if role == "appearance" else role)) for role in SAMPLING_ROLES
     }
-    inputs = _inputs(shapes, MOST_AT_ONCE)
+    inputs = _inputs(shapes, MAX_AT_ONCE)
     on_meta = Networks(built["unet"], built["appearance"], built["pose"])
     costs = count_costs(on_meta, *(inputs[name].to("meta") for name in ("poses", "noise", "context")))
     filled = {role: _filled(network, device, dtype) for role, network in built.items()}
@@ -96,7 +96,7 @@ def benchmark_machine(
         inputs, memory, start = _inputs(shapes, number), _Memory(device), time.perf_counter()
         sample = run(
             networks, vae, published_scheduler(), inputs["reference"], inputs["poses"], inputs["noise"],
-            inputs["context"], num_inference_steps=steps, guidance_scale=GUIDANCE, frames_per_batch=MOST_AT_ONCE,
+            inputs["context"], num_inference_steps=steps, guidance_scale=GUIDANCE, frames_per_batch=MAX_AT_ONCE,
             callback=memory.look,
         )  # fmt: skip
         _finish(device)

@@ -4,7 +4,7 @@ from ..magicdance_core.choices import OWN
 from .comfy import folders, memory
 from .last_result import identity
 
-MOST_REFERENCES = 32  # every one is read at every step, and each frame looks at all of them
+MAX_REFERENCES = 32  # every one is read at every step, and each frame looks at all of them
 
 
 def strength_and_range(strength: str, start: str, end: str) -> dict:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..magicdance_core.choices import CONTROL_MODES
 from .comfy import conversion, folders
-from .control_inputs import MOST_REFERENCES, is_there, loader, strength_and_range
+from .control_inputs import MAX_REFERENCES, is_there, loader, strength_and_range
 from .last_result import LastResult, Same
 from .pictures import to_pictures
 
@@ -291,8 +291,8 @@ def _checked_latents(latent: dict) -> Tensor:
 def _check_count(references: int) -> None:
     from ..magicdance_core.errors import InputError
 
-    if references > MOST_REFERENCES:
-        raise InputError(f"There are {references} references: connect 1 to {MOST_REFERENCES} pictures of one person.")
+    if references > MAX_REFERENCES:
+        raise InputError(f"There are {references} references: connect 1 to {MAX_REFERENCES} pictures of one person.")
 
 
 def _checked_mask(mask: Tensor | None) -> Tensor | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..magicdance_core.choices import CONTROL_MODES, OWN, PRESETS, SCHEDULERS
 from .comfy import memory, progress
-from .control_inputs import MOST_REFERENCES
+from .control_inputs import MAX_REFERENCES
 from .model import CONTEXT_TYPE, SPEED_TYPE, TYPE, ContextOptions, MagicDanceModel
 from .pictures import in_own_shape, stretch, to_pictures
 
@@ -254,9 +254,9 @@ def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tens
     from ..magicdance_core.errors import InputError
 
     reference, poses = to_pictures(reference, "reference"), to_pictures(poses, "poses")
-    if len(reference) > MOST_REFERENCES:
+    if len(reference) > MAX_REFERENCES:
         raise InputError(
-            f"reference holds {len(reference)} pictures: connect 1 to {MOST_REFERENCES} pictures of one person."
+            f"reference holds {len(reference)} pictures: connect 1 to {MAX_REFERENCES} pictures of one person."
         )
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
     return in_own_shape(reference, width * height, factor, "reference"), stretch(poses, width, height)

@@ -16,10 +16,10 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from magicdance_core.entry import Parser, execute
-from magicdance_core.files import whole_file
+from magicdance_core.files import atomic_write
 
 def run(options):
-    with whole_file("a.txt") as part:
+    with atomic_write("a.txt") as part:
         print("x" * options.size)
         part.write_text("whole")
         if options.wait:

@@ -14,15 +14,15 @@ from magicdance_core.files import (
     existing,
     existing_file,
     remove_leftovers,
-    whole_file,
-    whole_folder,
+    atomic_write,
+    atomic_folder,
 )
 
 REPOSITORY = Path(__file__).parent.parent
 KILLED = """
 import os, signal, sys
-from magicdance_core.files import whole_file, whole_folder
-with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "/file.txt") as file:
+from magicdance_core.files import atomic_write, atomic_folder
+with atomic_folder(sys.argv[1] + "/folder") as folder, atomic_write(sys.argv[1] + "/file.txt") as file:
     (folder / "inside").touch()
     print(os.listdir(sys.argv[1]), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -30,27 +30,27 @@ with whole_folder(sys.argv[1] + "/folder") as folder, whole_file(sys.argv[1] + "
 
 
 def write(path, text="new"):
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text)
 
 
 def test_a_file_is_replaced_when_it_is_whole(tmp_path):
     path = tmp_path / "deep" / "a.txt"
     write(path, "old")
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new" and os.listdir(path.parent) == ["a.txt"]
 
 
 @pytest.mark.parametrize("failure", [InputError("no"), OSError(28, "No space left"), KeyboardInterrupt()])
-@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+@pytest.mark.parametrize("whole", [atomic_write, atomic_folder])
 def test_a_failure_leaves_what_was_there(tmp_path, whole, failure):
     with whole(tmp_path / "a") as part:
         (part / "inside" if part.is_dir() else part).write_text("old")
     before = sorted(tmp_path.rglob("*"))
     kind = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else InputError
-    more = {"replaces": "inside"} if whole is whole_folder else {}
+    more = {"replaces": "inside"} if whole is atomic_folder else {}
     with pytest.raises(kind), whole(tmp_path / "a", **more) as part:
         (part / "other" if part.is_dir() else part).write_text("new")
         raise failure
@@ -59,21 +59,21 @@ def test_a_failure_leaves_what_was_there(tmp_path, whole, failure):
 
 def test_folders_that_may_be_replaced(tmp_path):
     for text in ("one", "two"):
-        with whole_folder(tmp_path / "a", replaces="mark") as part:
+        with atomic_folder(tmp_path / "a", replaces="mark") as part:
             (part / "mark").write_text(text)
     assert (tmp_path / "a" / "mark").read_text() == "two"
     (tmp_path / "empty").mkdir()
-    with whole_folder(tmp_path / "empty") as part:
+    with atomic_folder(tmp_path / "empty") as part:
         (part / "x").touch()
     assert os.listdir(tmp_path / "empty") == ["x"]
     for name, more in (("a", {}), ("empty", {"replaces": "mark"})):
-        with pytest.raises(InputError, match="give another name"), whole_folder(tmp_path / name, **more):
+        with pytest.raises(InputError, match="give another name"), atomic_folder(tmp_path / name, **more):
             pytest.fail("the block was entered")
     assert sorted(os.listdir(tmp_path)) == ["a", "empty"]
 
 
 def test_the_old_folder_stays_where_the_new_one_cannot_come(tmp_path, monkeypatch):
-    with whole_folder(tmp_path / "a", replaces="mark") as part:
+    with atomic_folder(tmp_path / "a", replaces="mark") as part:
         (part / "mark").write_text("old")
     replace = os.replace
 
@@ -82,7 +82,7 @@ def test_the_old_folder_stays_where_the_new_one_cannot_come(tmp_path, monkeypatc
             raise OSError(13, "Permission denied")
         replace(source, target)
 
-    with pytest.raises(InputError, match="Permission denied"), whole_folder(tmp_path / "a", replaces="mark") as part:
+    with pytest.raises(InputError, match="Permission denied"), atomic_folder(tmp_path / "a", replaces="mark") as part:
         monkeypatch.setattr(os, "replace", refused)
     assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a" / "mark").read_text() == "old"
 
@@ -130,7 +130,7 @@ def test_leftovers_of_a_killed_process_go(tmp_path):
 
 
 def test_what_is_being_written_stays(tmp_path):
-    with whole_file(tmp_path / "a") as part:
+    with atomic_write(tmp_path / "a") as part:
         remove_leftovers.cache_clear()
         write(tmp_path / "b")
         assert part.exists()

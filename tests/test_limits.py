@@ -142,7 +142,7 @@ def test_an_encrypted_archive(tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_ARCHIVE_BYTES", 10_000_000)
+    monkeypatch.setattr(archive, "MAX_ARCHIVE_BYTES", 10_000_000)
     np.savez_compressed(tmp_path / "a.npz", **arrays(points=np.zeros((7000, 136, 3), np.float32)))
     assert (tmp_path / "a.npz").stat().st_size < 100_000
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("unpacked"))
@@ -162,7 +162,7 @@ def test_a_header_that_promises_too_much(tmp_path):
 
 
 def test_pictures_beyond_the_limit_are_not_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "MOST_SIDE", 50)
+    monkeypatch.setattr(limits, "MAX_SIDE", 50)
     Image.new("L", (60, 1)).save(tmp_path / "a.png")
     Image.new("L", (60, 1)).save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("L", (60, 1), 9)])
     monkeypatch.setattr(frames_module, "_upright_rgb", lambda image: pytest.fail("decoded"))
@@ -183,7 +183,7 @@ def test_a_large_header_is_refused_without_warnings(tmp_path, recwarn):
 def test_videos_beyond_the_limit(tmp_path, monkeypatch):
     with write_animation(tmp_path / "a.mp4", 10) as add:
         add(Image.new("RGB", (64, 32)))
-    monkeypatch.setattr(limits, "MOST_SIDE", 50)
+    monkeypatch.setattr(limits, "MAX_SIDE", 50)
     for read in (read_frames, Pictures):
         with pytest.raises(InputError, match="a video of 64 x 32 pixels is too large"):
             read(tmp_path / "a.mp4")
@@ -236,7 +236,7 @@ def test_what_is_no_path(path):
 
 
 def test_a_file_larger_than_json_may_be(tmp_path, monkeypatch):
-    monkeypatch.setattr("magicdance_core.files.MOST_JSON_BYTES", 10)
+    monkeypatch.setattr("magicdance_core.files.MAX_JSON_BYTES", 10)
     (tmp_path / "a.json").write_text(json.dumps(frame()))
     with pytest.raises(InputError, match="larger than"):
         load_keypoints(tmp_path / "a.json")

@@ -19,7 +19,7 @@ EMBEDDED_MOTION = EMBEDDED.parent / "embedded_motion.safetensors"
 """The motion module that was trained for it; it is used where it is asked for."""
 PUBLISHED_DEFAULTS = asdict(Defaults())
 SHARED = ("block_out_channels", "cross_attention_dim", "down_block_types", "in_channels", "layers_per_block")
-MOST_TOKENS = 4096
+MAX_TOKENS = 4096
 
 
 @dataclass
@@ -76,7 +76,7 @@ def fits(control: nn.Module, unet: nn.Module, vae: nn.Module) -> bool:
 def read_context(file: Tensors, name: str) -> Tensor:
     """The empty prompt that a file holds, `[1, n, C]` float32. Raises InputError where it does not."""
     shape = file.shapes.get(name, ())
-    if len(shape) != 3 or shape[0] != 1 or not 1 <= shape[1] <= MOST_TOKENS or not shape[2]:
+    if len(shape) != 3 or shape[0] != 1 or not 1 <= shape[1] <= MAX_TOKENS or not shape[2]:
         raise InputError(f"{file.path} lacks the tensor {name} of shape [1, n, C]: copy the whole model.")
     ((_, context),) = file.read([name])
     return context.float().clone()

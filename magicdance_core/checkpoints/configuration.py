@@ -11,12 +11,12 @@ from typing import Any, Literal
 from ..errors import InputError
 from ..schema import build, setting
 
-MOST_LEVELS = 8
-MOST_LAYERS = 64  # a level
-MOST_LAYERS_IN_ALL = 128
-MOST_CHANNELS = 65_536
-MOST_MOTION_CHANNELS = 8192  # their layers are made with memory, which is given back at once
-MOST_DECODER_CHANNELS = 1024  # of temporal layers, convolutions made likewise
+MAX_LEVELS = 8
+MAX_LAYERS = 64  # a level
+MAX_LAYERS_IN_ALL = 128
+MAX_CHANNELS = 65_536
+MAX_MOTION_CHANNELS = 8192  # their layers are made with memory, which is given back at once
+MAX_DECODER_CHANNELS = 1024  # of temporal layers, convolutions made likewise
 
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 DownBlock = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
@@ -24,22 +24,22 @@ UpBlock = Literal["CrossAttnUpBlock2D", "UpBlock2D"]
 
 
 def _channels(default: Any) -> Any:
-    return setting(default, low=1, high=MOST_CHANNELS)
+    return setting(default, low=1, high=MAX_CHANNELS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Levels:
     block_out_channels: list[int] = _channels([320, 640, 1280, 1280])
-    layers_per_block: int = setting(2, low=1, high=MOST_LAYERS)
+    layers_per_block: int = setting(2, low=1, high=MAX_LAYERS)
     norm_num_groups: int = _channels(32)
     act_fn: Activation = "silu"
 
     def __post_init__(self):
         levels = len(self.block_out_channels)
-        if not 1 <= levels <= MOST_LEVELS:
-            raise InputError(f"block_out_channels has {levels} levels: give 1 to {MOST_LEVELS}.")
-        if levels * self.layers_per_block > MOST_LAYERS_IN_ALL:
-            raise InputError(f"{levels} levels of {self.layers_per_block} layers: give {MOST_LAYERS_IN_ALL} in all.")
+        if not 1 <= levels <= MAX_LEVELS:
+            raise InputError(f"block_out_channels has {levels} levels: give 1 to {MAX_LEVELS}.")
+        if levels * self.layers_per_block > MAX_LAYERS_IN_ALL:
+            raise InputError(f"{levels} levels of {self.layers_per_block} layers: give {MAX_LAYERS_IN_ALL} in all.")
         for width in self.block_out_channels:
             if width % self.norm_num_groups:
                 raise InputError(
@@ -103,8 +103,8 @@ class PoseConfig(_Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= len(self.conditioning_embedding_out_channels) <= MOST_LEVELS:
-            raise InputError(f"conditioning_embedding_out_channels: give 1 to {MOST_LEVELS} widths.")
+        if not 1 <= len(self.conditioning_embedding_out_channels) <= MAX_LEVELS:
+            raise InputError(f"conditioning_embedding_out_channels: give 1 to {MAX_LEVELS} widths.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class VAEConfig(_Levels):
     """Of `AutoencoderKL`."""
 
     block_out_channels: list[int] = _channels([64])
-    layers_per_block: int = setting(1, low=1, high=MOST_LAYERS)
+    layers_per_block: int = setting(1, low=1, high=MAX_LAYERS)
     in_channels: int = setting(3, low=3, high=3)
     out_channels: int = setting(3, low=3, high=3)
     latent_channels: int = _channels(4)
@@ -134,7 +134,7 @@ class VAEConfig(_Levels):
 class MotionConfig:
     """Of `MotionModule`."""
 
-    block_out_channels: list[int] = setting([320, 640, 1280, 1280], low=1, high=MOST_MOTION_CHANNELS)
+    block_out_channels: list[int] = setting([320, 640, 1280, 1280], low=1, high=MAX_MOTION_CHANNELS)
     motion_layers_per_block: Any = 2
     motion_num_attention_heads: int = setting(8, low=1, high=1024)
     motion_norm_num_groups: int = _channels(32)
@@ -143,23 +143,23 @@ class MotionConfig:
     norm_over_frames: bool = False
     noise: Literal["shared", "independent", "mixed", "free"] = "independent"
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
-    decoder_block_out_channels: list[int] | None = setting(None, low=1, high=MOST_DECODER_CHANNELS)
+    decoder_block_out_channels: list[int] | None = setting(None, low=1, high=MAX_DECODER_CHANNELS)
     decoder_norm_num_groups: int = _channels(32)
 
     def __post_init__(self):
         layers, levels = self.motion_layers_per_block, len(self.block_out_channels)
         layers = list(layers) if isinstance(layers, (list, tuple)) else [layers] * levels
-        if not 1 <= levels <= MOST_LEVELS or len(layers) != levels:
+        if not 1 <= levels <= MAX_LEVELS or len(layers) != levels:
             raise InputError(f"block_out_channels has {levels} levels, motion_layers_per_block {len(layers)}.")
-        if not all(type(count) is int and 0 <= count <= MOST_LAYERS for count in layers) or sum(layers) > MOST_LAYERS:
-            raise InputError(f"motion_layers_per_block is {str(layers)[:60]}: give {MOST_LAYERS} in all at most.")
+        if not all(type(count) is int and 0 <= count <= MAX_LAYERS for count in layers) or sum(layers) > MAX_LAYERS:
+            raise InputError(f"motion_layers_per_block is {str(layers)[:60]}: give {MAX_LAYERS} in all at most.")
         for width in self.block_out_channels:
             if width % self.motion_norm_num_groups or width % (2 * self.motion_num_attention_heads):
                 raise InputError(f"a width of {width} channels is no multiple of its groups and heads.")
         decoder = self.decoder_block_out_channels or []
-        if len(decoder) > MOST_LEVELS or any(width % self.decoder_norm_num_groups for width in decoder):
+        if len(decoder) > MAX_LEVELS or any(width % self.decoder_norm_num_groups for width in decoder):
             raise InputError(
-                f"decoder_block_out_channels is {str(decoder)[:60]}: give at most {MOST_LEVELS} multiples of "
+                f"decoder_block_out_channels is {str(decoder)[:60]}: give at most {MAX_LEVELS} multiples of "
                 f"{self.decoder_norm_num_groups} groups."
             )
 
@@ -170,11 +170,11 @@ class TextConfig:
 
     vocab_size: int = setting(49408, low=49408, high=1_000_000)
     hidden_size: int = _channels(512)
-    intermediate_size: int = setting(2048, low=1, high=4 * MOST_CHANNELS)
+    intermediate_size: int = setting(2048, low=1, high=4 * MAX_CHANNELS)
     projection_dim: int = _channels(512)
-    num_hidden_layers: int = setting(12, low=1, high=MOST_LAYERS)
+    num_hidden_layers: int = setting(12, low=1, high=MAX_LAYERS)
     num_attention_heads: int = setting(8, low=1, high=1024)
-    max_position_embeddings: int = setting(77, low=77, high=MOST_CHANNELS)
+    max_position_embeddings: int = setting(77, low=77, high=MAX_CHANNELS)
     hidden_act: Literal["quick_gelu", "gelu", "gelu_new", "relu", "silu"] = "quick_gelu"
     layer_norm_eps: float = setting(1e-5, low=0, high=1)
     bos_token_id: int | None = setting(49406, low=0, high=1_000_000)

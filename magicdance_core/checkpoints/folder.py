@@ -10,7 +10,7 @@ from torch import nn
 
 from .. import files
 from ..errors import InputError
-from ..files import as_path, whole_folder
+from ..files import as_path, atomic_folder
 from ..schedule import published_scheduler
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import Components, read_context
@@ -47,7 +47,7 @@ def save_folder(path: str | Path, components: Components, dtype: torch.dtype | N
         for _, network in networks
         for weight in network.state_dict().values()
     )
-    with whole_folder(path, size, replaces=INDEX) as temporary:
+    with atomic_folder(path, size, replaces=INDEX) as temporary:
         for role, network in networks:
             _save_network(temporary / role.folder, role, network, dtype)
         components.scheduler.save_pretrained(temporary / "scheduler")

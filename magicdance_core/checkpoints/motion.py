@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import as_path, existing, whole_file
+from ..files import as_path, existing, atomic_write
 from ..models import MotionModule
 from .architecture import Shapes, motion_config
 from .assembly import Part, check, fill
@@ -63,7 +63,7 @@ def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | Non
             f"A motion module is written as {SAFETENSORS[0]}, not as {path.name}; give a name that ends so."
         )
     tensors = {name: weight.to("cpu", dtype) for name, weight in motion.state_dict().items()}
-    with whole_file(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
+    with atomic_write(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
         write_tensors(temporary, tensors, {METADATA: motion.to_json_string()})
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from ..files import as_path, whole_file
+from ..files import as_path, atomic_write
 from ..schedule import published_scheduler
 from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
@@ -98,7 +98,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
             attention = ".attn_1." in inside and weight.dim() == 2  # the VAE's: stored as 1 x 1 convolutions
             tensors[role.prefix + inside] = weight[:, :, None, None] if attention else weight
     size = sum(tensor.nbytes for tensor in tensors.values())
-    with whole_file(path, size) as temporary:
+    with atomic_write(path, size) as temporary:
         write_tensors(temporary, tensors, {METADATA: json.dumps(saved)})
 
 

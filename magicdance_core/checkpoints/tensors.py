@@ -20,8 +20,8 @@ from ..errors import InputError
 SAFETENSORS = (".safetensors", ".sft")
 OUT_OF_MEMORY = ("Cannot allocate memory", "you tried to allocate")  # torch says so in a RuntimeError
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-MOST_METADATA = 1_000_000  # characters
-MOST_SLACK = 2**24  # bytes by which an archive may outgrow twice its size
+MAX_METADATA = 1_000_000  # characters
+MAX_SLACK = 2**24  # bytes by which an archive may outgrow twice its size
 WRAPPERS = "_orig_mod."  # torch.compile puts this before the name of what it wraps
 
 
@@ -101,7 +101,7 @@ def metadata(file: Tensors, key: str) -> dict:
     """Keys and values that a file's metadata hold as JSON; none where it has no such key. InputError if damaged."""
     text = file.metadata.get(key, "{}")
     try:
-        values = json.loads(text) if len(text) <= MOST_METADATA else None
+        values = json.loads(text) if len(text) <= MAX_METADATA else None
     except (RecursionError, ValueError):
         values = None
     if not isinstance(values, dict):
@@ -170,7 +170,7 @@ def _check_archive(path: Path) -> None:
     """torch packs without compressing, so what grows in unpacking was made to fill the memory."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > 2 * path.stat().st_size + MOST_SLACK:
+    if unpacked > 2 * path.stat().st_size + MAX_SLACK:
         raise InputError(
             f"{path} would grow to {unpacked / 1e9:.1f} GB in unpacking: give the model as torch wrote it."
         )

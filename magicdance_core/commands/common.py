@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
 
 
-MOST_COUNT = 1_000_000  # of whatever a command counts
+MAX_COUNT = 1_000_000  # of whatever a command counts
 
 
 def location(text: str) -> Path:
@@ -33,12 +33,12 @@ def location(text: str) -> Path:
 
 def count(text: str) -> int:
     """An argument that has to be a positive whole number."""
-    return _whole(text, 1, MOST_COUNT)
+    return _whole(text, 1, MAX_COUNT)
 
 
 def gap(text: str) -> int:
     """An argument that has to be a whole number from 0 on."""
-    return _whole(text, 0, MOST_COUNT)
+    return _whole(text, 0, MAX_COUNT)
 
 
 def seed(text: str) -> int:

@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..files import whole_folder
+    from ..files import atomic_folder
     from ..media import write_json
     from ..pose.extraction import follow
     from ..pose.files import save_keypoints
     from ..pose.retarget import first_with_people, retarget
     from ..pose.smooth import smooth
 
-    with whole_folder(options.out) as folder:
+    with atomic_folder(options.out) as folder:
         person = first_with_people(_found(options.retarget, options)[0]) if options.retarget else None
         found, pictures = _found(options.source, options)
         extraction = follow(found, options.person, options.max_gap)

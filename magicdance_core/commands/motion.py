@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
 from ..errors import InputError
-from ..files import as_path, whole_file
+from ..files import as_path, atomic_write
 from .common import count, finite, gap, location
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def fill_folder(bunches: Iterator[Bunch], folder: Path, progress: Callable[[int]
         for number, picture in pictures.items():
             write_picture(folder / f"{number:05d}.png", picture)
         if state is not None:
-            with whole_file(folder / STATE) as part:
+            with atomic_write(folder / STATE) as part:
                 write_tensors(part, state)
 
     with in_background(put_away) as put_away_later:

@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..training.data.layouts import read_layout
-    from ..training.data.shards import LEAST_FRAMES, write_shards
+    from ..training.data.shards import MIN_FRAMES, write_shards
 
-    if options.frames < LEAST_FRAMES:
-        raise InputError(f"--frames takes {LEAST_FRAMES} or more: reference and targets come from one clip.")
+    if options.frames < MIN_FRAMES:
+        raise InputError(f"--frames takes {MIN_FRAMES} or more: reference and targets come from one clip.")
     entries = read_layout(options.set)
     with tqdm(desc="files", unit="file") as bar:
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import whole_file
+from ..files import atomic_write
 
 FORMAT = 1  # to be raised when what is measured changes
 
@@ -34,7 +34,7 @@ class Kept:
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
                 path.unlink()  # damaged from outside: measured anew
         arrays = measure()
-        with whole_file(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             np.savez(file, **arrays)
         return arrays
 

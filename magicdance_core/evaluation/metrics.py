@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import InputError
 
 # Differences below this (a single 8-bit step in a picture of 500,000 values) count as none, so that means stay finite.
-LEAST_SQUARED_ERROR = 1e-10
+MIN_SQUARED_ERROR = 1e-10
 WINDOW = 7
 STILL = 5.5 / 255  # more than compression changes a picture by, less than anything that moves
 
@@ -30,7 +30,7 @@ def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) 
         squared = squared[where]
     if squared.size == 0:
         return float("nan")
-    return float(-10 * np.log10(max(squared.mean(), LEAST_SQUARED_ERROR)))
+    return float(-10 * np.log10(max(squared.mean(), MIN_SQUARED_ERROR)))
 
 
 def published_psnr(image: np.ndarray, truth: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..files import whole_file
+from ..files import atomic_write
 from ..media import contact_sheet, read_frames, write_json, write_picture
 from . import plots
 from .difference import difference
@@ -94,12 +94,12 @@ def write(study: Study, folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text whole or not at all."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def _write_frames(study: Study, path: Path) -> None:
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         keys = list(next(iter(study.scores.values()))[0])
         writer.writerow(["method", "video", "frame", *keys])

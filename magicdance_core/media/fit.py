@@ -3,7 +3,7 @@
 from PIL import Image
 
 from ..errors import InputError
-from ..limits import MOST_MADE_PIXELS, check_size
+from ..limits import MAX_MADE_PIXELS, check_size
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in fractions of width and height."""
@@ -20,7 +20,7 @@ def fitted_size(width: int, height: int, size: int, unit: int, keep: bool) -> tu
         raise InputError(f"The size {size} does not suit this model; give a positive multiple of {unit}.")
     long_side = max(size, round(size * max(width, height) / min(width, height) / unit) * unit) if keep else size
     made = (size, long_side) if width < height else (long_side, size)
-    return check_size(made[0], made[1], "A frame", MOST_MADE_PIXELS)
+    return check_size(made[0], made[1], "A frame", MAX_MADE_PIXELS)
 
 
 def size_of_area(width: int, height: int, side: float, unit: int) -> tuple[int, int]:
@@ -33,7 +33,7 @@ def size_of_area(width: int, height: int, side: float, unit: int) -> tuple[int, 
     wide, high = (max(unit, round(length * scale / unit) * unit) for length in (width, height))
     if wide * high > 2 * max(side, unit) ** 2:
         raise InputError(f"A picture of {width} x {height} pixels is too narrow for this model; crop it first.")
-    return check_size(wide, high, "A frame", MOST_MADE_PIXELS)
+    return check_size(wide, high, "A frame", MAX_MADE_PIXELS)
 
 
 def crop_box(size: tuple[int, int], shape: tuple[int, int], around: Box | None = None) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..limits import MOST_FRAMES, check_fps
+from ..limits import MAX_FRAMES, check_fps
 from .frames import read_frames
 from .video import Timed, decode
 
@@ -64,8 +64,8 @@ def resample(timed: Iterable[Timed], fps: float) -> Iterator[np.ndarray | None]:
     for time, picture in timed:
         if previous is not None and time <= previous[0]:
             continue
-        if time * fps > MOST_FRAMES:
-            raise InputError(f"The video goes on until {time:.0f} seconds; cut it to {MOST_FRAMES / fps:.0f} or less.")
+        if time * fps > MAX_FRAMES:
+            raise InputError(f"The video goes on until {time:.0f} seconds; cut it to {MAX_FRAMES / fps:.0f} or less.")
         while previous is not None and k / fps - previous[0] < time - k / fps:
             yield previous[1] if k / fps - previous[0] <= LONGEST_HOLD else None
             k += 1

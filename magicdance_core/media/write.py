@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..files import as_path, whole_file
+from ..files import as_path, atomic_write
 from ..limits import check_fps
 
 VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -27,13 +27,13 @@ AddFrame = Callable[[Image.Image], None]
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture as PNG. Raises InputError where that is impossible."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         picture.save(part, format="PNG")
 
 
 def write_json(path: str | Path, data) -> None:
     """Write data as JSON. Raises InputError where that is impossible."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
@@ -56,7 +56,7 @@ def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
     check_animation_path(path)
     fps = check_fps(fps)
     suffix = path.suffix.lower()
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         if suffix in VIDEO_FORMATS:
             writer = _video(part, VIDEO_FORMATS[suffix], fps)
         else:

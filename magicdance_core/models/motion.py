@@ -22,7 +22,7 @@ from ..errors import InputError
 from .slots import Clip, Slots
 from .temporal_decoder import TemporalDecoder
 
-MOST_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
+MAX_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
 NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
 
 NoiseKind = Literal["shared", "independent", "mixed", "free"]
@@ -129,7 +129,7 @@ class MotionModule(MotionAdapter):
         """
         batch, _, height, width = hidden.shape
         tokens = rearrange(layer.norm(hidden), "(b f) c h w -> (b h w) f c", f=frames)
-        rows = max(1, MOST_ATTENTIONS // layer.num_attention_heads)
+        rows = max(1, MAX_ATTENTIONS // layer.num_attention_heads)
         tokens = torch.cat([self._attend(layer, part) for part in tokens.split(rows)])
         change = rearrange(tokens, "(b h w) f c -> (b f) c h w", b=batch // frames, h=height, w=width)
         return hidden + (change if scale == 1 else scale * change)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files import existing_file, whole_file
-from ..limits import MOST_ARCHIVE_BYTES, MOST_FRAMES, MOST_PEOPLE
+from ..files import existing_file, atomic_write
+from ..limits import MAX_ARCHIVE_BYTES, MAX_FRAMES, MAX_PEOPLE
 from .keypoints import PoseFrame
 from .sequence import POINTS, people_points, points_person
 
@@ -40,7 +40,7 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
         "people": np.array([len(frame.people) for frame in frames], np.int32),
         "sizes": np.array([(frame.width, frame.height) for frame in frames], np.int32).reshape(-1, 2),
     }
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
@@ -66,7 +66,7 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
         and sizes.shape == (len(people), 2)
     )
     # The sum may overflow where single counts are out of bounds.
-    if not consistent or not ((people >= 0) & (people <= MOST_PEOPLE)).all() or people.sum() != len(points):
+    if not consistent or not ((people >= 0) & (people <= MAX_PEOPLE)).all() or people.sum() != len(points):
         raise InputError(f"{path} holds arrays that do not fit together; extract the keypoints again.")
     try:
         return list(_frames(points, identities, people, sizes))
@@ -90,8 +90,8 @@ def _check_archive(path: Path) -> None:
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{path} is encrypted; give an archive without a password.")
     counts = {member.filename: member.file_size for member in members}
-    if sum(counts.values()) > MOST_ARCHIVE_BYTES or counts.get("people.npy", 0) > 8 * MOST_FRAMES + 1024:
+    if sum(counts.values()) > MAX_ARCHIVE_BYTES or counts.get("people.npy", 0) > 8 * MAX_FRAMES + 1024:
         raise InputError(
-            f"{path} holds more than {MOST_ARCHIVE_BYTES / 1e6:.0f} MB of keypoints or {MOST_FRAMES:,} frames; "
+            f"{path} holds more than {MAX_ARCHIVE_BYTES / 1e6:.0f} MB of keypoints or {MAX_FRAMES:,} frames; "
             "give a shorter clip."
         )

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..limits import MOST_RATIO, check_size
+from ..limits import MAX_RATIO, check_size
 from .keypoints import PoseFrame
 
 # The published maps were drawn on frames 604 pixels wide, then resized; this fixes the strokes' relative size.
@@ -52,7 +52,7 @@ def draw_pose(
     width = frame.width if width is None else width
     height = frame.height if height is None else height
     width, height = check_size(width, height, "A pose map")
-    if max(width, height) > MOST_RATIO * min(width, height):
+    if max(width, height) > MAX_RATIO * min(width, height):
         raise InputError(f"A pose map of {width} x {height} pixels is too narrow; give sides of nearer lengths.")
     scale = PUBLISHED_SHORT_SIDE / min(width, height)
     if scale <= 1:

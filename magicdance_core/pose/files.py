@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..choices import KEYPOINT_SUFFIXES
 from ..errors import InputError
-from ..files import existing, files_with_suffix, read_json, whole_file
+from ..files import existing, files_with_suffix, read_json, atomic_write
 from ..media.frames import PICTURE_SUFFIXES
 from .archive import load_archive, save_archive
 from .keypoints import PoseFrame
@@ -42,7 +42,7 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
     if suffix == ".npz":
         save_archive(path, frames)
     elif suffix == ".json":
-        with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+        with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
             for number, frame in enumerate(frames):  # one by one: the text of a long clip takes much memory
                 file.write(",\n" if number else "[\n")
                 json.dump(frames_to_pose_keypoint([frame])[0], file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import InputError
-from ..limits import MOST_CANVASES, MOST_PEOPLE, check_size
+from ..limits import MAX_CANVASES, MAX_PEOPLE, check_size
 
 PARTS = {"body": 18, "left_hand": 21, "right_hand": 21, "face": 70, "feet": 6}
 
@@ -60,7 +60,7 @@ class PoseFrame:
     """The people of one frame and the size in pixels of the canvas that their coordinates belong to.
 
     Raises InputError where a size is not positive, more than limits.py allows, people are not or too many, or one is
-    more than MOST_CANVASES of its longer sides away.
+    more than MAX_CANVASES of its longer sides away.
     """
 
     people: tuple[Person, ...]
@@ -71,12 +71,12 @@ class PoseFrame:
         width, height = check_size(self.width, self.height, "A pose frame")
         if not isinstance(self.people, (list, tuple)) or not all(isinstance(person, Person) for person in self.people):
             raise InputError("The people of a pose frame are none; give a tuple of Person.")
-        if len(self.people) > MOST_PEOPLE:
-            raise InputError(f"A pose frame shows {len(self.people)} people; at most {MOST_PEOPLE} will do.")
+        if len(self.people) > MAX_PEOPLE:
+            raise InputError(f"A pose frame shows {len(self.people)} people; at most {MAX_PEOPLE} will do.")
         for person in self.people:
             if not _is_near(person, width, height):
                 raise InputError(
-                    f"A pose frame of {width} x {height} pixels has a keypoint more than {MOST_CANVASES} of its sides "
+                    f"A pose frame of {width} x {height} pixels has a keypoint more than {MAX_CANVASES} of its sides "
                     "away; give coordinates in pixels of the canvas."
                 )
         for name, value in (("people", tuple(self.people)), ("width", width), ("height", height)):
@@ -90,5 +90,5 @@ class PoseFrame:
 
 
 def _is_near(person: Person, width: int, height: int) -> bool:
-    farthest = MOST_CANVASES * max(width, height)
+    farthest = MAX_CANVASES * max(width, height)
     return all(np.abs(getattr(person, part)[:, :2]).max() <= farthest for part in PARTS)

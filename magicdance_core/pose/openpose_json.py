@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
-from ..limits import MOST_PEOPLE
+from ..limits import MAX_PEOPLE
 from .keypoints import PoseFrame
 from .pose_keypoint import person_from_dict, person_to_dict
 
@@ -32,8 +32,8 @@ def frame_from_openpose_json(data: dict, width: int, height: int) -> PoseFrame:
     people = data.get("people") if isinstance(data, dict) else None
     if not isinstance(people, (list, tuple)) or not all(isinstance(entry, dict) for entry in people):
         raise InputError("OpenPose JSON has a list 'people' with one dict a person; give a file that OpenPose wrote.")
-    if len(people) > MOST_PEOPLE:
-        raise InputError(f"The frame has {len(people)} people; at most {MOST_PEOPLE} will do.")
+    if len(people) > MAX_PEOPLE:
+        raise InputError(f"The frame has {len(people)} people; at most {MAX_PEOPLE} will do.")
     made = [person_from_dict(_as_body_18(p), (width, height), f"Person {number}") for number, p in enumerate(people)]
     return PoseFrame(tuple(made), width, height)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import InputError
-from ..limits import MOST_PEOPLE, check_size
+from ..limits import MAX_PEOPLE, check_size
 from .face_order import number_landmarks
 from .keypoints import PARTS, Person, PoseFrame
 
@@ -91,8 +91,8 @@ def _frame(entry, name: str) -> PoseFrame:
     people = () if entry["people"] is None else entry["people"]
     if not isinstance(people, (list, tuple)) or not all(isinstance(p, dict) for p in people):
         raise InputError(f"{name} of the pose keypoints has 'people' that is not a list of dicts.")
-    if len(people) > MOST_PEOPLE:
-        raise InputError(f"{name} of the pose keypoints has {len(people)} people; at most {MOST_PEOPLE} will do.")
+    if len(people) > MAX_PEOPLE:
+        raise InputError(f"{name} of the pose keypoints has {len(people)} people; at most {MAX_PEOPLE} will do.")
     canvas = None if entry.get(_UNITS_KEY) == _PIXELS else (width, height)
     made = [person_from_dict(p, canvas, f"{name}, person {number}") for number, p in enumerate(people)]
     try:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SIDE = 64  # pictures are compared in this size, in which a photograph has a grain of its own at every pixel
-LEAST_FLAT = 0.42
+MIN_FLAT = 0.42
 HEIGHTS = (0.55, 0.92)
 LOWEST = 0.97
-MOST_INK = 0.15
+MAX_INK = 0.15
 
 
 def remarks(reference: Tensor, poses: Tensor) -> list[str]:
@@ -25,7 +25,7 @@ def remarks(reference: Tensor, poses: Tensor) -> list[str]:
     reference: `[n, 3, H, W]`; poses: pose maps `[F, 3, H, W]`; both float in [0, 1].
     """
     made = []
-    if max(flatness(picture) for picture in reference) < LEAST_FLAT:
+    if max(flatness(picture) for picture in reference) < MIN_FLAT:
         made.append(
             "The reference looks like a photograph. The embedded model knows drawn puppets only (Draw Puppets makes "
             "them); for photographs use the published weights (workflow 2) or your own checkpoint (3 and 4)."
@@ -53,7 +53,7 @@ def usual_pose(pose: Tensor) -> bool:
     """Whether a pose map `[3, H, W]` shows thin strokes, as high as puppets stand, and not cut off below."""
     ink = pose.amax(0) > 1 / 8
     rows = ink.any(1).nonzero()
-    if not len(rows) or ink.float().mean() > MOST_INK:
+    if not len(rows) or ink.float().mean() > MAX_INK:
         return False
     top, bottom = rows[0].item() / pose.shape[1], (rows[-1].item() + 1) / pose.shape[1]
     return HEIGHTS[0] <= bottom - top <= HEIGHTS[1] and bottom <= LOWEST

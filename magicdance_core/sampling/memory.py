@@ -2,7 +2,7 @@
 
 import torch
 
-MOST_BANKS = 5 * 2**28
+MAX_BANKS = 5 * 2**28
 """Bytes: enough for 50 steps of one picture of 512 x 512 in float16."""
 
 
@@ -17,8 +17,8 @@ def denoising_memory(frames: int, latent_pixels: int, dtype: torch.dtype) -> flo
 def room_for_banks(device: torch.device) -> int:
     """Bytes that may hold what a reference shows at the steps of a run: a quarter of what a GPU has to spare."""
     if device.type != "cuda":
-        return MOST_BANKS
-    return min(MOST_BANKS, _free(device) // 4)
+        return MAX_BANKS
+    return min(MAX_BANKS, _free(device) // 4)
 
 
 def _free(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import check_target, read_json, whole_file, whole_folder
+from ..files import check_target, read_json, atomic_write, atomic_folder
 from ..schema import build, differences, plain, shown
 from .config import TrainingConfig
 
@@ -72,7 +72,7 @@ class RunFolder:
                 )
         elif learned:
             raise InputError(f"{self.path} holds a run without its config.json: give another folder with --out.")
-        with whole_file(file) as part:
+        with atomic_write(file) as part:
             part.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")
 
     def result(self, number: int, name: str) -> Path:
@@ -83,7 +83,7 @@ class RunFolder:
         """facts: what a stage learned besides weights, such as the VAE's scaling factor."""
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
-        with _told(self.result(number, name)), whole_file(self.result(number, name), size) as part:
+        with _told(self.result(number, name)), atomic_write(self.result(number, name), size) as part:
             save_file(tensors, part, {"format": "pt", "magicdance_stage": json.dumps(facts)})
         self._prune(number, keep=0)
 
@@ -106,7 +106,7 @@ class RunFolder:
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in state.weights.items()}
         average = {str(k): weight.detach().cpu().contiguous() for k, weight in enumerate(state.average)}
         size = sum(tensor.nbytes for tensor in (*tensors.values(), *average.values())) + _bytes(state.optimizers)
-        with _told(target), whole_folder(target, size, replaces=MARK) as part:
+        with _told(target), atomic_folder(target, size, replaces=MARK) as part:
             save_file(tensors, part / "weights.safetensors")
             save_file(average, part / "average.safetensors")
             torch.save(state.optimizers, part / "optimizers.pt")
@@ -147,7 +147,7 @@ class RunFolder:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a killed process began
-        with whole_file(self.log) as part:
+        with atomic_write(self.log) as part:
             part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write_log(self, record: dict) -> None:

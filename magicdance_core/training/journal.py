@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..checkpoints import Components
 from ..errors import InputError
-from ..files import whole_file
+from ..files import atomic_write
 from ..media import write_picture
 from .config import StageConfig, TrainingConfig
 from .data.batches import Batch
@@ -145,7 +145,7 @@ class Journal:
     def broken(self, index: int, step: int, batch: Batch, loss: float) -> str:
         """Keep a batch whose loss is not a number; what to tell about it."""
         path = self.folder.path / f"broken-batch-{self.accelerator.process_index}.safetensors"
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             save_file({name: tensor.cpu().contiguous() for name, tensor in batch.items()}, part)
         return (
             f"The loss of {self.config.stages[index].name} became {loss} in step {step + 1} "

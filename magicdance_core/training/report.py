@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ..files import whole_file
+from ..files import atomic_write
 from ..schema import plain
 from .config import TrainingConfig
 from .folder import RunFolder
@@ -24,7 +24,7 @@ table { border-collapse: collapse } td, th { text-align: right; padding: 4px 12p
 td:first-child, th:first-child { text-align: left } pre { white-space: pre-wrap } figure { margin: 12px 0 }
 figcaption { color: #697586 }
 """
-LEAST_POINTS = 3
+MIN_POINTS = 3
 """Of a curve; the table tells fewer."""
 LABELS = {"loss": "loss", "held_out": "held out"}
 BAND_LABELS = {
@@ -53,7 +53,7 @@ def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> Non
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
     parts.append(f"<h2>Configuration</h2><section><pre>{html.escape(text)}</pre></section>")
     page = "\n".join(parts)
-    with whole_file(folder.report) as part:
+    with atomic_write(folder.report) as part:
         part.write_text(
             f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>\n'
             f"<body>{page}</body></html>\n",
@@ -85,7 +85,7 @@ def _change(records: Sequence[dict], key: str) -> str:
 
 def _curves(records: Sequence[dict]) -> list[str]:
     """The loss and the held-out losses over the steps, as SVG, where there are enough of them for a curve."""
-    if all(sum(key in record for record in records) < LEAST_POINTS for key in ("loss", "held_out")):
+    if all(sum(key in record for record in records) < MIN_POINTS for key in ("loss", "held_out")):
         return []
     try:
         import matplotlib

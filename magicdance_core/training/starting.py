@@ -20,7 +20,7 @@ from ..models import (
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
 
-MOST_WEIGHTS = 4_000_000_000  # of a network at random; Stable Diffusion 1.5's UNet has 0.9
+MAX_WEIGHTS = 4_000_000_000  # of a network at random; Stable Diffusion 1.5's UNet has 0.9
 
 POSE_CHANNELS = (16, 32, 96, 256)
 """Widths of the pose encoder of Stable Diffusion 1.5's ControlNets."""
@@ -127,8 +127,8 @@ def _checked(role: str, config: dict) -> dict:
     if unknown := sorted(map(str, set(config) - set(values))):
         raise InputError(f"{where}: the key {unknown[0]!r} is unknown: compare configs/embedded.yaml.")
     weights = sum(weight.numel() for weight in ROLES[role].build(values, where).parameters())
-    if weights > MOST_WEIGHTS:
-        raise InputError(f"{where} has {weights / 1e9:.1f} billion weights: give at most {MOST_WEIGHTS / 1e9:.0f}.")
+    if weights > MAX_WEIGHTS:
+        raise InputError(f"{where} has {weights / 1e9:.1f} billion weights: give at most {MAX_WEIGHTS / 1e9:.0f}.")
     return values
 
 

@@ -20,7 +20,7 @@ from ..checkpoints import EMBEDDED, Components, load, save_published
 from ..entry import Parser, execute
 from ..errors import InputError
 from ..evaluation.puppets import evaluate_puppets
-from ..files import read_json, whole_file
+from ..files import read_json, atomic_write
 from ..media import contact_sheet, write_picture
 from ..models import PoseControlNet
 from ..pipeline import MagicDancePipeline
@@ -97,7 +97,7 @@ class Study:
             scores["psnr_head"] = head_psnr(report.scenes, report.generated)
             place = self.out / "pictures" / f"{name.replace(' ', '-')}.png"
             write_picture(place, contact_sheet(report.rows(), ("reference", "pose", "generated", "truth"), panel=192))
-            with whole_file(file) as part:
+            with atomic_write(file) as part:
                 part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
         return read_json(file, "scores, or remove it")
 
@@ -233,7 +233,7 @@ def _claim(file: Path, settings: dict) -> None:
                 raise InputError(
                     f"{file.parent} holds a study whose {key} is {value}, not {settings.get(key)}: give another --out."
                 )
-    with whole_file(file) as part:
+    with atomic_write(file) as part:
         part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 

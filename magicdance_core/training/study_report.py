@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..evaluation.metrics import psnr, to_float
 from ..evaluation.puppets import Scene
-from ..files import whole_file
+from ..files import atomic_write
 from .data.frames import regions_of
 
 FINER, PATCH, REACH = 4, 2.5, 4.0
@@ -92,7 +92,7 @@ def write_report(out: Path, variants: Sequence[Variant], seeds: Sequence[dict[st
         ("table.md", table),
         ("results.json", json.dumps({"size": size, "seeds": seeds}, indent=1) + "\n"),
     ):
-        with whole_file(out / name) as part:
+        with atomic_write(out / name) as part:
             part.write_text(text, encoding="utf-8")
     _plot(out / "plot.svg", variants, seeds)
     return table
@@ -121,7 +121,7 @@ def _plot(path: Path, variants: Sequence[Variant], seeds: Sequence[dict[str, dic
         ax.set_ylim(len(variants) - 0.5, -0.5)
         ax.tick_params(axis="x", labelsize=8)
         ax.grid(axis="x", alpha=0.25)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="svg", metadata={"Date": None})
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import MagicDanceModel
 
 PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; the second is ComfyUI's own
-MOST_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
+MAX_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
 PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
 
 BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
@@ -42,7 +42,7 @@ class RunProgress:
 
         self._bar = comfy.utils.ProgressBar(frames * (steps + 1))
         self._preview, self._denoising = _previewer(model), frames * steps
-        self._every = ceil(frames / MOST_PREVIEWS)
+        self._every = ceil(frames / MAX_PREVIEWS)
         self._previews: list[tuple | None] = [None] * ceil(frames / self._every)
         self._fresh = [0] * len(self._previews)  # the report that decoded each
         self._shown, self._done, self._reports = -1, 0, 0

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from magicdance_core.checkpoints import ROLES
-from magicdance_core.checkpoints.configuration import MOST_CHANNELS, defaults
+from magicdance_core.checkpoints.configuration import MAX_CHANNELS, defaults
 from magicdance_core.checkpoints.scheduler import SUITABLE, scheduler_from_config
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule
@@ -25,7 +25,7 @@ quick = settings(
 )
 numbers = st.one_of(
     st.integers(-3, 70),
-    st.sampled_from([10**6, 10**9, 10**30, -(2**63), MOST_CHANNELS, 2**31]),
+    st.sampled_from([10**6, 10**9, 10**30, -(2**63), MAX_CHANNELS, 2**31]),
     st.floats(),
     st.booleans(),
 )
@@ -85,7 +85,7 @@ def test_what_is_no_configuration(config):
     ("change", "says"),
     [
         ({"layers_per_block": 10**6}, "1 to 64"),
-        ({"block_out_channels": [10**9, 10**9]}, f"1 to {MOST_CHANNELS}"),
+        ({"block_out_channels": [10**9, 10**9]}, f"1 to {MAX_CHANNELS}"),
         ({"block_out_channels": [8] * 9}, "levels"),
         ({"block_out_channels": [16, 20]}, "no multiple of its 8 groups"),
         ({"down_block_types": ["DownBlock2D", "os"]}, "give one of"),

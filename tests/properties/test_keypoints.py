@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magicdance_core.errors import InputError
-from magicdance_core.limits import MOST_CANVASES, MOST_PEOPLE
+from magicdance_core.limits import MAX_CANVASES, MAX_PEOPLE
 from magicdance_core.pose import PoseFrame, draw_pose, frames_from_pose_keypoint, frames_to_pose_keypoint
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.files import load_keypoints, save_keypoints
@@ -79,11 +79,11 @@ def same(a, b):
 def useful(made):
     """What every consumer of frames relies on."""
     for frame in made:
-        assert frame.width > 0 and frame.height > 0 and len(frame.people) <= MOST_PEOPLE
+        assert frame.width > 0 and frame.height > 0 and len(frame.people) <= MAX_PEOPLE
         for person in frame.people:
             points = person_points(person)
             assert np.isfinite(points).all()
-            assert np.abs(points[:, :2]).max() <= MOST_CANVASES * max(frame.width, frame.height)
+            assert np.abs(points[:, :2]).max() <= MAX_CANVASES * max(frame.width, frame.height)
         try:
             assert draw_pose(frame, 32, 48).shape == (48, 32, 3)
         except InputError:  # stretched to another shape a point may be too far away

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from magicdance_core.errors import InputError
-from magicdance_core.limits import MOST_MADE_PIXELS
+from magicdance_core.limits import MAX_MADE_PIXELS
 from magicdance_core.media import fit, fitted_size, read_frames, read_picture, size_of_area, write_animation
 from magicdance_core.media.fit import crop_box, cropped
 from magicdance_core.media.pictures import LONGEST_HOLD, Pictures, resample
@@ -43,7 +43,7 @@ def test_sizes_by_the_short_side(width, height, size, unit, keep):
         made = fitted_size(width, height, size, unit, keep)
     except InputError:
         return
-    assert min(made) == size and all(length % unit == 0 for length in made) and made[0] * made[1] <= MOST_MADE_PIXELS
+    assert min(made) == size and all(length % unit == 0 for length in made) and made[0] * made[1] <= MAX_MADE_PIXELS
 
 
 @given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES), st.none() | FRACTIONS)

@@ -8,7 +8,7 @@ from skimage import data
 from magicdance_core.media import fit
 from magicdance_core.pose import draw_pose
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-from magicdance_core.puppets.likeness import LEAST_FLAT, flatness, remarks, usual_pose
+from magicdance_core.puppets.likeness import MIN_FLAT, flatness, remarks, usual_pose
 from magicdance_core.sampling import to_images
 
 
@@ -26,13 +26,13 @@ def pose_map(seed, side=64):
 
 @pytest.mark.parametrize("side", [64, 128, 512])
 def test_puppets_have_flat_ground_at_any_size(side):
-    assert min(flatness(picture(draw_puppet(*puppet(seed), side), side)[0]) for seed in range(6)) > LEAST_FLAT
+    assert min(flatness(picture(draw_puppet(*puppet(seed), side), side)[0]) for seed in range(6)) > MIN_FLAT
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
 def test_photographs_have_not(name):
     photograph = picture(Image.fromarray(getattr(data, name)()))
-    assert flatness(photograph[0]) < LEAST_FLAT
+    assert flatness(photograph[0]) < MIN_FLAT
     (remark,) = remarks(photograph, pose_map(0))
     assert "photograph" in remark and "published weights" in remark
 
@@ -41,7 +41,7 @@ def test_noise_with_the_spectrum_of_natural_pictures_is_none():
     waves = torch.randn(3, 64, 33, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     frequency = (torch.fft.fftfreq(64)[:, None] ** 2 + torch.fft.rfftfreq(64) ** 2).sqrt().clamp(min=1 / 64)
     noise = torch.fft.irfft2(waves / frequency)
-    assert flatness((noise - noise.min()) / (noise.max() - noise.min())) < LEAST_FLAT
+    assert flatness((noise - noise.min()) / (noise.max() - noise.min())) < MIN_FLAT
 
 
 def test_poses_of_puppets_are_usual_and_others_are_not():

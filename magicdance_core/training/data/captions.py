@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...files import whole_file
+from ...files import atomic_write
 from .frames import FrameSet
 
 Encoder = Callable[[str], Tensor]
@@ -38,7 +38,7 @@ class Captions:
         if self.path.exists():
             return
         shape = (len(self.texts), *self.empty.shape[1:])
-        with whole_file(self.path, 4 * int(np.prod(shape))) as part, part.open("wb") as file:
+        with atomic_write(self.path, 4 * int(np.prod(shape))) as part, part.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for number, text in enumerate(self.texts):
                 encoded = encode(text)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...checkpoints import weights_fingerprint
 from ...errors import InputError
-from ...files import whole_folder
+from ...files import atomic_folder
 from ...sampling.latents import VAE_PIXELS
 from ..config import DataConfig
 from .batches import ahead
@@ -54,7 +54,7 @@ class LatentCache:
         """Make the empty files; by one process, before the others fill them."""
         if self.folder.exists():
             return
-        with whole_folder(self.folder, 2 * int(np.prod(self.shape, dtype=np.int64))) as part:
+        with atomic_folder(self.folder, 2 * int(np.prod(self.shape, dtype=np.int64))) as part:
             np.lib.format.open_memmap(part / "latents.npy", "w+", np.float16, self.shape)
             np.lib.format.open_memmap(part / "done.npy", "w+", np.uint8, (len(self.frames.videos),))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ...files import check_target, existing, files_with_suffix, read_json, whole_file
+from ...files import check_target, existing, files_with_suffix, read_json, atomic_write
 from ...media import read_frames
 from ...media.frames import PICTURE_SUFFIXES
 from ...media.pictures import DATA_SET_FPS, Pictures
@@ -149,7 +149,7 @@ def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict:
             raise InputError(f"{file.parent} was made with {key} {old} and not {settings[key]}: give another --out.")
     if record.get("caption", "") != caption:
         record["caption"] = caption
-        with whole_file(file) as part:
+        with atomic_write(file) as part:
             part.write_text(json.dumps(record), encoding="utf-8")
     return record
 
@@ -201,7 +201,7 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
         "each": {r["name"]: {"kept": len(r["frames"]), "of": r["total"], "dropped": r["dropped"]} for r in records},
     }
     for name, value in ((REPORT, report), (INDEX, index)):
-        with whole_file(out / name) as part:
+        with atomic_write(out / name) as part:
             part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return report
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ... import pose, puppets
 from ...errors import InputError
-from ...files import whole_folder
+from ...files import atomic_folder
 from ...pose.draw import draw_pose
 from ...puppets import Choreography, Identity, draw_puppet, puppet_keypoints
 from ..config import DataConfig
@@ -68,7 +68,7 @@ class PuppetFrames:
         shapes = {"images": (*count, size, size, 3), "poses": (*count, size, size, 3)}
         shapes |= {"regions": (*count, len(REGIONS), 4), "drawn": count}
         try:
-            with whole_folder(self.folder, 2 * int(np.prod(shapes["images"], dtype=np.int64))) as part:
+            with atomic_folder(self.folder, 2 * int(np.prod(shapes["images"], dtype=np.int64))) as part:
                 for name, shape in shapes.items():
                     kind = np.float32 if name == "regions" else np.uint8
                     np.lib.format.open_memmap(part / f"{name}.npy", "w+", kind, shape)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ...files import existing, read_json, whole_file
+from ...files import existing, read_json, atomic_write
 from ...pose.pose_keypoint import frames_to_pose_keypoint
 from .frames import Video
 from .layouts import INDEX
@@ -18,7 +18,7 @@ from .videos import FrameFiles, VideoFrames
 
 FORMAT = "magicdance shards"
 COLUMNS = ("row", "pictures", "maps", "keypoints", "masks")
-LEAST_FRAMES = 4
+MIN_FRAMES = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def write_shards(
                 + [("keypoints", pyarrow.list_(pyarrow.string()))],
                 metadata={"magicdance": mark},
             )
-            with whole_file(out / name) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
+            with atomic_write(out / name) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
                 for row, clip in enumerate(clips):
                     table = pyarrow.Table.from_pylist([{"row": row} | _row(source, clip)], schema)
                     writer.write_table(table)  # a group of its own, which is read without its neighbours
@@ -98,7 +98,7 @@ def write_shards(
         {"name": name, "clips": [_described(entries[clip.video].video, clip, split) for clip in clips]}
         for name, split, clips in plan
     ]
-    with whole_file(out / INDEX) as part:
+    with atomic_write(out / INDEX) as part:
         part.write_text(json.dumps({"format": FORMAT, "version": 1, "files": files}) + "\n", encoding="utf-8")
     return out / INDEX
 

@@ -32,7 +32,7 @@ from conftest import PACK, UNPUBLISHED, Server, link_packs  # noqa: E402
 from magicdance_core.media import read_frames  # noqa: E402
 
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
-STILL, MOVING, FPS, MOST_FRAMES = (960, 540), (420, 420), 15, 48
+STILL, MOVING, FPS, MAX_FRAMES = (960, 540), (420, 420), 15, 48
 
 
 def graph_types(workflow: Path) -> set[str]:
@@ -111,7 +111,7 @@ def moving_thumbnail(output: Path, workflow: Path) -> None:
     nodes = json.loads(workflow.read_text())["nodes"]
     prefix = next(node["widgets_values"][0] for node in nodes if node["type"] == "SaveVideo")
     video = read_frames(output / f"{prefix}_00001_.mp4")
-    frames = [on_grey(in_two_rows(frame), MOVING) for frame in islice(video, MOST_FRAMES)]
+    frames = [on_grey(in_two_rows(frame), MOVING) for frame in islice(video, MAX_FRAMES)]
     with open(workflow.with_suffix(".jpg"), "wb") as file:
         frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=1000 // FPS, loop=0, quality=75)
 
