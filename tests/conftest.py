@@ -1,6 +1,7 @@
 """Models for the tests: the published architecture at a tenth of its width, and one of a few thousand weights; and
 processes of their own for what would change this one."""
 
+import dataclasses
 import gc
 import json
 import multiprocessing
@@ -20,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from magicdance_core.checkpoints import Components, load_published
 from magicdance_core.models import AppearanceControlModel, PoseControlNet, use_source_attention
 from magicdance_core.schedule import published_scheduler
+from magicdance_core.training.config import load_config
 
-DATA = Path(__file__).parent / "data"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def relative_error(out: torch.Tensor, expected: torch.Tensor) -> float:
@@ -29,8 +31,8 @@ def relative_error(out: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def published_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """The checkpoint that `data/expected.safetensors` was computed with, each tensor drawn from its own key."""
-    return {key: _draw(key, shape, seed) for key, shape in json.loads((DATA / "keys.json").read_text()).items()}
+    """The checkpoint that `golden/expected.safetensors` was computed with, each tensor drawn from its own key."""
+    return {key: _draw(key, shape, seed) for key, shape in json.loads((GOLDEN / "keys.json").read_text()).items()}
 
 
 def _draw(key: str, shape: list[int], seed: int) -> torch.Tensor:
@@ -134,7 +136,7 @@ def tiny() -> Components:
 
 @pytest.fixture(scope="session")
 def expected() -> dict[str, torch.Tensor]:
-    return load_file(DATA / "expected.safetensors")
+    return load_file(GOLDEN / "expected.safetensors")
 
 
 @pytest.fixture(scope="session")
@@ -193,3 +195,22 @@ def _enter(job, arguments, options, rank, number, port):
 @pytest.fixture(scope="session", name="in_processes")
 def _in_processes():
     return in_processes
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """The configuration smoke.yaml."""
+    return load_config("smoke")
+
+
+@pytest.fixture(scope="session")
+def one_stage(smoke):
+    """A configuration with the given values for one stage of the smoke run: `one_stage("pose", steps=2)`."""
+
+    def make(name="pose", data=None, run=None, **changes):
+        (stage,) = (stage for stage in smoke.stages if stage.name == name)
+        changed = dataclasses.replace(stage, **{"from_unet": [], **changes})
+        data = dataclasses.replace(smoke.data, **(data or {}))
+        return dataclasses.replace(smoke, stages=[changed], data=data, **(run or {}))
+
+    return make

@@ -54,4 +54,5 @@ def test_the_arrows_are_seen():
     found = arrows()
     assert {"media", "files", "errors"} <= found["pose"] and "pose" in found["puppets"]
     assert {"pipeline", "evaluation"} <= found["commands"] and "pipeline" in found["evaluation"]
+    assert "data" in found["training"] and "training" not in found["data"]
     assert not found["errors"] and found["files"] == {"errors", "limits"}

@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
+    from ..data.contact_sheet import write_sheet
+    from ..data.prepare import Filters, Output, find_poses, find_videos, prepare_video, write_index
     from ..pose.detectors import make_detector
-    from ..training.data.prepare import Filters, Output, find_poses, find_videos, prepare_video, write_index
-    from ..training.data.sheet import write_sheet
 
     videos = find_videos(options.videos)
     poses = find_poses(options.poses, videos) if options.poses else {}

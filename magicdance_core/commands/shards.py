@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from ..training.data.layouts import read_layout
-    from ..training.data.shards import MIN_FRAMES, write_shards
+    from ..data.layouts import read_layout
+    from ..data.parquet_shards import MIN_FRAMES, write_shards
 
     if options.frames < MIN_FRAMES:
         raise InputError(f"--frames takes {MIN_FRAMES} or more: reference and targets come from one clip.")

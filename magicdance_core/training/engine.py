@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 from ..checkpoints import Components, save_published, weights_fingerprint
 from ..checkpoints.text import prompt_encoder
+from ..data import open_frames
+from ..data.captions import Captions
+from ..data.frame_sets import FrameSet
+from ..data.latent_cache import LatentCache
+from ..data.samples import Batch, Shares, batches
 from ..errors import InputError
 from ..threads import threads, threads_for
 from .average import Average
 from .config import StageConfig, TrainingConfig
-from .data import open_frames
-from .data.batches import Batch, Shares, batches
-from .data.captions import Captions
-from .data.frames import FrameSet
-from .data.latents import LatentCache
-from .folder import RunFolder, State
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
 from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
 from .optimizer import learning_rate_factor, make_optimizers
+from .run_folder import RunFolder, State
 from .starting import DTYPES, learners, start_from_unet, starting_point, with_stored_weights
 from .step import TrainingStep
 
@@ -279,7 +279,7 @@ def _finish_stage(run: Run, stage: StageConfig, index: int, learning: dict[str, 
 @torch.no_grad()
 def measure_scaling_factor(run: Run) -> float:
     """What makes the standard deviation of latents 1, measured on pictures of the training set."""
-    from .data.crops import central_window, crop_picture
+    from ..data.crops import central_window, crop_picture
 
     rows, config, vae = [], run.config.data, run.model.vae
     places = ((v, f) for v, video in enumerate(run.frames.videos) if video.split == "train"

@@ -14,16 +14,16 @@ from torch import nn
 from tqdm import tqdm
 
 from ..checkpoints import Components
+from ..data.frame_sets import FrameSet
+from ..data.samples import Batch
 from ..errors import InputError
 from ..files import atomic_write
 from ..media import write_picture
 from .config import StageConfig, TrainingConfig
-from .data.batches import Batch
-from .data.frames import FrameSet
-from .folder import RunFolder
 from .objectives import Objective
-from .pictures import batch_sheet, reconstruction_sheet, sampled_sheet
 from .report import write_report
+from .run_folder import RunFolder
+from .sample_pictures import batch_sheet, reconstruction_sheet, sampled_sheet
 from .validation import held_out_losses
 
 LOG_EVERY = 20

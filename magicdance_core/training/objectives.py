@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from ..data.captions import Captions
+from ..data.crops import Window, crop_picture, crop_regions, random_window, region_weights
+from ..data.data_config import DataConfig
+from ..data.frame_sets import FrameSet
+from ..data.latent_cache import LatentCache, window_of
+from ..data.picking import Picker
+from ..data.samples import Batch, below, generator, uniform
+from ..data.streaming import StreamedFrames
 from ..models import Networks, decoding_clips
 from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
-from .config import DataConfig, StageConfig
-from .data.batches import Batch
-from .data.captions import Captions
-from .data.crops import Window, crop_picture, crop_regions, random_window, region_weights
-from .data.frames import FrameSet
-from .data.latents import LatentCache, window_of
-from .data.picking import Picker
-from .data.randomness import below, generator, uniform
-from .data.streaming import StreamedFrames
+from .config import StageConfig
 from .losses import Shown, autoencoder_loss, decoding_loss, diffusion_loss, guided
 from .rollout import CLEAN, Rollout
 

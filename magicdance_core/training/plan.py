@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..benchmark import ENCODER, UNET
 from ..checkpoints import EMBEDDED, ROLES, Components, load
+from ..data import open_frames
 from ..errors import InputError
 from ..models import MotionModule, Networks, decoding_clips, predict, read_pose, read_reference
 from ..sampling import vae_factor
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
-from .data import open_frames
 from .low_rank import projections
 from .starting import DTYPES, learners, random_model
 

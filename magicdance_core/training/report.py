@@ -13,7 +13,7 @@ import yaml
 from ..files import atomic_write
 from ..schema import plain
 from .config import TrainingConfig
-from .folder import RunFolder
+from .run_folder import RunFolder
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #20242a; background: #f6f7f9; margin: 0 auto; padding: 24px;

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .data.batches import Batch
+from ..data.samples import Batch
 from .objectives import Objective
 
 

@@ -17,16 +17,17 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..checkpoints import EMBEDDED, Components, load, save_published
+from ..data import open_frames
+from ..data.data_config import DataConfig
 from ..entry import Parser, execute
 from ..errors import InputError
 from ..evaluation.puppets import evaluate_puppets
-from ..files import read_json, atomic_write
+from ..files import atomic_write, read_json
 from ..media import contact_sheet, write_picture
 from ..models import PoseControlNet
 from ..pipeline import MagicDancePipeline
 from ..threads import threads, threads_for
-from .config import DataConfig, StageConfig, StartConfig, TrainingConfig
-from .data import open_frames
+from .config import StageConfig, StartConfig, TrainingConfig
 from .engine import train
 from .objectives import DiffusionObjective, LatentSpace
 from .starting import start_from_unet, starting_point

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..data.frame_sets import regions_of
 from ..evaluation.metrics import psnr, to_float
 from ..evaluation.puppets import Scene
 from ..files import atomic_write
-from .data.frames import regions_of
 
 FINER, PATCH, REACH = 4, 2.5, 4.0
 """How much finer the grid is on which patches are compared; half a patch and the search, in pixels of 32 x 32."""

@@ -1,18 +1,11 @@
 """The smoke configuration, run once for all tests and workers."""
 
-import dataclasses
 import os
 
 import pytest
 from filelock import FileLock
 
-from magicdance_core.training.config import load_config
 from magicdance_core.training.engine import train
-
-
-@pytest.fixture(scope="session")
-def smoke():
-    return load_config("smoke")
 
 
 @pytest.fixture(scope="session")
@@ -22,16 +15,3 @@ def finished(smoke, tmp_path_factory):
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
     with FileLock(f"{out}.lock"):
         return out, train(smoke, out, "cpu")
-
-
-@pytest.fixture(scope="session")
-def one_stage(smoke):
-    """A configuration with the given values for one stage of the smoke run: `one_stage("pose", steps=2)`."""
-
-    def make(name="pose", data=None, run=None, **changes):
-        (stage,) = (stage for stage in smoke.stages if stage.name == name)
-        changed = dataclasses.replace(stage, **{"from_unet": [], **changes})
-        data = dataclasses.replace(smoke.data, **(data or {}))
-        return dataclasses.replace(smoke, stages=[changed], data=data, **(run or {}))
-
-    return make

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from magicdance_core.errors import InputError
-from magicdance_core.training import engine, folder
+from magicdance_core.training import engine, run_folder
 from magicdance_core.training.engine import train
 
 
@@ -69,7 +69,7 @@ def _until_killed(config, out, moment):
     if moment > 0:
         engine._accumulate = count(engine._accumulate)
     else:
-        folder.torch.save = count(torch.save)
+        run_folder.torch.save = count(torch.save)
     train(config, out, "cpu")
 
 
@@ -148,10 +148,10 @@ def test_a_run_that_learned_nothing_gives_its_folder_away(one_stage, tmp_path):
     wrong = one_stage("unet", data={"kind": "videos", "folder": str(tmp_path)})
     with pytest.raises(InputError, match="is no data set"):
         train(wrong, tmp_path / "run", "cpu")
-    folder.RunFolder(tmp_path / "run").claim(one_stage("unet"))
+    run_folder.RunFolder(tmp_path / "run").claim(one_stage("unet"))
     (tmp_path / "run" / "states" / "00-00000001").mkdir(parents=True)
     with pytest.raises(InputError, match="data.kind was puppets and is videos"):
-        folder.RunFolder(tmp_path / "run").claim(wrong)
+        run_folder.RunFolder(tmp_path / "run").claim(wrong)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(one_stage, finished, tmp_path):
@@ -175,14 +175,14 @@ def test_a_full_disk_loses_nothing(one_stage, finished, tmp_path, monkeypatch):
     config, cache = one_stage("appearance", steps=3, save_every=1), finished[0] / "cache"
     saves = []
 
-    def full(*arguments, real=folder.torch.save):
+    def full(*arguments, real=run_folder.torch.save):
         saves.append(arguments)
         if len(saves) == 2:
             raise RuntimeError("PytorchStreamWriter failed writing file: No space left on device")
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder.torch, "save", full)
+        patch.setattr(run_folder.torch, "save", full)
         with pytest.raises(InputError, match="Cannot write .*No space left"):
             train(config, tmp_path, "cpu", cache)
     assert [path.name for path in (tmp_path / "states").iterdir()] == ["00-00000001"]

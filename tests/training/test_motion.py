@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
+from magicdance_core.data.puppet_frames import PuppetFrames
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule, Networks
 from magicdance_core.schedule import published_scheduler
-from magicdance_core.training.data.puppets import PuppetFrames
 from magicdance_core.training.losses import _change_losses, diffusion_loss
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import starting_point

@@ -6,8 +6,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from magicdance_core.checkpoints import load, save_folder, save_published
+from magicdance_core.data.data_config import DataConfig
 from magicdance_core.errors import InputError
-from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig, load_config
+from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig, load_config
 from magicdance_core.training.engine import train
 from magicdance_core.training.plan import _empty_model
 from magicdance_core.training.starting import random_model, starting_point

@@ -8,13 +8,9 @@ import pytest
 from PIL import Image
 
 from magicdance_core.__main__ import main
-from magicdance_core.errors import InputError
-from magicdance_core.pose.draw import draw_pose
-from magicdance_core.pose.files import load_keypoints
-from magicdance_core.pose.keypoints import Person, PoseFrame
-from magicdance_core.training.config import DataConfig
-from magicdance_core.training.data import open_frames, unfinished
-from magicdance_core.training.data.prepare import (
+from magicdance_core.data import open_frames, unfinished_video
+from magicdance_core.data.data_config import DataConfig
+from magicdance_core.data.prepare import (
     Filters,
     Output,
     find_poses,
@@ -22,6 +18,10 @@ from magicdance_core.training.data.prepare import (
     prepare_video,
     why_dropped,
 )
+from magicdance_core.errors import InputError
+from magicdance_core.pose.draw import draw_pose
+from magicdance_core.pose.files import load_keypoints
+from magicdance_core.pose.keypoints import Person, PoseFrame
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +121,14 @@ def test_a_full_disk_and_a_damaged_line_lose_no_more_than_they_must(films, tmp_p
 
     saves = []
 
-    def full(*arguments, real=unfinished._save):
+    def full(*arguments, real=unfinished_video._save):
         saves.append(arguments)
         if len(saves) == 4:
             raise OSError(28, "No space left on device")
         real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished, "_save", full)
+        patch.setattr(unfinished_video, "_save", full)
         with pytest.raises(InputError, match="Cannot write .*No space left .* make room and start again"):
             prepare()
     lines = tmp_path / "videos" / ".b.unfinished" / "frames.jsonl"

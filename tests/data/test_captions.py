@@ -11,12 +11,13 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from magicdance_core.__main__ import main
 from magicdance_core.checkpoints import load, save_folder
 from magicdance_core.checkpoints.text import encode_empty_prompt, prompt_encoder
+from magicdance_core.data.captions import Captions
+from magicdance_core.data.data_config import DataConfig
+from magicdance_core.data.frame_sets import Video
 from magicdance_core.errors import InputError
 from magicdance_core.models import Networks
 from magicdance_core.schedule import published_scheduler
-from magicdance_core.training.config import DataConfig, StageConfig, StartConfig, TrainingConfig
-from magicdance_core.training.data.captions import Captions
-from magicdance_core.training.data.frames import Video
+from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig
 from magicdance_core.training.engine import train
 from magicdance_core.training.losses import diffusion_loss
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
@@ -102,7 +103,7 @@ def test_they_are_encoded_once_and_kept(tmp_path):
 
 
 def test_text_is_dropped_by_the_sample_s_number_and_nothing_else_changes(smoke, tmp_path):
-    from magicdance_core.training.data.puppets import PuppetFrames
+    from magicdance_core.data.puppet_frames import PuppetFrames
 
     frames = PuppetFrames(smoke.data, tmp_path)
     frames.videos = [dataclasses.replace(video, caption=f"person {n % 2}") for n, video in enumerate(frames.videos)]

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...files import existing, read_json, atomic_write
-from ...pose.pose_keypoint import frames_to_pose_keypoint
-from .frames import Video
+from ..errors import InputError
+from ..files import atomic_write, existing, read_json
+from ..pose.pose_keypoint import frames_to_pose_keypoint
+from .frame_sets import Video
 from .layouts import INDEX
-from .videos import FrameFiles, VideoFrames
+from .video_frames import FrameFiles, VideoFrames
 
 FORMAT = "magicdance shards"
 COLUMNS = ("row", "pictures", "maps", "keypoints", "masks")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from ...errors import InputError
-from ...media.frames import decode_picture
-from ...pose.pose_keypoint import frames_from_pose_keypoint
-from .frames import Frame, Video
-from .randomness import generator
-from .shards import COLUMNS, ShardFile, library
-from .videos import make_frame
+from ..errors import InputError
+from ..media.frames import decode_picture
+from ..pose.pose_keypoint import frames_from_pose_keypoint
+from .frame_sets import Frame, Video
+from .parquet_shards import COLUMNS, ShardFile, library
+from .samples import generator
+from .video_frames import make_frame
 
 MIXED = 32
 """Files that are read at once, a clip of each in turn."""
@@ -23,7 +23,7 @@ GAP = 4
 
 
 class StreamedFrames:
-    """Clips in Parquet files as videos; a `data.frames.FrameSet`, which is read fast in the order of `order` only.
+    """Clips in Parquet files as videos; a `frame_sets.FrameSet`, which is read fast in the order of `order` only.
 
     Which clip a sample takes follows from its number alone: each process streams the rows of its own samples, and a
     run goes on at any sample without reading those before.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ...media import write_picture
+from ..media import write_picture
 from .layouts import read_layout
-from .unfinished import RECORD, read_record
-from .videos import VideoFrames
+from .unfinished_video import RECORD, read_record
+from .video_frames import VideoFrames
 
 TILE, CAPTION, GAP, COLUMNS, VIDEOS = 160, 34, 8, 6, 24
 BACKGROUND, INK, RED = (22, 23, 27), (214, 216, 222), (226, 110, 100)

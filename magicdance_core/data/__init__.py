@@ -1,21 +1,25 @@
-"""Data sets of one interface (`frames.FrameSet`), and samples drawn from them by number."""
+"""Data sets of one interface (`frame_sets.FrameSet`), and samples drawn from them by number."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...errors import InputError
-from ..config import DataConfig
-from .frames import Frame, FrameSet, Video
-from .layouts import read_layout
-from .puppets import PuppetFrames
-from .shards import read_shards
-from .streaming import StreamedFrames
-from .videos import VideoFrames
+from ..errors import InputError
 
-__all__ = ["Frame", "FrameSet", "Video", "open_frames"]
+if TYPE_CHECKING:
+    from .data_config import DataConfig
+    from .frame_sets import FrameSet
 
 
 def open_frames(config: DataConfig, cache: Path) -> FrameSet:
-    """The data set that a configuration names. cache: a folder for what is made on the way."""
+    """Open the data set that a configuration names. cache: a folder for what is made on the way."""
+    from .layouts import read_layout  # here, for configurations are read without torch
+    from .parquet_shards import read_shards
+    from .puppet_frames import PuppetFrames
+    from .streaming import StreamedFrames
+    from .video_frames import VideoFrames
+
     if config.kind == "puppets":
         return PuppetFrames(config, cache)
     shards, black = read_shards(Path(config.folder)), config.background == "black"

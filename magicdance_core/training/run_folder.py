@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import check_target, read_json, atomic_write, atomic_folder
+from ..files import atomic_folder, atomic_write, check_target, read_json
 from ..schema import build, differences, plain, shown
 from .config import TrainingConfig
 

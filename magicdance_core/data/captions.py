@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import InputError
-from ...files import atomic_write
-from .frames import FrameSet
+from ..errors import InputError
+from ..files import atomic_write
+from .frame_sets import FrameSet
 
 Encoder = Callable[[str], Tensor]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...errors import InputError
-from ...media import read_picture
-from ...pose.draw import draw_pose
-from ...pose.files import load_keypoints
-from ...pose.keypoints import PoseFrame
-from .frames import REGIONS, Frame, Video, regions_of
+from ..errors import InputError
+from ..media import read_picture
+from ..pose.draw import draw_pose
+from ..pose.files import load_keypoints
+from ..pose.keypoints import PoseFrame
+from .frame_sets import REGIONS, Frame, Video, regions_of
 
 VIDEOS_KEPT = 16
 """Keypoints of so many videos stay in a process's memory."""
@@ -37,7 +37,7 @@ class FrameFiles:
 
 
 class VideoFrames:
-    """Videos of files; a `data.frames.FrameSet`. Poses that are keypoints are drawn when asked for."""
+    """Videos of files; a `frame_sets.FrameSet`. Poses that are keypoints are drawn when asked for."""
 
     def __init__(self, files: list[FrameFiles], black_background: bool = False):
         """black_background: paint black what is outside of the masks."""

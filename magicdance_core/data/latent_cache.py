@@ -9,15 +9,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ...checkpoints import weights_fingerprint
-from ...errors import InputError
-from ...files import atomic_folder
-from ...sampling.latents import VAE_PIXELS
-from ..config import DataConfig
-from .batches import ahead
+from ..checkpoints import weights_fingerprint
+from ..errors import InputError
+from ..files import atomic_folder
+from ..sampling.latents import VAE_PIXELS
 from .crops import Window, central_window, crop_picture, random_window
-from .frames import FrameSet
-from .randomness import generator
+from .data_config import DataConfig
+from .frame_sets import FrameSet
+from .samples import ahead, generator
 
 
 def window_of(frames: FrameSet, config: DataConfig, seed: int, video: int, crop: int) -> Window:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...files import check_target, existing, files_with_suffix, read_json, atomic_write
-from ...media import read_frames
-from ...media.frames import PICTURE_SUFFIXES
-from ...media.pictures import DATA_SET_FPS, Pictures
-from ...pose.detectors.base import Detector
-from ...pose.files import holds_keypoints, load_keypoints
-from ...pose.keypoints import PoseFrame
+from ..errors import InputError
+from ..files import atomic_write, check_target, existing, files_with_suffix, read_json
+from ..media import read_frames
+from ..media.frames import PICTURE_SUFFIXES
+from ..media.pictures import DATA_SET_FPS, Pictures
+from ..pose.detectors.base import Detector
+from ..pose.files import holds_keypoints, load_keypoints
+from ..pose.keypoints import PoseFrame
 from .layouts import INDEX, read_caption, split_by_name
-from .unfinished import RECORD, UnfinishedVideo, read_record
+from .unfinished_video import RECORD, UnfinishedVideo, read_record
 
 VIDEO_SUFFIXES = (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".webp", ".wmv")
 REPORT = "report.json"

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import InputError
-from ...files import existing, files_with_suffix, read_json
-from ...media import read_picture
-from ...media.frames import PICTURE_SUFFIXES
-from .frames import Video
-from .videos import FrameFiles
+from ..errors import InputError
+from ..files import existing, files_with_suffix, read_json
+from ..media import read_picture
+from ..media.frames import PICTURE_SUFFIXES
+from .frame_sets import Video
+from .video_frames import FrameFiles
 
 INDEX = "index.json"
 KEYPOINTS = "keypoints.npz"

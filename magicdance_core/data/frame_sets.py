@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ...pose.keypoints import Person
+from ..pose.keypoints import Person
 
 REGIONS = ("head", "left_hand", "right_hand")
 

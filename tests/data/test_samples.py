@@ -3,11 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from magicdance_core.errors import InputError
-from magicdance_core.training.config import DataConfig
-from magicdance_core.training.data import PuppetFrames
-from magicdance_core.training.data.batches import Shares, batches
-from magicdance_core.training.data.crops import (
+from magicdance_core.data.crops import (
     Window,
     central_window,
     crop_picture,
@@ -15,11 +11,13 @@ from magicdance_core.training.data.crops import (
     random_window,
     region_weights,
 )
-from magicdance_core.training.data.frames import Video
-from magicdance_core.training.data.latents import LatentCache
-from magicdance_core.training.data.picking import Picker
-from magicdance_core.training.data.puppets import draw_training_frame
-from magicdance_core.training.data.randomness import generator
+from magicdance_core.data.data_config import DataConfig
+from magicdance_core.data.frame_sets import Video
+from magicdance_core.data.latent_cache import LatentCache
+from magicdance_core.data.picking import Picker
+from magicdance_core.data.puppet_frames import PuppetFrames, draw_training_frame
+from magicdance_core.data.samples import Shares, batches, generator
+from magicdance_core.errors import InputError
 
 
 def videos(*lengths, runs=()):
@@ -113,9 +111,9 @@ def test_puppets_are_drawn_once_and_shared(tmp_path, monkeypatch):
     drawn = draw_training_frame(config, 1, 2)
     for got, wanted in zip((frame.image, frame.pose, frame.regions), drawn):
         assert np.array_equal(got, wanted)
-    monkeypatch.setattr("magicdance_core.training.data.puppets.draw_training_frame", None)
+    monkeypatch.setattr("magicdance_core.data.puppet_frames.draw_training_frame", None)
     assert np.array_equal(PuppetFrames(config, tmp_path).read(1, 2).image, frame.image)
-    monkeypatch.setattr("magicdance_core.training.data.puppets.drawing_fingerprint", lambda: "other")
+    monkeypatch.setattr("magicdance_core.data.puppet_frames.drawing_fingerprint", lambda: "other")
     assert PuppetFrames(config, tmp_path).folder != first.folder
 
 

@@ -1,14 +1,31 @@
-"""Samples by number, in the share of each process, step after step."""
+"""Samples by number: their random numbers, and the batches of each process, step after step."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ...errors import InputError
+from ..errors import InputError
 
 Batch = dict[str, Tensor]
+
+
+def generator(seed: int, *key: str | int) -> torch.Generator:
+    """A source of random numbers that depends on nothing but its arguments; on the CPU."""
+    digest = hashlib.blake2b("/".join(map(str, (seed, *key))).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def uniform(source: torch.Generator) -> float:
+    """A number in [0, 1)."""
+    return torch.rand((), generator=source, dtype=torch.float64).item()
+
+
+def below(source: torch.Generator, end: int) -> int:
+    """A whole number from 0 to end - 1."""
+    return int(torch.randint(end, (), generator=source))
 
 
 class Samples(Dataset):

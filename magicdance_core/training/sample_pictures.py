@@ -5,15 +5,15 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoints import Components
+from ..data.crops import central_window, crop_picture
+from ..data.data_config import DataConfig
+from ..data.frame_sets import FrameSet
+from ..data.picking import Picker
+from ..data.samples import Batch, generator
 from ..media import contact_sheet
 from ..models import Networks
 from ..sampling import get_noise, run, to_pil, vae_factor
-from .config import DataConfig, StageConfig
-from .data.batches import Batch
-from .data.crops import central_window, crop_picture
-from .data.frames import FrameSet
-from .data.picking import Picker
-from .data.randomness import generator
+from .config import StageConfig
 
 PEOPLE, TARGETS, PANEL = 4, 2, 160
 STEPS = 20

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import pose, puppets
-from ...errors import InputError
-from ...files import atomic_folder
-from ...pose.draw import draw_pose
-from ...puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-from ..config import DataConfig
-from .frames import REGIONS, Frame, Video, regions_of
+from .. import pose, puppets
+from ..errors import InputError
+from ..files import atomic_folder
+from ..pose.draw import draw_pose
+from ..puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+from .data_config import DataConfig
+from .frame_sets import REGIONS, Frame, Video, regions_of
 
 CHOREOGRAPHY_SECONDS, CHOREOGRAPHY_FPS = 10, 30
 ARRAYS = ("images", "poses", "regions", "drawn")
 
 
 class PuppetFrames:
-    """`identities` people for training and `held_out` more for validation; a `data.frames.FrameSet`.
+    """`identities` people for training and `held_out` more for validation; a `frame_sets.FrameSet`.
 
     All come from the puppets' split "train": evaluation draws other people in other dances from "test".
     """

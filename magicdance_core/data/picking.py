@@ -7,9 +7,9 @@ from itertools import chain, islice
 
 import torch
 
-from ...errors import InputError
-from .frames import Video
-from .randomness import below, generator
+from ..errors import InputError
+from .frame_sets import Video
+from .samples import below, generator
 
 
 @dataclass(frozen=True)

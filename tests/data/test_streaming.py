@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import load_file
 
 from magicdance_core.__main__ import main
+from magicdance_core.data import open_frames
+from magicdance_core.data.data_config import DataConfig
+from magicdance_core.data.layouts import read_layout
+from magicdance_core.data.parquet_shards import cut, library
+from magicdance_core.data.picking import Picker
+from magicdance_core.data.samples import Shares, batches
+from magicdance_core.data.video_frames import VideoFrames
 from magicdance_core.errors import InputError
 from magicdance_core.training import engine
-from magicdance_core.training.config import DataConfig
-from magicdance_core.training.data import open_frames
-from magicdance_core.training.data.batches import Shares, batches
-from magicdance_core.training.data.layouts import read_layout
-from magicdance_core.training.data.picking import Picker
-from magicdance_core.training.data.shards import cut, library
-from magicdance_core.training.data.videos import VideoFrames
 from magicdance_core.training.engine import train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magicdance_core.data.layouts import read_layout, runs_of, split_by_name
+from magicdance_core.data.video_frames import VideoFrames
 from magicdance_core.errors import InputError
 from magicdance_core.pose.draw import draw_pose
 from magicdance_core.pose.files import load_keypoints
-from magicdance_core.training.data.layouts import read_layout, runs_of, split_by_name
-from magicdance_core.training.data.videos import VideoFrames
 
 
 def test_disco_with_json_and_masks(disco):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .randomness import below, uniform
+from .samples import below, uniform
 
 
 @dataclass(frozen=True)
