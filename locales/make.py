@@ -84,7 +84,7 @@ def values(kind: str | list, options: dict) -> str:
     """What an input takes, and what it has at first."""
     default = options.get("default")
     if isinstance(kind, list):
-        names = [f"`{name}`" + (" (default)" if name == default else "") for name in kind]
+        names = [f"`{name}`" + (" (default)" if name == default != "default" else "") for name in kind]
         return ", ".join(names if len(kind) > 1 else [*names, "files"])  # without any file, a list of files is short
     if kind in ("INT", "FLOAT"):
         return f"{number(options['min'])} to {number(options['max'])}, default {number(default)}"

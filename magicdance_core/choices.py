@@ -1,10 +1,10 @@
 """What users may choose from, the default first; commands, nodes and checks take it from here. Imports nothing."""
 
-OWN = "the model's own"
+DEFAULT = "default"
 
 CONTROL_MODES = ("controlnet_important", "balance")
 SCHEDULERS = {  # diffusers' class, and what its configuration has beside the model's own
-    OWN: None,
+    DEFAULT: None,
     "ddim": ("DDIMScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
     "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
@@ -15,8 +15,8 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
     "tcd": ("TCDScheduler", {}),  # with a LoRA of TCD or Hyper-SD, 4 to 8 steps
 }
 PRESETS = ("exact", "fast", "preview")
-BETA_SCHEDULES = (OWN, "scaled_linear", "linear")
-NOISES = (OWN, "shared", "independent", "mixed", "free")
+BETA_SCHEDULES = (DEFAULT, "scaled_linear", "linear")
+NOISES = (DEFAULT, "shared", "independent", "mixed", "free")
 STEADINESS_NOISES = "independent", "mixed", "shared"  # what an evaluation compares
 WINDOW_WEIGHTS = ("pyramid", "flat", "ramps")
 DTYPES = ("float32", "float16", "bfloat16")

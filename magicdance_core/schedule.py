@@ -4,7 +4,7 @@ import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
 from torch import Tensor
 
-from .choices import OWN, SCHEDULERS
+from .choices import DEFAULT, SCHEDULERS
 
 
 def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
@@ -33,12 +33,12 @@ def with_beta_schedule(scheduler: SchedulerMixin, beta_schedule: str) -> Schedul
     return type(scheduler).from_config(scheduler.config, beta_schedule=beta_schedule)
 
 
-def named_scheduler(name: str, own: SchedulerMixin, beta_schedule: str = OWN) -> SchedulerMixin:
+def named_scheduler(name: str, own: SchedulerMixin, beta_schedule: str = DEFAULT) -> SchedulerMixin:
     """A new scheduler of a name in `choices.SCHEDULERS`, for the predictions and the noise that `own` is for.
 
     beta_schedule: see `with_beta_schedule`; by default that of `own`.
     """
-    betas = {} if beta_schedule == OWN else {"beta_schedule": beta_schedule}
+    betas = {} if beta_schedule == DEFAULT else {"beta_schedule": beta_schedule}
     if SCHEDULERS[name] is None:
         return type(own).from_config(own.config, **betas)
     kind, changes = SCHEDULERS[name]

@@ -1,6 +1,6 @@
 """What the nodes of the controls have in common: their files, and the widgets for strength and range."""
 
-from ..magicdance_core.choices import OWN
+from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
 from .last_result import identity
 
@@ -22,7 +22,7 @@ def strength_and_range(strength: str, start: str, end: str) -> dict:
 
 def is_there(name: str, *keys: str) -> bool | str:
     """For VALIDATE_INPUTS: whether ComfyUI's folders `keys` have the file, or what to do."""
-    if name == OWN or folders.find_model(name, *keys):
+    if name == DEFAULT or folders.find_model(name, *keys):
         return True
     places = " or ".join(f"models/{key}" for key in keys)
     return f"{name or 'A file'} is not in {places}: put the file there and refresh the list (R), or choose another one."

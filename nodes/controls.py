@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..magicdance_core.choices import OWN
+from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
 from .control_inputs import is_there, loader, strength_and_range
 from .last_result import LastResult
@@ -34,12 +34,14 @@ class MagicDanceApplyAppearance:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = [OWN, *folders.list_magicdance()]
-        tooltip = f"A MagicDance checkpoint in models/magicdance, or `{OWN}` to set the strength of one loaded with it."
+        names = [DEFAULT, *folders.list_magicdance()]
+        tooltip = (
+            f"A MagicDance checkpoint in models/magicdance, or `{DEFAULT}` to set the strength of one loaded with it."
+        )
         return {
             "required": {
                 "model": (TYPE, {"tooltip": "Any backbone."}),
-                "appearance": (names, {"default": OWN, "tooltip": tooltip}),
+                "appearance": (names, {"default": DEFAULT, "tooltip": tooltip}),
                 **strength_and_range(
                     "Weight of the reference: 1 as published, 0 exactly no control, above 1 stronger.", START, END
                 ),
@@ -54,7 +56,7 @@ class MagicDanceApplyAppearance:
         from ..magicdance_core.sampling import Control
 
         held = model.appearance
-        if appearance != OWN:
+        if appearance != DEFAULT:
             held = self._network(*loader(appearance, "appearance", folders.FOLDER))
         _require(held, "Appearance Control Model", "appearance")
         _check_fit(held, model, "Appearance Control Model")
@@ -80,15 +82,15 @@ class MagicDanceApplyPose:
 
     @classmethod
     def INPUT_TYPES(cls):
-        names = list(dict.fromkeys([OWN, *folders.list_magicdance(), *folders.list_files("controlnet")]))
+        names = list(dict.fromkeys([DEFAULT, *folders.list_magicdance(), *folders.list_files("controlnet")]))
         tooltip = (
             "A MagicDance checkpoint in models/magicdance, a Stable Diffusion 1.5 ControlNet in models/controlnet, or "
-            f"`{OWN}` to set the strength of one loaded with the model."
+            f"`{DEFAULT}` to set the strength of one loaded with the model."
         )
         return {
             "required": {
                 "model": (TYPE, {"tooltip": "Any backbone."}),
-                "pose": (names, {"default": OWN, "tooltip": tooltip}),
+                "pose": (names, {"default": DEFAULT, "tooltip": tooltip}),
                 **strength_and_range(
                     "How strictly the frames follow the pose maps: 1 as published, 0 exactly no control.", START, END
                 ),
@@ -103,7 +105,7 @@ class MagicDanceApplyPose:
         from ..magicdance_core.sampling import Control
 
         held = model.pose
-        if pose != OWN:
+        if pose != DEFAULT:
             held = self._network(*loader(pose, "pose", folders.FOLDER, "controlnet"))
         _require(held, "Pose ControlNet", "pose")
         _check_fit(held, model, "Pose ControlNet")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..magicdance_core.choices import OWN
+from ..magicdance_core.choices import DEFAULT
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -43,7 +43,7 @@ class ContextOptions:
 
     windows: Windows | None = None
     noise: NoiseKind | None = None
-    beta_schedule: str = OWN
+    beta_schedule: str = DEFAULT
     motion_in_uncond: bool = False
     quick: bool = False
 

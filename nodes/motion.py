@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..magicdance_core.choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
+from ..magicdance_core.choices import BETA_SCHEDULES, DEFAULT, NOISES, WINDOW_WEIGHTS
 from .comfy import folders, memory
 from .control_inputs import strength_and_range
 from .last_result import LastResult, identity
@@ -177,7 +177,7 @@ class MagicDanceContextOptions:
                 "noise": (
                     list(NOISES),
                     {
-                        "default": OWN,
+                        "default": DEFAULT,
                         "tooltip": "What frames share of their noise: shared as published, independent as AnimateDiff, "
                         "mixed half of both, free repeats the noises of one window.",
                     },
@@ -185,7 +185,7 @@ class MagicDanceContextOptions:
                 "beta_schedule": (
                     list(BETA_SCHEDULES),
                     {
-                        "default": OWN,
+                        "default": DEFAULT,
                         "tooltip": "How noise grows: linear is AnimateDiff's, scaled_linear MagicDance's.",
                     },
                 ),
@@ -232,7 +232,7 @@ class MagicDanceContextOptions:
 
         strides, random = (1,) if stride == 1 else (1, stride), 0 if random_starts else None
         windows = Windows(length, overlap, strides, closed=closed_loop, weights=weights, random=random)
-        return (ContextOptions(windows, None if noise == OWN else noise, beta_schedule, motion_in_uncond, quick),)
+        return (ContextOptions(windows, None if noise == DEFAULT else noise, beta_schedule, motion_in_uncond, quick),)
 
 
 def _adapter(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..magicdance_core.choices import CONTROL_MODES, OWN, PRESETS, SCHEDULERS
+from ..magicdance_core.choices import CONTROL_MODES, DEFAULT, PRESETS, SCHEDULERS
 from .comfy import memory, progress
 from .control_inputs import MAX_REFERENCES
 from .model import CONTEXT_TYPE, SPEED_TYPE, TYPE, ContextOptions, MagicDanceModel
@@ -51,9 +51,9 @@ class MagicDanceSample:
                 ),
                 "steps": (
                     "INT",
-                    {"default": 0, "min": 0, "max": 999, "tooltip": "Denoising steps; 0 for the model's own number."},
+                    {"default": 0, "min": 0, "max": 999, "tooltip": "Denoising steps. 0: the model's default."},
                 ),
-                "guidance": (
+                "cfg": (
                     "FLOAT",
                     {
                         "default": 0.0,
@@ -61,13 +61,13 @@ class MagicDanceSample:
                         "max": 30.0,
                         "step": 0.1,
                         "round": 0.01,
-                        "tooltip": "How far the controls lead away from the plain model; 1 halves the work, 0 for the "
-                        "model's own value.",
+                        "tooltip": "Classifier-free guidance scale. 1: no guidance, half the work. 0: the model's "
+                        "default.",
                     },
                 ),
-                "scheduler": (
+                "sampler_name": (
                     list(SCHEDULERS),
-                    {"default": OWN, "tooltip": "How noise becomes frames; the published one is DDIM."},
+                    {"default": DEFAULT, "tooltip": "The sampler. default: the model's default (published: ddim)."},
                 ),
                 "control_mode": (
                     list(CONTROL_MODES),
@@ -77,22 +77,32 @@ class MagicDanceSample:
                         "controls. balance: it leads away from the negative prompt, with controls in both halves.",
                     },
                 ),
+                "preset": (
+                    list(PRESETS),
+                    {
+                        "default": PRESETS[0],
+                        "tooltip": "exact: as published. fast and preview: less work and a little less quality; they "
+                        "set steps and sampler_name where these are left at the default.",
+                    },
+                ),
                 "frames_per_batch": (
                     "INT",
                     {
                         "default": 8,
                         "min": 1,
                         "max": 256,
-                        "tooltip": "Frames that the networks take at once: less needs less memory, the result agrees.",
+                        "advanced": True,
+                        "tooltip": "Frames that the UNet takes at once. Smaller: less memory, the same result.",
                     },
                 ),
-                "decode_batch": (
+                "decode_chunk_size": (
                     "INT",
                     {
                         "default": 4,
                         "min": 1,
                         "max": 256,
-                        "tooltip": "Frames that the VAE decodes at once: less needs less memory, the result agrees.",
+                        "advanced": True,
+                        "tooltip": "Frames that the VAE decodes at once. Smaller: less memory, the same result.",
                     },
                 ),
             },
@@ -109,14 +119,6 @@ class MagicDanceSample:
                     CONTEXT_TYPE,
                     {"tooltip": "Which frames a motion module sees together; by default 16, 4 shared with the next."},
                 ),
-                "preset": (
-                    list(PRESETS),
-                    {
-                        "default": PRESETS[0],
-                        "tooltip": "exact: as published. fast and preview: less work and a little less quality; they "
-                        "choose what steps and scheduler leave to the model.",
-                    },
-                ),
                 "speed_options": (
                     SPEED_TYPE,
                     {"tooltip": "What is left out for speed, instead of the preset's choice; from Speed Options."},
@@ -131,15 +133,15 @@ class MagicDanceSample:
         poses,
         seed,
         steps,
-        guidance,
-        scheduler,
+        cfg,
+        sampler_name,
         control_mode,
+        preset,
         frames_per_batch,
-        decode_batch,
+        decode_chunk_size,
         positive=None,
         negative=None,
         context_options=None,
-        preset=PRESETS[0],
         speed_options=None,
     ):
         import torch
@@ -155,8 +157,8 @@ class MagicDanceSample:
         context, uncond_context = _contexts(model, positive, negative, control_mode)
         chosen = presets.PRESETS[preset]
         steps = steps or chosen.count(model.defaults["num_inference_steps"])
-        scheduler = chosen.scheduler if scheduler == OWN else scheduler
-        guidance = guidance or model.defaults["guidance_scale"]
+        sampler_name = chosen.scheduler if sampler_name == DEFAULT else sampler_name
+        cfg = cfg or model.defaults["guidance_scale"]
         vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
         motion = None if model.motion is None else memory.network(model.motion)
         asked = (context_options or ContextOptions()).seeded(seed)
@@ -179,13 +181,13 @@ class MagicDanceSample:
             sample = run(
                 networks,
                 vae,
-                named_scheduler(scheduler, model.scheduler, asked.beta_schedule),
+                named_scheduler(sampler_name, model.scheduler, asked.beta_schedule),
                 reference,
                 poses,
                 make_noise(kind, get_noise(shape, generator), asked.windows, generator),
                 context,
                 num_inference_steps=steps,
-                guidance_scale=guidance,
+                guidance_scale=cfg,
                 uncond_context=uncond_context,
                 control_mode=control_mode,
                 appearance=model.appearance_control or Control(),
@@ -197,7 +199,7 @@ class MagicDanceSample:
                 windows=asked.windows,
                 quick=asked.quick,
                 frames_per_batch=frames_per_batch,
-                decode_batch=decode_batch,
+                decode_batch=decode_chunk_size,
                 place=memory.place(model.unet),
                 vae_place=memory.place(model.vae),
                 before=lambda phase: memory.load_phase(model, phase),

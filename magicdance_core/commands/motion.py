@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..choices import BETA_SCHEDULES, NOISES, OWN, WINDOW_WEIGHTS
+from ..choices import BETA_SCHEDULES, DEFAULT, NOISES, WINDOW_WEIGHTS
 from ..errors import InputError
 from ..files import as_path, atomic_write
 from .common import count, finite, gap, location
@@ -56,10 +56,10 @@ def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a loop's windows, at each step; with --window-weights flat the published averaging",
     )  # fmt: skip
     group.add_argument(
-        "--noise", choices=NOISES, default=OWN, help="what frames share of their noise, with a module or without"
+        "--noise", choices=NOISES, default=DEFAULT, help="what frames share of their noise, with a module or without"
     )
     group.add_argument(
-        "--beta-schedule", choices=BETA_SCHEDULES, default=OWN,
+        "--beta-schedule", choices=BETA_SCHEDULES, default=DEFAULT,
         help="linear: as AnimateDiff's modules were trained; the model itself was not",
     )  # fmt: skip
     group.add_argument(
@@ -83,7 +83,7 @@ def load_chosen_motion(pipe: MagicDancePipeline, options: argparse.Namespace) ->
         pipe.load_motion(as_path(options.motion), options.motion_lora)
     if options.motion_lora and pipe.motion is None:
         raise InputError("--motion-lora changes a motion module, and there is none; give --motion a file.")
-    if options.beta_schedule != OWN:
+    if options.beta_schedule != DEFAULT:
         pipe.scheduler = with_beta_schedule(pipe.scheduler, options.beta_schedule)
 
 
@@ -94,7 +94,7 @@ def motion_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> di
     """
     from ..sampling import Control, Windows
 
-    noise = None if options.noise == OWN else options.noise
+    noise = None if options.noise == DEFAULT else options.noise
     if pipe.motion is None:
         idle = [f"--{name.replace('_', '-')}" for name, plain in WITHOUT_MODULE.items() if vars(options)[name] != plain]
         if idle and options.motion != "none":

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..benchmark import share_of_published
 from ..checkpoints import weights_fingerprint
-from ..choices import OWN
+from ..choices import DEFAULT
 from ..sampling import PRESETS, Control, Preset, Shortcuts
 from ..sampling.settings import FULL
 from ..schedule import named_scheduler
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 STEPS = (0.1, 0.2, 0.3, 0.5, 1.0)  # of the model's own number
 HALF = 0.5  # of it, at which shortcuts are measured
-SCHEDULERS = (OWN, "dpmpp_2m", "unipc")
+SCHEDULERS = (DEFAULT, "dpmpp_2m", "unipc")
 GUIDED = ((0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (0.2, 0.8))
 EVERY = (2, 5)
 POSED = (0.5, 0.8)
@@ -60,7 +60,7 @@ def ways(own_steps: int, own_scheduler: str) -> dict[str, Way]:
     for name in SCHEDULERS:
         for part in STEPS:
             preset = Preset(part, name)
-            made[f"{own_scheduler if name == OWN else name}, {preset.count(own_steps)} steps"] = Way(preset)
+            made[f"{own_scheduler if name == DEFAULT else name}, {preset.count(own_steps)} steps"] = Way(preset)
     half = f"{Preset(HALF).count(own_steps)} steps"
     alone = {f"guided {start:g} to {end:g}": Shortcuts(guidance=(start, end)) for start, end in GUIDED}
     alone |= {f"reference every {k}": Shortcuts(reference_every=k) for k in EVERY}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..choices import NOISES, OWN
+from ..choices import DEFAULT, NOISES
 from ..errors import InputError
 from ..models.motion import NoiseKind
 from .windows import Windows
@@ -42,7 +42,7 @@ class FrameNoise:
     overlap: int = 4
 
     def __post_init__(self):
-        known = [kind for kind in NOISES if kind != OWN]
+        known = [kind for kind in NOISES if kind != DEFAULT]
         if self.kind not in known:
             raise InputError(f"The noise {self.kind!r} is unknown: use one of {', '.join(known)}.")
 

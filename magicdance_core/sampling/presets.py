@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..choices import OWN
+from ..choices import DEFAULT
 from .settings import NO_SHORTCUTS, Shortcuts
 
 
@@ -11,7 +11,7 @@ class Preset:
     """steps: as a part of the model's own number. scheduler: a name in `choices.SCHEDULERS`. shortcuts: see there."""
 
     steps: float = 1.0
-    scheduler: str = OWN
+    scheduler: str = DEFAULT
     shortcuts: Shortcuts = NO_SHORTCUTS
 
     def count(self, own: int) -> int:

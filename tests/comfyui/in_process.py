@@ -45,7 +45,7 @@ def node(name: str):
 
 def sample(model, reference, poses, *batches: int):
     return node("Sample").sample(
-        model, reference, poses, 7, 2, 0.0, "the model's own", "controlnet_important", *batches
+        model, reference, poses, 7, 2, 0.0, "default", "controlnet_important", "exact", *batches
     )[0]
 
 

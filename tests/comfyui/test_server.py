@@ -22,9 +22,9 @@ def source(**sample) -> dict:
     """A prompt of the embedded model that saves pictures."""
     puppets = {"identity": 1, "choreography": 2, "frames": 4, "seed": 3, "width": 64, "height": 64}
     sample = {
-        "model": ["1", 0], "reference": ["2", 0], "poses": ["2", 1], "seed": 7, "steps": 2, "guidance": 0.0,
-        "scheduler": "the model's own", "control_mode": "controlnet_important", "frames_per_batch": 4,
-        "decode_batch": 4,
+        "model": ["1", 0], "reference": ["2", 0], "poses": ["2", 1], "seed": 7, "steps": 2, "cfg": 0.0,
+        "sampler_name": "default", "control_mode": "controlnet_important", "frames_per_batch": 4,
+        "decode_chunk_size": 4, "preset": "exact",
     } | sample  # fmt: skip
     return {
         "1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"backbone": "embedded"}},
@@ -95,7 +95,7 @@ def test_interrupt_and_run_again(server):
     before = pictures(server, server.run(source(seed=11)))
     assert interrupted(server, source(seed=12, steps=900))
     prompt = source(seed=11)
-    prompt["3"]["inputs"]["decode_batch"] = 3  # so that nothing comes from the cache
+    prompt["3"]["inputs"]["decode_chunk_size"] = 3  # so that nothing comes from the cache
     assert np.abs(pictures(server, server.run(prompt)).astype(int) - before).max() <= 1
 
 
@@ -148,7 +148,7 @@ def test_motion_modules_and_their_windows(server):
 
 @pytest.mark.parametrize("frames", [1, 300])
 def test_one_frame_and_hundreds(server, frames):
-    prompt = source(steps=1, frames_per_batch=16, decode_batch=16)
+    prompt = source(steps=1, frames_per_batch=16, decode_chunk_size=16)
     prompt["2"]["inputs"]["frames"] = frames
     assert len(server.run(prompt)["4"]["images"]) == frames
 

@@ -96,7 +96,7 @@ def test_nodes_and_commands_offer_what_the_core_takes(pack, core):
     def offered(node: str, name: str) -> list:
         return inputs(pack.NODE_CLASS_MAPPINGS[f"MagicDance{node}"])[name][0]
 
-    assert offered("Sample", "scheduler") == list(choices.SCHEDULERS)
+    assert offered("Sample", "sampler_name") == list(choices.SCHEDULERS)
     assert offered("Sample", "preset") == list(choices.PRESETS) == list(core("sampling").PRESETS)
     assert offered("Sample", "control_mode") == list(choices.CONTROL_MODES)
     assert offered("ContextOptions", "noise") == list(choices.NOISES)

@@ -46,9 +46,9 @@ def sample(node):
         generator = torch.Generator().manual_seed(0)
         reference, poses = (torch.rand(n, 16, 16, 3, generator=generator) for n in (1, 5))
         values = {
-            "seed": 0, "steps": 2, "guidance": 2.0, "scheduler": "the model's own",
+            "seed": 0, "steps": 2, "cfg": 2.0, "sampler_name": "default",
             "control_mode": "controlnet_important",
-            "frames_per_batch": 8, "decode_batch": 4,
+            "frames_per_batch": 8, "decode_chunk_size": 4, "preset": "exact",
         }  # fmt: skip
         return node("Sample").sample(model, reference, poses, **values | more)[0]
 
@@ -81,9 +81,7 @@ def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node,
     assert any(motion.module in models for models, _ in comfy.loads)
     silent = apply.apply(moving, 0.0, 0.0, 1.0)[0]
     assert silent.motion is motion.module
-    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False, False)[
-        0
-    ]
+    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "default", False, False, False)[0]
     assert torch.allclose(sample(silent, context_options=shared), sample(model), atol=1e-5)
 
 
@@ -91,17 +89,17 @@ def test_context_options_reach_the_run(model, module, node, sample, comfy):
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
     make = node("ContextOptions").make
     given = {
-        "whole": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", False, False, False),
-        "windows": make(3, 1, 1, "flat", False, "the model's own", "the model's own", False, False, False),
-        "loop": make(3, 1, 2, "ramps", True, "the model's own", "the model's own", False, False, False),
-        "linear": make(16, 4, 1, "pyramid", False, "the model's own", "linear", False, False, False),
-        "uncond": make(16, 4, 1, "pyramid", False, "the model's own", "the model's own", True, False, False),
-        "quick": make(3, 1, 1, "pyramid", False, "the model's own", "the model's own", False, True, False),
-        "noise": make(16, 4, 1, "pyramid", False, "shared", "the model's own", False, False, False),
+        "whole": make(16, 4, 1, "pyramid", False, "default", "default", False, False, False),
+        "windows": make(3, 1, 1, "flat", False, "default", "default", False, False, False),
+        "loop": make(3, 1, 2, "ramps", True, "default", "default", False, False, False),
+        "linear": make(16, 4, 1, "pyramid", False, "default", "linear", False, False, False),
+        "uncond": make(16, 4, 1, "pyramid", False, "default", "default", True, False, False),
+        "quick": make(3, 1, 1, "pyramid", False, "default", "default", False, True, False),
+        "noise": make(16, 4, 1, "pyramid", False, "shared", "default", False, False, False),
     }
     made = {name: sample(moving, context_options=options[0]) for name, options in given.items()}
     assert torch.equal(made["whole"], sample(moving))
-    starts = make(3, 1, 1, "flat", True, "the model's own", "the model's own", False, False, True)[0]
+    starts = make(3, 1, 1, "flat", True, "default", "default", False, False, True)[0]
     assert starts.seeded(7).windows.random == 7 and given["loop"][0].seeded(7) is given["loop"][0]
     assert sample(moving, context_options=starts).shape == made["loop"].shape
     assert comfy.texts == []
@@ -116,7 +114,7 @@ def test_memory_is_asked_for_the_frames_that_go_through_at_once(pack, model, mod
     memory = importlib.import_module(f"{pack.__name__}.nodes.comfy.memory")
     monkeypatch.setattr(memory, "fits_both_halves", lambda model, frames, shape: bool(asked.append(frames)))
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
-    own = "the model's own"
+    own = "default"
     windows = node("ContextOptions").make(3, 1, 1, "flat", False, own, own, False, False, False)[0]
     sample(model, frames_per_batch=2)
     sample(model)
@@ -150,7 +148,7 @@ def test_what_does_not_go(model, module, node, sample, comfy, core):
     with pytest.raises(InputError, match="widths"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load("other.safetensors", *PLAIN)[0])
     with pytest.raises(InputError, match="overlap from 0 to 3"):
-        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "the model's own", False, False, False)
+        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "default", False, False, False)
 
 
 def test_a_motion_lora_goes_into_the_module_and_an_adapter_into_the_model(model, module, node, sample, comfy, core):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 SAMPLE = {
-    "seed": 3, "steps": 2, "guidance": 2.0, "scheduler": "the model's own", "control_mode": "controlnet_important",
-    "frames_per_batch": 2, "decode_batch": 2,
+    "seed": 3, "steps": 2, "cfg": 2.0, "sampler_name": "default", "control_mode": "controlnet_important",
+    "frames_per_batch": 2, "decode_chunk_size": 2, "preset": "exact",
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_node_and_pipeline_give_the_same_pixels(sample, core, tiny, reference, p
 
 def test_the_models_own_numbers(sample, core, tiny, reference, poses):
     own = pipeline(core, tiny, reference, poses, num_inference_steps=None, guidance_scale=None)
-    assert torch.equal(sample(steps=0, guidance=0.0)[0], own)
+    assert torch.equal(sample(steps=0, cfg=0.0)[0], own)
 
 
 def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, poses):
@@ -65,7 +65,7 @@ def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, pos
 
 @pytest.mark.parametrize("name", ["ddim", "dpmpp_2m_karras", "euler_ancestral", "lcm", "tcd"])
 def test_every_scheduler_runs(sample, name):
-    assert sample(scheduler=name)[0].isfinite().all()
+    assert sample(sampler_name=name)[0].isfinite().all()
 
 
 def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, reference, poses):
@@ -77,7 +77,7 @@ def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, referenc
     assert torch.equal(sample(steps=0, preset="fast")[0], expected)
     tiny.scheduler = schedule.named_scheduler("euler", own)
     expected = pipeline(core, tiny, reference, poses, num_inference_steps=3, shortcuts=fast.shortcuts)
-    assert torch.equal(sample(steps=3, scheduler="euler", preset="fast")[0], expected)
+    assert torch.equal(sample(steps=3, sampler_name="euler", preset="fast")[0], expected)
     assert torch.equal(sample(preset="exact")[0], sample()[0])
 
 
@@ -90,7 +90,7 @@ def test_speed_options_stand_for_what_a_preset_leaves_out(sample, node, core):
 
 
 def test_batches_do_not_change_the_result(sample):
-    assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_batch=256)[0], atol=1e-5)
+    assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_chunk_size=256)[0], atol=1e-5)
 
 
 def test_inputs_stay_as_they_are_and_may_come_in_any_form(sample, reference, poses):
@@ -199,7 +199,7 @@ def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_lo
 
 
 def test_controls_return_a_new_model(node, held, sample):
-    own = "the model's own"
+    own = "default"
     (weaker,) = node("ApplyAppearance").apply(held, own, 0.0, 0.0, 1.0)
     (none,) = node("ApplyPose").apply(weaker, own, 0.0, 0.0, 1.0)
     assert held.appearance_control is None and none.unet is held.unet
@@ -212,7 +212,7 @@ def test_controls_return_a_new_model(node, held, sample):
 
 def test_a_range_that_ends_before_it_starts(node, held):
     with pytest.raises(ValueError, match="start <= end"):
-        node("ApplyPose").apply(held, "the model's own", 1.0, 0.8, 0.2)
+        node("ApplyPose").apply(held, "default", 1.0, 0.8, 0.2)
 
 
 def test_controls_from_files(node, comfy, published_files):
@@ -233,7 +233,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
     from dataclasses import replace
 
     with pytest.raises(ValueError, match="came without a Pose ControlNet"):
-        node("ApplyPose").apply(replace(held, pose=None), "the model's own", 1.0, 0.0, 1.0)
+        node("ApplyPose").apply(replace(held, pose=None), "default", 1.0, 0.0, 1.0)
     (comfy.models / "controlnet" / "other.safetensors").hardlink_to(published_files[".safetensors"])
     with pytest.raises(ValueError, match="another kind of backbone"):
         node("ApplyPose").apply(held, "other.safetensors", 1.0, 0.0, 1.0)
@@ -241,7 +241,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
     with pytest.raises(ValueError, match="cannot be read"):
         node("ApplyAppearance").apply(held, "text.safetensors", 1.0, 0.0, 1.0)
     valid = type(node("ApplyPose")).VALIDATE_INPUTS
-    assert valid("the model's own") is True and "models/controlnet" in valid("gone.pth")
+    assert valid("default") is True and "models/controlnet" in valid("gone.pth")
     assert "refresh" in type(node("ApplyAppearance")).VALIDATE_INPUTS("gone.pth")
 
 
