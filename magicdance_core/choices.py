@@ -17,7 +17,6 @@ SCHEDULERS = {  # diffusers' class, and what its configuration has beside the mo
 PRESETS = ("exact", "fast", "preview")
 BETA_SCHEDULES = (DEFAULT, "scaled_linear", "linear")
 NOISES = (DEFAULT, "shared", "independent", "mixed", "free")
-STEADINESS_NOISES = "independent", "mixed", "shared"  # what an evaluation compares
 WINDOW_WEIGHTS = ("pyramid", "flat", "ramps")
 DTYPES = ("float32", "float16", "bfloat16")
 PROTOCOLS = ("correct", "published")  # of an evaluation

@@ -18,6 +18,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+import benchmarks  # noqa: F401 - else pytest makes an empty package of this name for tests/benchmarks
 from magicdance_core.checkpoints import Components, load_published
 from magicdance_core.models import AppearanceControlModel, PoseControlNet, use_source_attention
 from magicdance_core.schedule import published_scheduler

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..choices import PROTOCOLS, STEADINESS_NOISES
+from ..choices import PROTOCOLS
 from ..errors import InputError
 from .common import (
     add_model_arguments,
@@ -45,27 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
-    puppets.add_argument(
-        "--identities", type=count, metavar="N", help="people (default: 16, for steadiness and price 4)"
-    )
-    puppets.add_argument(
-        "--frames", type=count, metavar="N", help="frames of each (default: 4, for steadiness and price 24)"
-    )
+    puppets.add_argument("--identities", type=count, default=16, metavar="N", help="people (default: 16)")
+    puppets.add_argument("--frames", type=count, default=4, metavar="N", help="frames of each (default: 4)")
     puppets.add_argument(
         "--shrink", type=count, default=1, metavar="N", help="score N times smaller pictures, as a smaller model has"
-    )
-    puppets.add_argument(
-        "--steadiness", action="store_true", help="of dances: the error of the change from frame to frame, and seams"
-    )
-    puppets.add_argument(
-        "--price", action="store_true", help="of speed: quality against arithmetic for steps, schedulers and shortcuts"
-    )
-    puppets.add_argument("--motion", type=location, metavar="FILE", help="a motion module to measure steadiness with")
-    puppets.add_argument(
-        "--noise", action="append", choices=STEADINESS_NOISES, help="of --steadiness: its rows only; may be repeated"
-    )
-    puppets.add_argument(
-        "--animation", type=location, metavar="FILE", help="of --steadiness: a person's videos side by side (.gif, ...)"
     )
     puppets.add_argument(
         "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each"
@@ -89,11 +72,7 @@ def run(options: argparse.Namespace) -> None:
     wanted = [bool(options.generated), bool(options.truth or options.method), options.embedded]
     if sum(wanted) > 1:
         raise InputError("GENERATED and TRUTH, --truth with --method, and --embedded exclude each other; give one.")
-    if options.embedded and options.price:
-        _measure_price(options)
-    elif options.embedded and options.steadiness:
-        _score_steadiness(options)
-    elif options.embedded:
+    if options.embedded:
         _score_puppets(options)
     elif options.truth and options.method:
         _compare_methods(options)
@@ -140,62 +119,6 @@ def _compare_methods(options: argparse.Namespace) -> None:
         raise InputError("; ".join(f"{m}: {p}" if m else p for m, p in study.problems.items()))
 
 
-def _score_steadiness(options: argparse.Namespace) -> None:
-    from ..evaluation.steadiness import FPS, evaluate_steadiness, side_by_side
-    from ..evaluation.table import as_data, as_text
-    from ..media import check_animation_path, write_animation
-
-    if options.animation:
-        check_animation_path(options.animation)
-    pipe = load_model(options.model, options.device, options.dtype)
-    if options.motion:
-        pipe.load_motion(options.motion)
-    table, videos = evaluate_steadiness(
-        pipe,
-        options.seed,
-        options.identities or 4,
-        options.frames or 24,
-        **sampling_settings(pipe, options),
-        **({"noises": options.noise} if options.noise else {}),
-    )
-    print(as_text(table))
-    if options.animation:
-        with write_animation(options.animation, FPS) as add:
-            for frame in side_by_side(videos):
-                add(frame)
-        print(f"videos side by side in {options.animation}")
-    write_report({"model": options.model, **as_data(table)}, options.json)
-
-
-def _measure_price(options: argparse.Namespace) -> None:
-    from ..evaluation.page import write_text
-    from ..evaluation.plots import library
-    from ..evaluation.price import measure_price
-    from ..evaluation.price_plots import against_arithmetic, against_steps
-    from ..evaluation.table import as_csv, as_data, as_text
-
-    if options.out:
-        library()
-    pipe = load_model(options.model, options.device, options.dtype)
-    price = measure_price(
-        pipe,
-        options.seed,
-        options.identities or 4,
-        options.frames or 24,
-        options.guidance,
-        options.out and options.out / "measured",
-        options.steps,
-    )
-    table = price.table()
-    print(as_text(table))
-    if options.out:
-        write_text(options.out / "table.csv", as_csv(table))
-        write_text(options.out / "price.svg", against_arithmetic(price))
-        write_text(options.out / "steps.svg", against_steps(price))
-        print(f"table and plots in {options.out}")
-    write_report({"model": options.model, **as_data(table)}, options.json)
-
-
 def _score_puppets(options: argparse.Namespace) -> None:
     from ..evaluation.page import write_text
     from ..evaluation.puppets import evaluate_puppets
@@ -203,9 +126,8 @@ def _score_puppets(options: argparse.Namespace) -> None:
     from ..media import contact_sheet, write_picture
 
     pipe = load_model(options.model, options.device, options.dtype)
-    people, frames = options.identities or 16, options.frames or 4
     settings = sampling_settings(pipe, options)
-    result = evaluate_puppets(pipe, options.seed, people, frames, shrink=options.shrink, **settings)
+    result = evaluate_puppets(pipe, options.seed, options.identities, options.frames, shrink=options.shrink, **settings)
     if options.sheet:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))

@@ -10,7 +10,10 @@ from ..errors import InputError
 # Differences below this (a single 8-bit step in a picture of 500,000 values) count as none, so that means stay finite.
 MIN_SQUARED_ERROR = 1e-10
 WINDOW = 7
-STILL = 5.5 / 255  # more than compression changes a picture by, less than anything that moves
+# Largest change of a channel from frame to frame, in [0, 1], at which a pixel stands still. Compression changes pixels
+# of a video where nothing moves; drawings are exact. Between the two limits for drawings a pixel counts as neither.
+STILL_IN_VIDEO = 5.5 / 255
+STILL_IN_DRAWING, MOVING_IN_DRAWING = 2 / 255, 4 / 255
 
 
 def to_float(picture) -> np.ndarray:
@@ -86,11 +89,11 @@ def flicker(
     """How wrongly a picture changes from the previous one: mean absolute error of the change, in [0, 1].
 
     First over the pixels that stand still in truth, where any change is flicker (no channel changes by more than
-    STILL), then over those that move. NaN where there are none.
+    STILL_IN_VIDEO), then over those that move. NaN where there are none.
     """
     true_change = truth - previous_truth
     error = np.abs((image - previous) - true_change).mean(axis=-1)
-    still = np.abs(true_change).max(axis=-1) <= STILL
+    still = np.abs(true_change).max(axis=-1) <= STILL_IN_VIDEO
     return tuple(float(error[part].mean()) if part.any() else float("nan") for part in (still, ~still))
 
 

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
-from ..evaluation import steadiness
+from ..evaluation.metrics import MOVING_IN_DRAWING, STILL_IN_DRAWING
 from ..models import Networks, PoseResiduals, predict, read_pose, read_reference
 from ..sampling.guidance import guide
 from .rollout import Rollout
@@ -39,7 +39,7 @@ def decoding_loss(decoded: Tensor, truth: Tensor, weights: Tensor, change_weight
     error, moves = decoded - truth, truth.diff(dim=1).abs().amax(2, keepdim=True) / 2  # of [0, 1], as thresholds are
     changes = error.diff(dim=1).abs()
     losses = (error.abs() * weights).mean((1, 2, 3, 4))
-    for weight, where in ((change_weight, moves > steadiness.MOVING), (still_weight, moves < steadiness.STILL)):
+    for weight, where in ((change_weight, moves > MOVING_IN_DRAWING), (still_weight, moves < STILL_IN_DRAWING)):
         of_place = (changes * where).mean((1, 2, 3, 4)) / where.float().mean((1, 2, 3, 4)).clamp_min(1e-3)
         losses = losses + weight * of_place
     return losses

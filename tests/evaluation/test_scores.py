@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.metrics import STILL, flicker, psnr, published_l1, to_float
+from magicdance_core.evaluation.metrics import STILL_IN_VIDEO, flicker, psnr, published_l1, to_float
 from magicdance_core.evaluation.scores import PIXEL_SCORES, PoseViewer, body_points, pose_scores, score_frames
 from magicdance_core.pose.keypoints import Person, PoseFrame
 
@@ -39,7 +39,7 @@ def test_the_published_psnr_wraps_around():
 
 def test_flicker_tells_still_from_moving(square):
     true = [to_float(picture) for picture in square(2)]
-    moving = np.abs(true[1] - true[0]).max(axis=-1) > STILL
+    moving = np.abs(true[1] - true[0]).max(axis=-1) > STILL_IN_VIDEO
     made = [true[0], true[1] + 0.1 * ~moving[..., None] + 0.2 * moving[..., None]]
     assert flicker(made[1], made[0], true[1], true[0]) == pytest.approx((0.1, 0.2))
     assert flicker(true[1] + 0.3, true[0] + 0.3, true[1], true[0]) == pytest.approx((0, 0))  # a shift does not flicker

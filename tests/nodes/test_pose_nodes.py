@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.pose_accuracy import other_proportions
+
 ROOT = Path(__file__).parents[2]
 SIDE = 256
 TYPES = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool, "STRING": str}
@@ -24,7 +26,7 @@ def dance(core):
     def make(identity, frames=12, child=False):
         person, moves = puppets.Identity.from_seed(identity, "test"), puppets.Choreography.from_seed(1, "test")
         if child:
-            person = core("evaluation.pose_accuracy").other_proportions(person)
+            person = other_proportions(person)
         return pose.frames_to_pose_keypoint(
             [puppets.puppet_keypoints(person, moves.pose(k), SIDE) for k in range(frames)]
         )

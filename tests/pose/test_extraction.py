@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.pose_accuracy import other_proportions
 from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.pose_accuracy import other_proportions
 from magicdance_core.media import write_animation
 from magicdance_core.media.pictures import Pictures, resample
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.pose_accuracy import other_proportions, retargeting_errors
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.pose_accuracy import other_proportions, retargeting_errors
 from magicdance_core.pose import PoseFrame
 from magicdance_core.pose.retarget import retarget
 from magicdance_core.pose.sequence import SLICES, frames_to_points, points_to_frames

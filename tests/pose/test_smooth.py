@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.pose_accuracy import smoothing_errors
 from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.pose_accuracy import smoothing_errors
 from magicdance_core.pose import PoseFrame
 from magicdance_core.pose.sequence import frames_to_points, points_person, points_to_frames
 from magicdance_core.pose.smooth import one_euro, savitzky_golay, smooth

@@ -1,10 +1,16 @@
 import pytest
 
+from benchmarks.savings import CHANGES, changed, measure
 from magicdance_core.errors import InputError
-from magicdance_core.training.savings import CHANGES, changed, measure
+from magicdance_core.training.config import load_config
 
 
-def test_each_way_changes_what_it_says(smoke, tmp_path):
+@pytest.fixture(scope="module")
+def smoke():
+    return load_config("smoke")
+
+
+def test_each_way_changes_what_it_says(smoke):
     ways = {name: changed(smoke, "pose", 3, name) for name in CHANGES}
     assert all(way.stages[0].name == "pose" and way.stages[0].steps == 3 for way in ways.values())
     assert ways["checkpointing"].stages[0].checkpointing and ways["bfloat16"].precision == "bfloat16"

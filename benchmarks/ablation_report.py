@@ -1,4 +1,4 @@
-"""What a study found: two measures more of transferred puppets, and a table and a plot over its seeds."""
+"""What an ablation found: two measures more of transferred puppets, and a table and a plot over its seeds."""
 
 import json
 import statistics
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.frame_sets import regions_of
-from ..evaluation.metrics import psnr, to_float
-from ..evaluation.puppets import Scene
-from ..files import atomic_write
+from magicdance_core.data.frame_sets import regions_of
+from magicdance_core.evaluation.metrics import psnr, to_float
+from magicdance_core.evaluation.puppets import Scene
+from magicdance_core.files import atomic_write
 
 FINER, PATCH, REACH = 4, 2.5, 4.0
 """How much finer the grid is on which patches are compared; half a patch and the search, in pixels of 32 x 32."""
@@ -75,7 +75,7 @@ def head_psnr(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]
     return float(np.nanmean(values))
 
 
-def write_report(out: Path, variants: Sequence[Variant], seeds: Sequence[dict[str, dict]], size: dict) -> str:
+def write_tables(out: Path, variants: Sequence[Variant], seeds: Sequence[dict[str, dict]], size: dict) -> str:
     """Write results.json, table.md, plot.svg (where matplotlib is) and pictures.png; the table."""
     rows = ["| | " + " | ".join(title for title, _, _ in MEASURES.values()) + " |", "|---" * (1 + len(MEASURES)) + "|"]
     for variant in variants:

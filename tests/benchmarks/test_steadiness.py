@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from magicdance_core import InputError, MagicDancePipeline
-from magicdance_core.evaluation.puppets import make_scene
-from magicdance_core.evaluation.steadiness import (
+from benchmarks.steadiness import (
     _cells,
     borders_of,
     evaluate_steadiness,
     side_by_side,
     steadiness_scores,
 )
+from magicdance_core import InputError, MagicDancePipeline
+from magicdance_core.evaluation.puppets import make_scene
 from magicdance_core.models import MotionModule
 from magicdance_core.sampling import Windows
 

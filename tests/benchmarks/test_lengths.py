@@ -1,5 +1,4 @@
-from magicdance_core.__main__ import main
-from magicdance_core.long_video import benchmark_lengths, plot_lengths
+from benchmarks.lengths import benchmark_lengths, plot_lengths
 
 
 def test_latents_alive_do_not_grow_with_the_length():
@@ -8,7 +7,6 @@ def test_latents_alive_do_not_grow_with_the_length():
     assert long["megabytes"] < 1.05 * short["megabytes"]
 
 
-def test_plot_of_memory_against_length(capsys):
+def test_plot_of_memory_against_length():
     plot = plot_lengths([{"frames": 100, "megabytes": 890}, {"frames": 10_000, "megabytes": 1891}])
     assert plot.startswith("<svg") and "10,000" in plot and "1,891 MB" in plot
-    assert main(["benchmark", "--plot", "memory.svg"]) == 2 and "--lengths" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Does it learn, and what of it is needed? The training stages and what they leave out, on puppets, seed by seed.
 
-    python -m magicdance_core.training.study --out DIR [--seeds 3]
+    python -m benchmarks.ablation --out DIR [--seeds 3]
 
 Every part is a training run of its own, and goes on where it was stopped.
 """
@@ -16,23 +16,25 @@ import torch
 from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..checkpoints import EMBEDDED, Components, load, save_published
-from ..data import open_frames
-from ..data.data_config import DataConfig
-from ..entry import Parser, execute
-from ..errors import InputError
-from ..evaluation.puppets import evaluate_puppets
-from ..files import atomic_write, read_json
-from ..media import contact_sheet, write_picture
-from ..models import PoseControlNet
-from ..pipeline import MagicDancePipeline
-from ..threads import threads, threads_for
-from .config import StageConfig, StartConfig, TrainingConfig
-from .engine import train
-from .objectives import DiffusionObjective, LatentSpace
-from .starting import start_from_unet, starting_point
-from .step import TrainingStep
-from .study_report import Variant, displacement, head_psnr, write_report
+from magicdance_core.checkpoints import EMBEDDED, Components, load, save_published
+from magicdance_core.commands.common import count, finite, location, write_report
+from magicdance_core.data import open_frames
+from magicdance_core.data.data_config import DataConfig
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation.puppets import evaluate_puppets
+from magicdance_core.files import atomic_write, read_json
+from magicdance_core.media import contact_sheet, write_picture
+from magicdance_core.models import PoseControlNet
+from magicdance_core.pipeline import MagicDancePipeline
+from magicdance_core.threads import threads, threads_for
+from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig
+from magicdance_core.training.engine import train
+from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
+from magicdance_core.training.starting import start_from_unet, starting_point
+from magicdance_core.training.step import TrainingStep
+
+from .ablation_report import Variant, displacement, head_psnr, write_tables
+from .command import benchmark_parser, run_benchmark
 
 VARIANTS = (
     Variant("full recipe", "appearance pretraining, then appearance and pose together"),
@@ -62,7 +64,7 @@ class Size:
         return dataclasses.replace(self, **steps)
 
 
-class Study:
+class Ablation:
     """All parts of one seed. A part's result is a model file in its own run folder.
 
     model: whose UNet and VAE take the place that Stable Diffusion has in the article: they know the pictures, and
@@ -198,41 +200,41 @@ class Study:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the study; see `entry.execute` for what it returns."""
-    parser = Parser(prog="python -m magicdance_core.training.study", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="everything; the same command goes on")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: 3")
-    parser.add_argument("--scale", type=float, default=1.0, help="times the number of steps (default: 1)")
+    """Run the benchmark and return the exit status."""
+    parser = benchmark_parser("ablation", __doc__, _run)
+    parser.add_argument("--out", type=location, required=True, metavar="DIR", help="for all; the same command goes on")
+    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
+    parser.add_argument("--scale", type=finite, default=1.0, help="times the number of steps (default: 1)")
     parser.add_argument(
         "--model",
-        type=Path,
+        type=location,
         default=EMBEDDED,
         metavar="FILE|DIR",
         help="that knows puppets (default: the embedded one)",
     )
-    parser.set_defaults(run=_run)
-    return execute(parser, arguments, name="study")
+    return run_benchmark(parser, arguments)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.seeds < 1 or not 0 < options.scale < 1e6:
-        raise InputError("--seeds and --scale take positive numbers.")
+    if not 0 < options.scale < 1e6:
+        raise InputError(f"--scale is {options.scale:g}: give a number above 0 and below 1,000,000.")
     size = Size().scaled(options.scale)
-    _claim(options.out / "study.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
+    _claim(options.out / "ablation.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
     seeds = []
-    for seed in range(options.seeds):
-        seeds.append(Study(options.out, size, seed, options.model).run())
-        table = write_report(options.out, VARIANTS, seeds, dataclasses.asdict(size))
-        print(table)
+    for seed in range(options.seed, options.seed + options.seeds):
+        seeds.append(Ablation(options.out, size, seed, options.model).run())
+        print(write_tables(options.out, VARIANTS, seeds, dataclasses.asdict(size)))
+    write_report({"size": dataclasses.asdict(size), "seeds": seeds}, options.json)
 
 
 def _claim(file: Path, settings: dict) -> None:
-    """Finished parts are taken as they are: another study needs another folder."""
+    """Finished parts are taken as they are: another ablation needs another folder."""
     if file.exists():
-        for key, value in read_json(file, "the study's settings, or remove the folder").items():
+        for key, value in read_json(file, "the ablation's settings, or remove the folder").items():
             if settings.get(key) != value:
                 raise InputError(
-                    f"{file.parent} holds a study whose {key} is {value}, not {settings.get(key)}: give another --out."
+                    f"{file.parent} holds an ablation whose {key} is {value}, not {settings.get(key)}: "
+                    "give another --out."
                 )
     with atomic_write(file) as part:
         part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")

@@ -3,11 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import price
+from benchmarks.price import Way, measure_price, ways
 from magicdance_core import MagicDancePipeline, benchmark, pipeline
-from magicdance_core.__main__ import main
 from magicdance_core.benchmark import Costs
-from magicdance_core.evaluation import price
-from magicdance_core.evaluation.price import Way, measure_price, ways
 from magicdance_core.sampling import PRESETS, Control, Preset, Shortcuts
 
 FEW = {
@@ -63,7 +62,7 @@ def test_the_command_writes_table_and_plots(pipe, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(price, "ways", lambda steps, scheduler: asked.append(steps) or FEW)
     monkeypatch.chdir(tmp_path)
     options = ["--identities", "1", "--frames", "2", "--steps", "4", "--device", "cpu"]
-    assert main(["evaluate", "--embedded", "--price", "--out", "out", "--json", "price.json", *options]) == 0
+    assert price.main(["--out", "out", "--json", "price.json", *options]) == 0
     assert "against exact" in capsys.readouterr().out and asked == [4]
     assert {"table.csv", "price.svg", "steps.svg"} <= {path.name for path in (tmp_path / "out").iterdir()}
     report = json.loads((tmp_path / "price.json").read_text())

@@ -1,6 +1,6 @@
 """What each saving saves: steps a second and peak memory of a few training steps, with it and without.
 
-    python -m magicdance_core.training.savings CONFIG [--steps 10]
+    python -m benchmarks.savings CONFIG [--steps 10]
 
 Each way runs in a process of its own, so that its peak is its own.
 """
@@ -13,9 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..entry import Parser, execute
-from ..errors import InputError
-from .config import TrainingConfig, load_config
+from magicdance_core.commands.common import count, write_report
+from magicdance_core.errors import InputError
+from magicdance_core.training.config import TrainingConfig, load_config
+
+from .command import benchmark_parser, run_benchmark
 
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as it is": ({}, {}),
@@ -60,7 +62,7 @@ def measure(config: TrainingConfig, cache: Path) -> dict[str, float]:
     import psutil
     import torch
 
-    from . import engine
+    from magicdance_core.training import engine
 
     before = psutil.Process().memory_info().rss
     times = []
@@ -84,21 +86,17 @@ def measure(config: TrainingConfig, cache: Path) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure; see `entry.execute` for what it returns."""
-    parser = Parser(prog="python -m magicdance_core.training.savings", description=__doc__)
-    parser.add_argument("config", help="a YAML file, or the name of one that comes along")
-    parser.add_argument("--steps", type=int, default=10, metavar="N", help="timed steps of each way (default: 10)")
+    """Run the benchmark and return the exit status."""
+    parser = benchmark_parser("savings", __doc__, _run)
+    parser.add_argument("config", help="a YAML file, or the name of one of magicdance_core/training/configs")
+    parser.add_argument("--steps", type=count, default=10, metavar="N", help="timed steps of each run (default: 10)")
     parser.add_argument("--stage", metavar="NAME", help="which stage (default: the last)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
-    parser.set_defaults(run=_run)
-    return execute(parser, arguments, name="savings")
+    return run_benchmark(parser, arguments)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.steps < 1:
-        raise InputError("--steps takes a positive number.")
-    config = load_config(options.config, options.set)
+    config = load_config(options.config, [*options.set, f"seed={options.seed}"])
     context, found = multiprocessing.get_context("spawn"), {}
     with tempfile.TemporaryDirectory() as cache:
         for name in CHANGES:
@@ -119,10 +117,7 @@ def _run(options: argparse.Namespace) -> None:
             else:
                 rate, peak = found[name]["steps_per_second"], found[name]["peak_gib"]
                 print(f"{name:<30} {rate:8.3g} steps/s {peak:8.2f} GiB", flush=True)
-    if options.json:
-        from ..media import write_json
-
-        write_json(options.json, found)
+    write_report(found, options.json)
 
 
 def _send(sender, config: TrainingConfig, cache: Path) -> None:

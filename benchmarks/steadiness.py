@@ -1,8 +1,12 @@
 """How steady a video is, on dances of puppets: the error of the change from frame to frame.
 
+    python -m benchmarks.steadiness --motion magicdance_core/assets/embedded_motion.safetensors
+
 Still pixels alone can be won by freezing the picture, moving ones by blurring it, so both are told, with the PSNR.
 """
 
+import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,26 +15,35 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..choices import STEADINESS_NOISES
-from ..errors import InputError
-from ..media import contact_sheet
-from ..models import Networks
-from ..models.motion import NoiseKind
-from ..pipeline import MagicDancePipeline
-from ..sampling import Windows
-from ..sampling.denoise import windows_for
-from .bootstrap import summarize
-from .metrics import psnr, to_float
-from .puppets import SEEDS_APART, Scene, make_scene, reconstruct
-from .table import Cell, Column, Table
+from magicdance_core.commands.common import (
+    add_model_arguments,
+    count,
+    load_model,
+    location,
+    sampling_settings,
+    write_report,
+)
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation.bootstrap import summarize
+from magicdance_core.evaluation.metrics import MOVING_IN_DRAWING, STILL_IN_DRAWING, psnr, to_float
+from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, reconstruct
+from magicdance_core.evaluation.table import Cell, Column, Table, as_data, as_text
+from magicdance_core.media import check_animation_path, contact_sheet, write_animation
+from magicdance_core.models import Networks
+from magicdance_core.models.motion import NoiseKind
+from magicdance_core.pipeline import MagicDancePipeline
+from magicdance_core.sampling import Windows
+from magicdance_core.sampling.denoise import windows_for
+
+from .command import benchmark_parser, run_benchmark
 
 CHOREOGRAPHY_FPS, FPS = 30.0, 15.0
+NOISES = ("independent", "mixed", "shared")
 SHOWN, PANEL = (
     ("independent noise", "independent noise + motion", "shared noise", "shared noise + motion", "truth"),
     192,
 )
 FIXED = "the same, fixed windows"
-STILL, MOVING = 2 / 255, 4 / 255  # of 0..1: what changes less stands still, what changes more moves
 COLUMNS = (
     Column("still", "still, 1/255", 2, -1),
     Column("moving", "moving, 1/255", 1, -1),
@@ -51,7 +64,7 @@ def evaluate_steadiness(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     windows: Windows | None = None,
-    noises: Sequence[NoiseKind] = STEADINESS_NOISES,
+    noises: Sequence[NoiseKind] = NOISES,
     **options,
 ) -> tuple[Table, Videos]:
     """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
@@ -60,10 +73,10 @@ def evaluate_steadiness(
     and shared noise in windows that lie at the same place in all steps, where seams would show most; the shared rows'
     median over three frames; the reference standing still; the VAE's reconstruction of the truth.
     Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
-    by STILL and where some changes by more than MOVING; PSNR of frames; of windows that lie at the same place, how many
-    times the error that the same change has in windows that lie elsewhere at every step that of a change is at their
-    borders, divided by the person's mean elsewhere: 1 where there are no seams. (Some changes are harder than others,
-    and a module takes more of their error from some: only runs with it compare.)
+    by STILL_IN_DRAWING and where some changes by more than MOVING_IN_DRAWING; PSNR of frames; and seams: of windows
+    that lie at the same place, how many times the error that the same change has in windows that lie elsewhere at every
+    step that of a change is at their borders, divided by the person's mean elsewhere: 1 where there are no seams.
+    (Some changes are harder than others, and a module takes more of their error from some: only runs with it compare.)
     Intervals are over people. windows: as `windows_for`. noises: rows of these. options: of the pipeline. Returns
     the table, and the videos of its rows and the truth.
     """
@@ -145,7 +158,7 @@ def steadiness_scores(
     """
     truth = stack(scene.truth)
     error, moved = _error(video, truth), np.abs(np.diff(truth, axis=0)).max(-1)
-    masks: dict[str, Callable] = {"still": lambda m: m < STILL, "moving": lambda m: m > MOVING}
+    masks: dict[str, Callable] = {"still": lambda m: m < STILL_IN_DRAWING, "moving": lambda m: m > MOVING_IN_DRAWING}
     scores = {
         name: np.array([_mean(part[mask(of)]) for part, of in zip(error, moved)] + [np.nan])
         for name, mask in masks.items()
@@ -174,3 +187,45 @@ def _median(video: np.ndarray) -> np.ndarray:
 
 def stack(pictures: Sequence[Image.Image]) -> np.ndarray:
     return np.stack([to_float(picture) for picture in pictures])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = benchmark_parser("steadiness", __doc__, _run)
+    parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
+    parser.add_argument("--motion", type=location, metavar="FILE", help="a motion module, for rows with and without it")
+    parser.add_argument("--identities", type=count, default=4, metavar="N", help="people (default: 4)")
+    parser.add_argument("--frames", type=count, default=24, metavar="N", help="frames of each (default: 24)")
+    parser.add_argument("--noise", action="append", choices=NOISES, help="only the rows of this noise; may be repeated")
+    parser.add_argument(
+        "--animation", type=location, metavar="FILE", help="one person's videos side by side (.gif, .mp4, ...)"
+    )
+    add_model_arguments(parser)
+    return run_benchmark(parser, arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.animation:
+        check_animation_path(options.animation)
+    pipe = load_model(options.model, options.device, options.dtype)
+    if options.motion:
+        pipe.load_motion(options.motion)
+    table, videos = evaluate_steadiness(
+        pipe,
+        options.seed,
+        options.identities,
+        options.frames,
+        noises=options.noise or NOISES,
+        **sampling_settings(pipe, options),
+    )
+    print(as_text(table))
+    if options.animation:
+        with write_animation(options.animation, FPS) as add:
+            for frame in side_by_side(videos):
+                add(frame)
+        print(f"videos side by side in {options.animation}")
+    write_report({"model": options.model, **as_data(table)}, options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

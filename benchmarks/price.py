@@ -1,7 +1,15 @@
-"""What speed costs: quality on dances of puppets against arithmetic, for steps, schedulers and shortcuts."""
+"""What speed costs: quality on dances of puppets against arithmetic, for steps, schedulers and shortcuts.
+
+    python -m benchmarks.price --steps 20 --frames 12 --out price
+
+writes table.csv, price.svg (quality against arithmetic) and steps.svg (quality against steps) to the folder of --out,
+and keeps there what was measured, so that the same command goes on after an interruption.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,22 +20,27 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..benchmark import share_of_published
-from ..checkpoints import weights_fingerprint
-from ..choices import DEFAULT
-from ..sampling import PRESETS, Control, Preset, Shortcuts
-from ..sampling.settings import FULL
-from ..schedule import named_scheduler
-from .bootstrap import draws, interval, mean_of_all, resampled_means
-from .keeping import Kept
-from .puppets import SEEDS_APART, Scene, make_scene, picture_scores
+from magicdance_core.benchmark import share_of_published
+from magicdance_core.checkpoints import weights_fingerprint
+from magicdance_core.choices import DEFAULT, DTYPES
+from magicdance_core.commands.common import count, finite, load_model, location, write_report
+from magicdance_core.evaluation.bootstrap import draws, interval, mean_of_all, resampled_means
+from magicdance_core.evaluation.keeping import Kept
+from magicdance_core.evaluation.page import write_text
+from magicdance_core.evaluation.plots import COLOURS, as_svg, library
+from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, picture_scores
+from magicdance_core.evaluation.table import Cell, Column, Table, as_csv, as_data, as_text
+from magicdance_core.sampling import PRESETS, Control, Preset, Shortcuts
+from magicdance_core.sampling.settings import FULL
+from magicdance_core.schedule import named_scheduler
+
+from .command import benchmark_parser, run_benchmark
 from .steadiness import CHOREOGRAPHY_FPS, stack, steadiness_scores
-from .table import Cell, Column, Table
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
 
-    from ..pipeline import MagicDancePipeline
+    from magicdance_core.pipeline import MagicDancePipeline
 
 STEPS = (0.1, 0.2, 0.3, 0.5, 1.0)  # of the model's own number
 HALF = 0.5  # of it, at which shortcuts are measured
@@ -44,6 +57,9 @@ COLUMNS = (
     Column("still", "flicker, still, 1/255", 2, -1),
     Column("moving", "change, moving, 1/255", 1, -1),
 )
+
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+AGAINST_STEPS = ("psnr", "psnr_moving", "expression", "still")
 
 
 @dataclass(frozen=True)
@@ -171,3 +187,99 @@ def _configured(scheduler: SchedulerMixin) -> dict:
 
 def _short_name(scheduler: SchedulerMixin) -> str:
     return type(scheduler).__name__.removesuffix("Scheduler").lower()
+
+
+def against_arithmetic(price: Price) -> str:
+    """Every way a point: PSNR against arithmetic; lines join a scheduler's numbers of steps, presets have names."""
+    figures, _ = library()
+    figure = figures.Figure(figsize=(8, 5), layout="constrained")
+    ax, table = figure.subplots(), price.table()
+
+    def place(name: str) -> tuple[float, float]:
+        return table.rows[name]["arithmetic"].value, table.rows[name]["psnr"].value
+
+    curves, marks = price.curves(), iter("ovs^<>DPXpd*hH8")
+    for number, (scheduler, names) in enumerate(curves.items()):
+        width = max(1.5, 4.5 - 1.5 * number)  # curves that lie on each other are all seen
+        style = {"color": COLOURS[number], "linewidth": width, "markersize": 2.5 + width, "label": scheduler}
+        ax.plot(*zip(*map(place, names)), "-o", **style)
+    joined = {name for names in curves.values() for name in names}
+    for name in price.scores:
+        if name.startswith("preset "):
+            ax.plot(*place(name), "*", color="#20242a", markersize=13, zorder=3)
+            where = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+            ax.annotate(name.removeprefix("preset "), place(name), (0, -18), **where)
+        elif name not in joined:
+            ax.plot(*place(name), next(marks), color="#7a8793", markersize=6, label=name)
+    ax.set_xlabel("arithmetic of a whole run, the published procedure's is 1", fontsize=9)
+    ax.set_ylabel("PSNR, dB", fontsize=9)
+    ax.set_xscale("log")
+    ax.set_xticks(TICKS, labels=map(str, TICKS))
+    ax.set_xticks([], minor=True)
+    ax.tick_params(labelsize=8)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return as_svg(figure)
+
+
+def against_steps(price: Price) -> str:
+    """A panel a metric: a line a scheduler, with intervals over people."""
+    figures, _ = library()
+    figure = figures.Figure(figsize=(2.9 * len(AGAINST_STEPS), 3), layout="constrained")
+    table = price.table()
+    columns = {column.key: column for column in table.columns}
+    for ax, key in zip(figure.subplots(1, len(AGAINST_STEPS)), AGAINST_STEPS):
+        for colour, (scheduler, names) in zip(COLOURS, price.curves().items()):
+            steps, cells = [price.steps(name) for name in names], [table.rows[name][key] for name in names]
+            ax.plot(steps, [cell.value for cell in cells], "-o", color=colour, markersize=4, label=scheduler)
+            known = [(step, *cell.interval) for step, cell in zip(steps, cells) if cell.interval]
+            if known:
+                ax.fill_between(*zip(*known), color=colour, alpha=0.08, linewidth=0)
+        arrow = {1: "more is better", -1: "less is better"}[columns[key].better]
+        ax.set_title(f"{columns[key].title}\n({arrow})", fontsize=9)
+        ax.set_xlabel("steps", fontsize=8)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.25)
+    figure.axes[0].legend(fontsize=8, frameon=False)
+    return as_svg(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark and return the exit status."""
+    parser = benchmark_parser("price", __doc__, _run)
+    parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
+    parser.add_argument("--identities", type=count, default=4, metavar="N", help="people (default: 4)")
+    parser.add_argument("--frames", type=count, default=24, metavar="N", help="frames of each (default: 24)")
+    parser.add_argument("--steps", type=count, metavar="N", help="steps of the exact run (default: the model's)")
+    parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float16 on a GPU, else float32)")
+    parser.add_argument("--out", type=location, metavar="DIR", help="table, plots, and what was measured")
+    return run_benchmark(parser, arguments)
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.out:
+        library()  # a missing one is told before the measurement
+    pipe = load_model(options.model, options.device, options.dtype)
+    price = measure_price(
+        pipe,
+        options.seed,
+        options.identities,
+        options.frames,
+        options.guidance,
+        options.out and options.out / "measured",
+        options.steps,
+    )
+    table = price.table()
+    print(as_text(table))
+    if options.out:
+        write_text(options.out / "table.csv", as_csv(table))
+        write_text(options.out / "price.svg", against_arithmetic(price))
+        write_text(options.out / "steps.svg", against_steps(price))
+        print(f"table and plots in {options.out}")
+    write_report({"model": options.model, **as_data(table)}, options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

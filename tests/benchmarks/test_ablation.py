@@ -1,4 +1,4 @@
-"""The study of what training needs: every part runs, and is not run twice."""
+"""The ablation of the training recipe: every part runs, and is not run twice."""
 
 import functools
 import json
@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks import ablation
+from benchmarks.ablation import VARIANTS, Ablation, Size
 from magicdance_core.checkpoints import ROLES, load, save_folder, save_published
-from magicdance_core.training import study
-from magicdance_core.training.study import VARIANTS, Size, Study
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def model(make_tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(model):
-    """The study of one seed, and its scores."""
-    one = Study(model.parent / "out", Size(1, 1, identities=2, people=1, frames=1), 0, model)
+    """The ablation of one seed, and its scores."""
+    one = Ablation(model.parent / "out", Size(1, 1, identities=2, people=1, frames=1), 0, model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "TEST_STEPS", 1)
-        patch.setattr(study, "StageConfig", functools.partial(study.StageConfig, references=1, targets=1))
+        patch.setattr(ablation, "TEST_STEPS", 1)
+        patch.setattr(ablation, "StageConfig", functools.partial(ablation.StageConfig, references=1, targets=1))
         return one, one.run()
 
 
@@ -63,15 +63,15 @@ def test_as_much_arithmetic_without_pretraining(done):
 
 def test_what_is_done_is_not_done_again(done, monkeypatch):
     one, scores = done
-    monkeypatch.setattr(study, "train", None)
-    monkeypatch.setattr(study, "evaluate_puppets", None)
+    monkeypatch.setattr(ablation, "train", None)
+    monkeypatch.setattr(ablation, "evaluate_puppets", None)
     assert one.run() == scores
 
 
-def test_another_study_needs_another_folder(model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Study, "run", lambda self: {})
-    monkeypatch.setattr(study, "write_report", lambda *parts: "")
+def test_another_ablation_needs_another_folder(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Ablation, "run", lambda self: {})
+    monkeypatch.setattr(ablation, "write_tables", lambda *parts: "")
     arguments = ["--out", str(tmp_path / "a"), "--model", str(model)]
-    assert study.main(arguments) == 0 and study.main(arguments) == 0
-    assert study.main([*arguments, "--scale", "2"]) == 2
-    assert "holds a study whose appearance is 120, not 240" in capsys.readouterr().err
+    assert ablation.main(arguments) == 0 and ablation.main(arguments) == 0
+    assert ablation.main([*arguments, "--scale", "2"]) == 2
+    assert "holds an ablation whose appearance is 120, not 240" in capsys.readouterr().err

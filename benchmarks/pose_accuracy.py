@@ -1,6 +1,6 @@
 """How good filling, smoothing and retargeting are, measured on puppets, whose keypoints are known.
 
-`python -m magicdance_core.evaluation.pose_accuracy` prints the figures that the documentation quotes.
+python -m benchmarks.pose_accuracy
 """
 
 import argparse
@@ -11,18 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..choices import SMOOTHING_METHODS
-from ..entry import Parser, execute
-from ..pose.draw import draw_pose
-from ..pose.filling import repair
-from ..pose.retarget import retarget
-from ..pose.sequence import SLICES, frames_to_points, points_to_frames
-from ..pose.smooth import smooth
-from ..puppets import CLIP_SIDE, Choreography, Identity, puppet_clip
+from magicdance_core.choices import SMOOTHING_METHODS
+from magicdance_core.commands.common import write_report
+from magicdance_core.pose.draw import draw_pose
+from magicdance_core.pose.filling import repair
+from magicdance_core.pose.retarget import retarget
+from magicdance_core.pose.sequence import SLICES, frames_to_points, points_to_frames
+from magicdance_core.pose.smooth import smooth
+from magicdance_core.puppets import CLIP_SIDE, Choreography, Identity, puppet_clip
+
+from .command import benchmark_parser, run_benchmark
 
 _SHOWN = slice(0, SLICES["feet"].start)  # puppets have no foot points
 _LAGS = np.arange(-1, 4.01, 0.1)
-_FIRST = 100  # seed of the first person; the defaults were chosen on those below
+_FIRST = 100  # added to the seeds of people; the defaults of the methods were chosen on those below
 _STRANGERS = 1000  # added for the drivers, who are other people than those they drive
 
 
@@ -33,19 +35,21 @@ def other_proportions(identity: Identity) -> Identity:
     return replace(identity, **{name: getattr(identity, name) * factor for name, factor in factors.items()})
 
 
-def retargeting_errors(pairs: int = 64, moments: Sequence[float] = range(0, 300, 10), child=False) -> dict[str, float]:
+def retargeting_errors(
+    pairs: int = 64, moments: Sequence[float] = range(0, 300, 10), child: bool = False, seed: int = 0
+) -> dict[str, float]:
     """Mean distances to the true keypoints, in percent of the canvas, before and after retargeting.
 
     In each pair a puppet's dance drives another puppet, of which one frame of another dance is the reference. child:
     whether drivers get `other_proportions`. worst is the highest pair's mean after retargeting.
     """
     before, after = [], []
-    for seed in range(_FIRST, _FIRST + pairs):
-        driver, person = (Identity.from_seed(number, "test") for number in (_STRANGERS + seed, seed))
-        dance, other = (Choreography.from_seed(2 * seed + k, "test") for k in (0, 1))
+    for number in _seeds(seed, pairs):
+        driver, person = (Identity.from_seed(one, "test") for one in (_STRANGERS + number, number))
+        dance, other = (Choreography.from_seed(2 * number + k, "test") for k in (0, 1))
         clip = puppet_clip(other_proportions(driver) if child else driver, dance, moments)
         truth = frames_to_points(puppet_clip(person, dance, moments))
-        reference = puppet_clip(person, other, [int(seed * 0.618 % 1 * 300)])[0]
+        reference = puppet_clip(person, other, [int(number * 0.618 % 1 * 300)])[0]
         before.append(_distance(frames_to_points(clip), truth))
         after.append(_distance(frames_to_points(retarget(clip, reference)), truth))
     percent = 100 / CLIP_SIDE
@@ -53,16 +57,16 @@ def retargeting_errors(pairs: int = 64, moments: Sequence[float] = range(0, 300,
 
 
 def smoothing_errors(
-    method: str, clips: int = 8, frames: int = 120, noise: float = 3.0, **settings
+    method: str, clips: int = 8, frames: int = 120, noise: float = 3.0, seed: int = 0, **settings
 ) -> dict[str, float]:
     """Smoothing of puppets with Gaussian noise of `noise` pixels on each coordinate.
 
     jitter_before, jitter_after, jitter_true: root mean square of the second difference in time, pixels. error_before,
     error_after: mean distance to the truth, pixels. lag: the delay, in frames, at which the result fits the truth best.
     """
-    rows, random = [], np.random.default_rng(0)
-    for seed in range(_FIRST, _FIRST + clips):
-        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(frames))
+    rows, random = [], np.random.default_rng(seed)
+    for number in _seeds(seed, clips):
+        clip = puppet_clip(Identity.from_seed(number, "test"), Choreography.from_seed(number, "test"), range(frames))
         truth = frames_to_points(clip)
         noisy = truth.copy()
         noisy[:, _SHOWN, :2] += random.normal(0, noise, noisy[:, _SHOWN, :2].shape)
@@ -74,12 +78,12 @@ def smoothing_errors(
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def filling_errors(gap: int = 5, clips: int = 8, frames: int = 120) -> dict[str, float]:
+def filling_errors(gap: int = 5, clips: int = 8, frames: int = 120, seed: int = 0) -> dict[str, float]:
     """Mean distance to the truth, in pixels, of points filled in gaps of `gap` frames: hand points of every second
     hand, whole frames, and for comparison the last frame held."""
     rows = []
-    for seed in range(_FIRST, _FIRST + clips):
-        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(frames))
+    for number in _seeds(seed, clips):
+        clip = puppet_clip(Identity.from_seed(number, "test"), Choreography.from_seed(number, "test"), range(frames))
         truth = frames_to_points(clip)
         lost = np.arange(frames) % (3 * gap) < gap
         lost[:gap], lost[-gap:] = False, False
@@ -125,24 +129,30 @@ def _lag(made: np.ndarray, truth: np.ndarray) -> float:
     return float(_LAGS[int(np.argmin(errors))])
 
 
+def _seeds(seed: int, count: int) -> range:
+    return range(_FIRST + seed, _FIRST + seed + count)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the study; see `entry.execute` for what it returns."""
-    parser = Parser(prog="python -m magicdance_core.evaluation.pose_accuracy", description=__doc__)
-    parser.set_defaults(run=_print_all)
-    return execute(parser, arguments)
+    """Run the benchmark and return the exit status."""
+    return run_benchmark(benchmark_parser("pose_accuracy", __doc__, _run), arguments)
 
 
-def _print_all(options: argparse.Namespace) -> None:
-    def show(title: str, figures: dict[str, float]) -> None:
-        print(f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
-
-    show("retargeting, 64 pairs, % of the canvas", retargeting_errors())
-    show("retargeting from children, 64 pairs, % of the canvas", retargeting_errors(child=True))
+def _run(options: argparse.Namespace) -> None:
+    seed = options.seed
+    report = {
+        "retargeting, 64 pairs, % of the canvas": retargeting_errors(seed=seed),
+        "retargeting from children, 64 pairs, % of the canvas": retargeting_errors(child=True, seed=seed),
+    }
     for method in SMOOTHING_METHODS:
-        show(f"smoothing, {method}, pixels of 512 and frames", smoothing_errors(method))
+        report[f"smoothing, {method}, pixels of 512 and frames"] = smoothing_errors(method, seed=seed)
     for gap in (3, 5, 10):
-        show(f"filling gaps of {gap} frames, pixels of 512", filling_errors(gap))
-    print(f"drawing: {drawing_speed():.0f} maps a second of {CLIP_SIDE} x {CLIP_SIDE} pixels")
+        report[f"filling gaps of {gap} frames, pixels of 512"] = filling_errors(gap, seed=seed)
+    for title, figures in report.items():
+        print(f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()))
+    speed = drawing_speed()
+    print(f"drawing: {speed:.0f} maps a second of {CLIP_SIDE} x {CLIP_SIDE} pixels")
+    write_report({**report, "drawn maps a second": speed}, options.json)
 
 
 if __name__ == "__main__":

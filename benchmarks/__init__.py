@@ -1,0 +1,1 @@
+"""Measurements behind the figures in the documents: `python -m benchmarks.NAME`, from the root of the repository."""
