@@ -110,13 +110,27 @@ def metadata(file: Tensors, key: str) -> dict:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that others may read; safetensors itself makes it private to the user."""
+    """Write a safetensors file that others may read; safetensors itself makes it private to the user.
+
+    Equal tensors and metadata give equal bytes.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         save_file(tensors, path, {"format": "pt"} | (metadata or {}))
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    _sort_metadata(path)
     path.chmod(0o644)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata in the header of a safetensors file, which the library writes in random order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(size))
 
 
 def _stored(path: Path, names: dict[str, str], mapped: dict[str, Tensor] | None) -> Iterator[tuple[str, Tensor]]:

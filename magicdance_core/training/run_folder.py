@@ -84,7 +84,9 @@ class RunFolder:
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
         with _told(self.result(number, name)), atomic_write(self.result(number, name), size) as part:
-            save_file(tensors, part, {"format": "pt", "magicdance_stage": json.dumps(facts)})
+            save_file(
+                tensors, part, {"magicdance_stage": json.dumps(facts)}
+            )  # one key, for equal runs give equal bytes
         self._prune(number, keep=0)
 
     def load_result(self, number: int, name: str) -> tuple[dict[str, Tensor], dict] | None:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from magicdance_core.checkpoints import tensors
-from magicdance_core.checkpoints.tensors import TensorFile
+from magicdance_core.checkpoints.tensors import TensorFile, write_tensors
 from magicdance_core.errors import InputError
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
@@ -160,3 +160,14 @@ def test_weights_are_finite_numbers(tmp_path, name, tensor, says):
     file = TensorFile(write(tmp_path / name, {"x": tensor}))
     with pytest.raises(InputError, match=f"{name}: x .*{says}"):
         dict(file.read(["x"]))
+
+
+def test_equal_tensors_and_metadata_give_equal_files(tmp_path):
+    about = {"magicdance": '{"name": "ä\\u0001\\"/"}', "a": "1", "z": "\n\x7f\x01"}
+    files = [tmp_path / f"{number}.safetensors" for number in range(8)]
+    for file in files:
+        write_tensors(file, STATE, about)
+    assert len({file.read_bytes() for file in files}) == 1
+    read = TensorFile(files[0])
+    assert read.metadata == about | {"format": "pt"}
+    assert all(torch.equal(tensor, STATE[name]) for name, tensor in read.read(STATE))
