@@ -15,8 +15,8 @@ from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.commands.common import write_report
 from magicdance_core.pose.draw import draw_pose
 from magicdance_core.pose.filling import repair
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_to_frames
 from magicdance_core.pose.retarget import retarget
-from magicdance_core.pose.sequence import SLICES, frames_to_points, points_to_frames
 from magicdance_core.pose.smooth import smooth
 from magicdance_core.puppets import CLIP_SIDE, Choreography, Identity, puppet_clip
 

@@ -30,7 +30,7 @@ from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, r
 from magicdance_core.evaluation.table import Cell, Column, Table, as_data, as_text
 from magicdance_core.media import check_animation_path, contact_sheet, write_animation
 from magicdance_core.models import Networks
-from magicdance_core.models.motion import NoiseKind
+from magicdance_core.models.motion_module import NoiseKind
 from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.sampling import Windows
 from magicdance_core.sampling.denoise import windows_for

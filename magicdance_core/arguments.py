@@ -9,7 +9,7 @@ from .checkpoints import Components
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import Networks
-from .models.motion import NoiseKind
+from .models.motion_module import NoiseKind
 from .sampling import Control, FrameNoise, Person, Windows, get_noise, vae_factor
 from .sampling.denoise import windows_for
 from .sampling.images import to_images

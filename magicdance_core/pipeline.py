@@ -17,7 +17,7 @@ from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, 
 from .errors import InputError
 from .models import MotionModule, check_motion_fits
 from .models.compilation import check_compiler, compile_blocks
-from .models.motion import NoiseKind
+from .models.motion_module import NoiseKind
 from .sampling import (
     Bunch,
     Control,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..magicdance_core.checkpoints import Lora
-    from ..magicdance_core.models.motion import NoiseKind
+    from ..magicdance_core.models.motion_module import NoiseKind
     from ..magicdance_core.sampling import Control, Windows
 
 TYPE = "MAGICDANCE_MODEL"

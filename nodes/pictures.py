@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..magicdance_core.media.pictures import Pictures
+    from ..magicdance_core.media.resampling import Pictures
 
 FPS = (
     "FLOAT",
@@ -57,7 +57,7 @@ def to_arrays(images: Iterable[Tensor], what: str) -> Iterator[np.ndarray]:
 @contextmanager
 def video_pictures(video, fps: float) -> Iterator[Pictures]:
     """The pictures of a VIDEO at an even rate, read from its file one by one."""
-    from ..magicdance_core.media.pictures import Pictures
+    from ..magicdance_core.media.resampling import Pictures
 
     with files.video_file(video) as file:
         yield Pictures(file, fps)

@@ -59,7 +59,7 @@ class MagicDanceLoadKeypoints:
     def load(self, file, width, height):
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_to_pose_keypoint
-        from ..magicdance_core.pose.files import load_keypoints
+        from ..magicdance_core.pose.keypoint_files import load_keypoints
 
         path = files.input_path(file, EXAMPLES)
         if path is None:
@@ -101,7 +101,7 @@ class MagicDanceSaveKeypoints:
 
     def save(self, keypoints, filename_prefix, format):
         from ..magicdance_core.pose import frames_from_pose_keypoint
-        from ..magicdance_core.pose.files import save_keypoints
+        from ..magicdance_core.pose.keypoint_files import save_keypoints
 
         path = files.output_path(filename_prefix, f".{format}")
         save_keypoints(path, frames_from_pose_keypoint(keypoints))

@@ -49,7 +49,7 @@ class MagicDancePreviewPose:
 
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint
-        from ..magicdance_core.pose.overlay import overlay
+        from ..magicdance_core.pose.draw import overlay
 
         frames = frames_from_pose_keypoint(keypoints)
         if not frames:

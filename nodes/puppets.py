@@ -51,7 +51,7 @@ class MagicDancePuppets:
     def draw(self, identity, choreography, frames, seed, width, height):
         from ..magicdance_core.pose import draw_pose, frames_to_pose_keypoint
         from ..magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-        from ..magicdance_core.puppets.randomness import Dice
+        from ..magicdance_core.puppets.random_stream import Dice
 
         person = Identity.from_seed(identity, "test")  # the embedded model has never seen anyone of "test"
         dance, other_dance = (Choreography.from_seed(2 * choreography + k, "test") for k in range(2))

@@ -147,7 +147,7 @@ class MagicDanceSample:
         import torch
 
         from ..magicdance_core.models import Networks
-        from ..magicdance_core.puppets.likeness import remarks
+        from ..magicdance_core.puppets.domain_check import remarks
         from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run, vae_factor
         from ..magicdance_core.sampling.denoise import windows_for
         from ..magicdance_core.sampling.noise import make_noise

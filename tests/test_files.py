@@ -10,12 +10,12 @@ import pytest
 from magicdance_core.errors import InputError
 from magicdance_core.files import (
     as_path,
+    atomic_folder,
+    atomic_write,
     check_target,
     existing,
     existing_file,
     remove_leftovers,
-    atomic_write,
-    atomic_folder,
 )
 
 REPOSITORY = Path(__file__).parent.parent

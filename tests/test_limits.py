@@ -11,12 +11,11 @@ from PIL import Image
 from magicdance_core import limits
 from magicdance_core.errors import InputError
 from magicdance_core.limits import check_fps, check_size
-from magicdance_core.media import frames as frames_module
+from magicdance_core.media import read as read_module
 from magicdance_core.media import read_frames, read_picture, write_animation
-from magicdance_core.media.pictures import Pictures, resample
-from magicdance_core.pose import Person, PoseFrame, archive, draw_pose, frames_from_pose_keypoint
-from magicdance_core.pose.archive import load_archive
-from magicdance_core.pose.files import load_keypoints
+from magicdance_core.media.resampling import Pictures, resample
+from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_from_pose_keypoint, keypoint_files
+from magicdance_core.pose.keypoint_files import load_archive, load_keypoints
 from magicdance_core.pose.maps import read_poses
 
 BODY = [10.0, 20.0, 1.0] * 18
@@ -142,7 +141,7 @@ def test_an_encrypted_archive(tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_ARCHIVE_BYTES", 10_000_000)
+    monkeypatch.setattr(keypoint_files, "MAX_ARCHIVE_BYTES", 10_000_000)
     np.savez_compressed(tmp_path / "a.npz", **arrays(points=np.zeros((7000, 136, 3), np.float32)))
     assert (tmp_path / "a.npz").stat().st_size < 100_000
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("unpacked"))
@@ -165,7 +164,7 @@ def test_pictures_beyond_the_limit_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "MAX_SIDE", 50)
     Image.new("L", (60, 1)).save(tmp_path / "a.png")
     Image.new("L", (60, 1)).save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("L", (60, 1), 9)])
-    monkeypatch.setattr(frames_module, "_upright_rgb", lambda image: pytest.fail("decoded"))
+    monkeypatch.setattr(read_module, "_upright_rgb", lambda image: pytest.fail("decoded"))
     for name in ("a.png", "b.gif"):
         with pytest.raises(InputError, match=f"{name}, a picture of 60 x 1 pixels is too large"):
             read_picture(tmp_path / name)

@@ -1,12 +1,12 @@
 """Files to networks and back: the only place that knows file formats and the names of tensors."""
 
 from .components import EMBEDDED, EMBEDDED_MOTION, PUBLISHED_DEFAULTS, Components
-from .convert import convert, load, load_control
-from .fingerprint import weights_fingerprint
-from .folder import load_folder, save_folder
-from .motion import Lora, load_motion, merge_lora, read_lora, save_motion
-from .published import load_file, load_published, load_tensors, read_tensors, save_published
+from .diffusers_folder import load_folder, save_folder
+from .formats import convert, load, load_control
+from .motion_files import Lora, load_motion, merge_lora, read_lora, save_motion
 from .roles import ROLES, Role
+from .single_file import load_file, load_published, load_tensors, read_tensors, save_published
+from .tensors import weights_fingerprint
 
 __all__ = [
     "EMBEDDED",

@@ -1,15 +1,16 @@
-"""What a checkpoint holds, once it is made of networks."""
+"""The parts of a model: its networks, scheduler and defaults."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import diffusers
 from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ..errors import InputError
 from ..models import AppearanceControlModel, MotionModule, PoseControlNet
-from .configuration import Defaults
+from .configuration import Defaults, SchedulerConfig, checked
 from .roles import ROLES
 from .tensors import Tensors
 
@@ -84,3 +85,41 @@ def read_context(file: Tensors, name: str) -> Tensor:
 
 def _comparable(value) -> object:
     return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+SUITABLE = (
+    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler",
+    "PNDMScheduler", "UniPCMultistepScheduler",
+)  # fmt: skip
+"""Those that ask for one prediction a timestep and take nothing that the denoising loop does not give."""
+
+
+def scheduler_from_config(config: object, where: str) -> SchedulerMixin:
+    """The scheduler that a saved configuration describes.
+
+    where: names the place in messages. Raises InputError for one that does not suit, and for wrong values.
+    """
+    name = config.get("_class_name") if isinstance(config, dict) else None
+    if name not in SUITABLE:
+        raise InputError(
+            f"{where}: {str(name)[:60]!r} is no scheduler that suits: save the model with one of {', '.join(SUITABLE)}."
+        )
+    kind = getattr(diffusers, name)
+    values = checked(SchedulerConfig, config, where, kind)
+    try:
+        scheduler = kind(**values)
+    except (ImportError, NotImplementedError, ValueError) as error:  # of values that do not go together
+        raise InputError(f"{where}: {' '.join(str(error).split())} Save the model with other settings.") from error
+    if not (scheduler.alphas_cumprod[:-1] > 0).all():
+        raise InputError(f"{where}: this schedule loses all signal before its end: lower beta_end.")
+    return scheduler
+
+
+def prediction_type(config: object, where: str) -> str:
+    """What the network of a saved scheduler predicts: "epsilon", "v_prediction" or "sample"."""
+    given = config.get("prediction_type") if isinstance(config, dict) else None
+    return checked(SchedulerConfig, {} if given is None else {"prediction_type": given}, where).get(
+        "prediction_type", "epsilon"
+    )

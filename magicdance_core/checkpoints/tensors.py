@@ -1,6 +1,7 @@
 """Tensor files: names and shapes are known at once, the tensors are read one at a time."""
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ from typing import TypeAlias
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 
@@ -210,3 +211,12 @@ def _fault(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
         return "holds Python code besides tensors, which is never run: take the .safetensors version of the model."
     return "is damaged, incomplete or no checkpoint and cannot be read: download it again."
+
+
+def weights_fingerprint(network: nn.Module) -> str:
+    """Changes with any weight of a network."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

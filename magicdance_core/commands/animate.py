@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from ..media import check_animation_path, cropped, fit, read_picture
     from ..pose.maps import read_poses
-    from ..puppets.likeness import remarks
+    from ..puppets.domain_check import remarks
     from ..sampling import to_images
     from ..sampling.steps import remembers
 

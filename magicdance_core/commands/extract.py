@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from ..files import atomic_folder
     from ..media import write_json
     from ..pose.extraction import follow
-    from ..pose.files import save_keypoints
+    from ..pose.keypoint_files import save_keypoints
     from ..pose.retarget import first_with_people, retarget
     from ..pose.smooth import smooth
 
@@ -72,10 +72,10 @@ def _found(source: Path, options: argparse.Namespace):
     from tqdm import tqdm
 
     from ..files import existing
-    from ..media.pictures import Pictures
+    from ..media.resampling import Pictures
     from ..pose.detectors import make_detector
     from ..pose.extraction import detect
-    from ..pose.files import holds_keypoints, load_keypoints
+    from ..pose.keypoint_files import holds_keypoints, load_keypoints
 
     source = existing(source)
     if holds_keypoints(source):
@@ -93,8 +93,7 @@ def _draw(folder: Path, frames: list, fitted: list, pictures, fps: float) -> Non
     from tqdm import tqdm
 
     from ..media import write_animation, write_picture
-    from ..pose.draw import draw_pose
-    from ..pose.overlay import overlay
+    from ..pose.draw import draw_pose, overlay
 
     shown = iter(pictures) if pictures else iter(())
     last = np.zeros((frames[0].height, frames[0].width, 3), np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import existing, files_with_suffix, read_json
 from ..media import read_picture
-from ..media.frames import PICTURE_SUFFIXES
+from ..media.read import PICTURE_SUFFIXES
 from .frame_sets import Video
 from .video_frames import FrameFiles
 

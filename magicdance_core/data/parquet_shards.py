@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write, existing, read_json
-from ..pose.pose_keypoint import frames_to_pose_keypoint
+from ..pose.keypoint_json import frames_to_pose_keypoint
 from .frame_sets import Video
 from .layouts import INDEX
 from .video_frames import FrameFiles, VideoFrames

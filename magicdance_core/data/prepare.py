@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write, check_target, existing, files_with_suffix, read_json
 from ..media import read_frames
-from ..media.frames import PICTURE_SUFFIXES
-from ..media.pictures import DATA_SET_FPS, Pictures
-from ..pose.detectors.base import Detector
-from ..pose.files import holds_keypoints, load_keypoints
+from ..media.read import PICTURE_SUFFIXES
+from ..media.resampling import DATA_SET_FPS, Pictures
+from ..pose.detectors.detector import Detector
+from ..pose.keypoint_files import holds_keypoints, load_keypoints
 from ..pose.keypoints import PoseFrame
 from .layouts import INDEX, read_caption, split_by_name
 from .unfinished_video import RECORD, UnfinishedVideo, read_record

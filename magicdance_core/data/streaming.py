@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..media.frames import decode_picture
-from ..pose.pose_keypoint import frames_from_pose_keypoint
+from ..media.read import decode_picture
+from ..pose.keypoint_json import frames_from_pose_keypoint
 from .frame_sets import Frame, Video
 from .parquet_shards import COLUMNS, ShardFile, library
 from .samples import generator

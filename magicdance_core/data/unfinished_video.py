@@ -12,9 +12,9 @@ from PIL import Image
 
 from ..errors import InputError
 from ..files import read_json
-from ..pose.files import save_keypoints
+from ..pose.keypoint_files import save_keypoints
+from ..pose.keypoint_json import frames_from_pose_keypoint, frames_to_pose_keypoint
 from ..pose.keypoints import PoseFrame
-from ..pose.pose_keypoint import frames_from_pose_keypoint, frames_to_pose_keypoint
 from .layouts import KEYPOINTS
 
 RECORD, LINES = "record.json", "frames.jsonl"

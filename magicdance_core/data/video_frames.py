@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import InputError
 from ..media import read_picture
 from ..pose.draw import draw_pose
-from ..pose.files import load_keypoints
+from ..pose.keypoint_files import load_keypoints
 from ..pose.keypoints import PoseFrame
 from .frame_sets import REGIONS, Frame, Video, regions_of
 

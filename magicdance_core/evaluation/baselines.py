@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..pose.keypoints import PoseFrame
-from ..pose.sequence import SLICES, person_points
+from ..pose.keypoints import SLICES, PoseFrame, person_points
 
 # The warp is evaluated on a grid of this many nodes a side, and between them linearly: it is smooth.
 GRID = 96

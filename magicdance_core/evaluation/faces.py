@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..pose.detectors.dwpose_onnx import Network, onnx_network
+from ..pose.detectors.dwpose import Network, onnx_network
 from .weights import FACE_FINDER, FACE_READER
 
 FINDER_SIZE = 640

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..pose.detectors.base import Detector
+from ..pose.detectors.detector import Detector
 from ..pose.keypoints import PoseFrame
 from .bootstrap import mean_of_all
 from .metrics import WINDOW, flicker, grey, l1, psnr, published_l1, published_psnr, ssim, to_float

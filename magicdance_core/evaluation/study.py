@@ -177,7 +177,7 @@ def _view(path, tools, kept, watch, label) -> dict[str, np.ndarray]:
 
 
 def _keypoints(root: Path, video: str) -> np.ndarray:
-    from ..pose.files import load_keypoints
+    from ..pose.keypoint_files import load_keypoints
 
     places = [root] if video == ONLY else [root / f"{video}.npz", root / f"{video}.json", root / video]
     place = next((place for place in places if place.exists()), None)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from ..pose.detectors.base import Detector
-from ..pose.detectors.dwpose_onnx import DWPoseDetector
-from ..pose.detectors.openpose_aux import OpenPoseDetector
+from ..pose.detectors.detector import Detector
+from ..pose.detectors.dwpose import DWPoseDetector
+from ..pose.detectors.openpose import OpenPoseDetector
 from .faces import FaceViewer
 from .features import InceptionViewer, Lpips, Viewer, i3d_viewer, resnet_viewer
 from .scores import PoseViewer

@@ -11,7 +11,7 @@ from PIL import Image
 from ..errors import InputError
 from ..files import existing
 from ..media import read_frames
-from ..media.frames import PICTURE_SUFFIXES
+from ..media.read import PICTURE_SUFFIXES
 
 NAMED_AT_MOST = 5
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")

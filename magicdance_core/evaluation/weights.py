@@ -11,7 +11,7 @@ from torch import nn
 
 from ..checkpoints.tensors import TensorFile
 from ..errors import InputError
-from ..pose.detectors import dwpose_onnx, openpose_networks
+from ..pose.detectors import dwpose, openpose
 
 CHUNK = 1 << 20
 
@@ -69,21 +69,21 @@ FACE_READER = WeightFile(
     NON_COMMERCIAL,
 )
 BOX_FINDER = WeightFile(
-    dwpose_onnx.BOX_FILE,
+    dwpose.BOX_FILE,
     "pose error",
-    dwpose_onnx.SOURCE,
+    dwpose.SOURCE,
     "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
 )
 POINT_FINDER = WeightFile(
-    dwpose_onnx.POSE_FILE,
+    dwpose.POSE_FILE,
     "pose error",
-    dwpose_onnx.SOURCE,
+    dwpose.SOURCE,
     "724f4ff2439ed61afb86fb8a1951ec39c6220682803b4a8bd4f598cd913b1843",
 )
 OPENPOSE_BODY = WeightFile(
-    openpose_networks.FILES["body"],
+    openpose.FILES["body"],
     "pose error, instead of DWPose's two",
-    openpose_networks.SOURCE,
+    openpose.SOURCE,
     "25a948c16078b0f08e236bda51a385d855ef4c153598947c28c0d47ed94bb746",
     NON_COMMERCIAL,
 )

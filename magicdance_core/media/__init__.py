@@ -1,10 +1,9 @@
 """Pictures and videos in; pictures, animations and videos out."""
 
-from .background import in_background
 from .fit import cropped, fit, fitted_size, size_of_area
-from .frames import Frames, read_frames, read_picture
 from .panels import contact_sheet
-from .write import FILE_SUFFIXES, check_animation_path, write_animation, write_json, write_picture
+from .read import Frames, read_frames, read_picture
+from .write import FILE_SUFFIXES, check_animation_path, in_background, write_animation, write_json, write_picture
 
 __all__ = [
     "FILE_SUFFIXES",

@@ -1,11 +1,10 @@
 """Networks: pure functions of tensors, built without weights, never touching a disk."""
 
-from .appearance import AppearanceControlModel
+from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use_source_attention
-from .composition import Networks, predict, read_pose, read_reference
-from .motion import MotionModule, add_motion_slots, check_motion_fits, in_motion
-from .pose import PoseControlNet, PoseResiduals
-from .reference import ReferenceReader
+from .motion_module import MotionModule, add_motion_slots, check_motion_fits, in_motion
+from .networks import Networks, predict, read_pose, read_reference
+from .pose_controlnet import PoseControlNet, PoseResiduals
 from .temporal_decoder import TemporalDecoder, decoding_clips
 
 __all__ = [

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from einops import rearrange
 from torch import Tensor, nn
 
-from .slots import Clip, Slots
+from .temporal_hooks import Clip, Slots
 
 
 class TemporalLayer(nn.Module):

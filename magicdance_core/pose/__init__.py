@@ -1,8 +1,8 @@
 """Keypoints of people: reading, finding, following, smoothing, retargeting, and the pose maps drawn from them."""
 
 from .draw import draw_pose, draw_pose_strokes
+from .keypoint_json import frames_from_pose_keypoint, frames_to_pose_keypoint
 from .keypoints import Person, PoseFrame
-from .pose_keypoint import frames_from_pose_keypoint, frames_to_pose_keypoint
 
 __all__ = [
     "Person",

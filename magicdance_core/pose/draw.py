@@ -114,3 +114,12 @@ def _whole_points(part: np.ndarray) -> list[tuple[int, int] | None]:
     """Whole pixel positions; None for a missing point, and as published for one in the first row or column."""
     points = ((int(x), int(y), confidence) for x, y, confidence in part.tolist())
     return [(x, y) if confidence > 0 and x > 0 and y > 0 else None for x, y, confidence in points]
+
+
+def overlay(picture: np.ndarray, frame: PoseFrame, opacity: float = 0.8, **parts: bool) -> np.ndarray:
+    """The frame's pose map laid over a picture: uint8 [H, W, 3], RGB, like the picture, which may have another size
+    than the frame's canvas. opacity of the strokes: 0 to 1. parts: body, hands, face, see draw_pose."""
+    height, width = picture.shape[:2]
+    strokes = draw_pose(frame, width, height, **parts).astype(np.float32)
+    cover = opacity * (strokes.max(axis=-1, keepdims=True) > 0)
+    return (picture * (1 - cover) + strokes * cover + 0.5).astype(np.uint8)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .detectors.base import Detector
+from .detectors.detector import Detector
 from .filling import Repaired, count_parts, repair
-from .keypoints import PoseFrame
-from .sequence import frames_to_points, points_to_frames
+from .keypoints import PoseFrame, frames_to_points, points_to_frames
 from .tracking import choose, track
 
 MAX_GAP = 15

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sequence import SLICES
+from .keypoints import SLICES
 
 # A filled point is believed this much less than the less certain of the two that it lies between.
 FILLED_CONFIDENCE = 0.5

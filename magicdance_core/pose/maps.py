@@ -11,9 +11,8 @@ from ..files import existing
 from ..media import Frames, read_frames
 from ..media.fit import Box
 from .draw import draw_pose
-from .files import holds_keypoints, load_keypoints
-from .keypoints import PoseFrame
-from .sequence import people_points
+from .keypoint_files import holds_keypoints, load_keypoints
+from .keypoints import PoseFrame, people_points
 
 # Lossy videos have a noisy black.
 _BLACK = 40

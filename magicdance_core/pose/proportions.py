@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sequence import POINTS, SLICES
+from .keypoints import POINTS, SLICES
 
 NOSE, NECK = 0, 1
 SHOULDERS, ELBOWS, WRISTS = (2, 5), (3, 6), (4, 7)

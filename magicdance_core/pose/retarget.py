@@ -8,7 +8,7 @@ import numpy as np
 from ..choices import PLACES
 from ..errors import InputError
 from .filling import typical_size
-from .keypoints import PoseFrame
+from .keypoints import POINTS, SLICES, PoseFrame, frames_to_points, points_to_frames
 from .proportions import (
     ANKLES,
     EARS,
@@ -26,7 +26,6 @@ from .proportions import (
     measure,
     with_middle_hip,
 )
-from .sequence import POINTS, SLICES, frames_to_points, points_to_frames
 from .tracking import person_size
 
 # How far the lengths of a single reference picture are believed against the person's overall scale.

@@ -8,8 +8,7 @@ import numpy as np
 from ..choices import SMOOTHING_METHODS
 from ..errors import InputError
 from .filling import typical_size
-from .keypoints import PoseFrame
-from .sequence import SLICES, per_person
+from .keypoints import SLICES, PoseFrame, per_person
 
 JOINTS_AT_ONCE = 8  # the filter takes many times the memory of what it filters
 # One-Euro's cut-off frequency of the speed, as its authors set it.

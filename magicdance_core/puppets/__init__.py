@@ -2,7 +2,7 @@
 
 from .body_pose import BodyPose
 from .choreography import Choreography
-from .draw import CLIP_SIDE, draw_puppet, puppet_clip, puppet_keypoints
 from .identity import Identity
+from .render import CLIP_SIDE, draw_puppet, puppet_clip, puppet_keypoints
 
 __all__ = ["CLIP_SIDE", "BodyPose", "Choreography", "Identity", "draw_puppet", "puppet_clip", "puppet_keypoints"]

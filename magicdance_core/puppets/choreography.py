@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .body_pose import FIELDS, HIGHEST, LOWEST, BodyPose
 from .moves import arm_move, carriage, expression, leg_move
-from .randomness import Dice
+from .random_stream import Dice
 
 FRAMES_PER_SECOND = 30
 _BEATS = 8  # a phrase

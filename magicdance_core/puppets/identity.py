@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .palettes import EYES, HAIRS, LIPS, OUTFITS, SCENES, SKINS, Colour, distance, mix, shade
-from .randomness import Dice
+from .random_stream import Dice
 
 HAIR_STYLES = (
     "bald", "buzz", "short", "side part", "spiky", "quiff", "mohawk", "curly", "afro", "bob", "long", "wavy",

@@ -4,7 +4,7 @@ Arm moves, leg moves, carriages (torso and head) and expressions are independent
 A number that ends up beyond a joint limit is cut to it by the choreography.
 """
 
-from .randomness import Dice
+from .random_stream import Dice
 
 Key = dict[str, float]
 

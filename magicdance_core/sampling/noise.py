@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..choices import DEFAULT, NOISES
 from ..errors import InputError
-from ..models.motion import NoiseKind
+from ..models.motion_module import NoiseKind
 from .windows import Windows
 
 SHARED_PART = 0.5  # of the variance of mixed noise

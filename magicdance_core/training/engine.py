@@ -16,7 +16,7 @@ from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
 from ..checkpoints import Components, save_published, weights_fingerprint
-from ..checkpoints.text import prompt_encoder
+from ..checkpoints.text_encoder import prompt_encoder
 from ..data import open_frames
 from ..data.captions import Captions
 from ..data.frame_sets import FrameSet

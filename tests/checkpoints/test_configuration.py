@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from magicdance_core.checkpoints import ROLES
+from magicdance_core.checkpoints.components import SUITABLE, scheduler_from_config
 from magicdance_core.checkpoints.configuration import MAX_CHANNELS, defaults
-from magicdance_core.checkpoints.scheduler import SUITABLE, scheduler_from_config
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule
 from magicdance_core.schedule import published_scheduler

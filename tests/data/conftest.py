@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from magicdance_core.media import write_animation
-from magicdance_core.pose.files import save_keypoints
+from magicdance_core.pose.keypoint_files import save_keypoints
 from magicdance_core.pose.keypoints import PoseFrame
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
 
@@ -36,7 +36,7 @@ def disco(tmp_path_factory):
     """Three videos laid out as DisCo's: pictures, OpenPose JSON and masks; one frame of "002" lacks its pose."""
     import json
 
-    from magicdance_core.pose.openpose_json import frame_to_openpose_json
+    from magicdance_core.pose import frames_to_pose_keypoint
 
     root = tmp_path_factory.mktemp("disco")
     for number in range(3):
@@ -50,6 +50,6 @@ def disco(tmp_path_factory):
             mask[:, 10:40] = 255
             Image.fromarray(mask).save(folder / "groundsam" / f"{k:04d}.png")
             if (number, k) != (1, 2):
-                data = frame_to_openpose_json(puppet_keypoints(identity, pose, WIDTH, HEIGHT))
-                (folder / "openpose_json" / f"{k:04d}.png.json").write_text(json.dumps(data))
+                (data,) = frames_to_pose_keypoint([puppet_keypoints(identity, pose, WIDTH, HEIGHT)])
+                (folder / "openpose_json" / f"{k:04d}.png.json").write_text(json.dumps({"people": data["people"]}))
     return root

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from magicdance_core.__main__ import main
 from magicdance_core.checkpoints import load, save_folder
-from magicdance_core.checkpoints.text import encode_empty_prompt, prompt_encoder
+from magicdance_core.checkpoints.text_encoder import encode_empty_prompt, prompt_encoder
 from magicdance_core.data.captions import Captions
 from magicdance_core.data.data_config import DataConfig
 from magicdance_core.data.frame_sets import Video

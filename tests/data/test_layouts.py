@@ -9,7 +9,7 @@ from magicdance_core.data.layouts import read_layout, runs_of, split_by_name
 from magicdance_core.data.video_frames import VideoFrames
 from magicdance_core.errors import InputError
 from magicdance_core.pose.draw import draw_pose
-from magicdance_core.pose.files import load_keypoints
+from magicdance_core.pose.keypoint_files import load_keypoints
 
 
 def test_disco_with_json_and_masks(disco):

@@ -20,7 +20,7 @@ from magicdance_core.data.prepare import (
 )
 from magicdance_core.errors import InputError
 from magicdance_core.pose.draw import draw_pose
-from magicdance_core.pose.files import load_keypoints
+from magicdance_core.pose.keypoint_files import load_keypoints
 from magicdance_core.pose.keypoints import Person, PoseFrame
 
 

@@ -116,7 +116,7 @@ def test_the_published_protocol_shows_the_published_forms(roots):
 
 def test_keypoints_of_the_drive(roots, tmp_path):
     from magicdance_core.evaluation.scores import PoseViewer
-    from magicdance_core.pose.files import save_keypoints
+    from magicdance_core.pose.keypoint_files import save_keypoints
     from magicdance_core.pose.keypoints import Person, PoseFrame
 
     def at(x):

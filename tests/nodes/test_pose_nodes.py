@@ -37,7 +37,7 @@ def dance(core):
 @pytest.fixture
 def points(core):
     """float32 [F, 136, 3] of POSE_KEYPOINT."""
-    return lambda keypoints: core("pose.sequence").frames_to_points(core("pose").frames_from_pose_keypoint(keypoints))
+    return lambda keypoints: core("pose.keypoints").frames_to_points(core("pose").frames_from_pose_keypoint(keypoints))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_extract_asks_for_its_files_and_its_input(node, dance):
 
 def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, monkeypatch):
     pytest.importorskip("scipy")
-    networks = core("pose.detectors.openpose_networks")
+    networks = core("pose.detectors.openpose")
     torch.manual_seed(0)
     folder = comfy.models / "magicdance_pose"
     folder.mkdir()
@@ -107,7 +107,7 @@ def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, m
         torch.save(
             {key if kind == "face" else key.split(".", 1)[1]: value for key, value in state.items()}, folder / name
         )
-    make = core("pose.detectors.openpose_aux").OpenPoseDetector.from_folder
+    make = core("pose.detectors.openpose").OpenPoseDetector.from_folder
     monkeypatch.setitem(make.__func__.__kwdefaults__, "resolution", 32)
     keypoints, report = extract(node, detector="openpose", images=torch.rand(2, 16, 24, 4))
     assert json.loads(report)["frames"] == 2 and keypoints[0]["canvas_width"] == 24
@@ -262,8 +262,7 @@ def test_the_example_motion_shows_what_extract_repairs(node, folders):
 
 
 def test_openpose_files(node, core, dance, folders):
-    frame = core("pose").frames_from_pose_keypoint(dance(0))[0]
-    text = json.dumps(core("pose.openpose_json").frame_to_openpose_json(frame))
+    text = json.dumps({"people": dance(0)[0]["people"]})
     (folders["input"] / "a.json").write_text(text)
     with pytest.raises(ValueError, match="width and height"):
         node("LoadKeypoints").load("a.json", 0, 0)

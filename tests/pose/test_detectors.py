@@ -13,15 +13,17 @@ import torch
 from magicdance_core.errors import InputError
 from magicdance_core.pose import draw_pose
 from magicdance_core.pose.detectors import make_detector
-from magicdance_core.pose.detectors.association import FIELDS, LIMBS, people_of_maps
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
-from magicdance_core.pose.detectors.dwpose_decode import STRIDES, boxes_of_yolox, letterbox
-from magicdance_core.pose.detectors.dwpose_onnx import DWPoseDetector
-from magicdance_core.pose.detectors.heatmaps import highest_points, peaks
-from magicdance_core.pose.detectors.openpose_aux import OpenPoseDetector, face_box, hand_box
-from magicdance_core.pose.detectors.openpose_networks import FILES, new_network
-from magicdance_core.pose.sequence import SLICES, frames_to_points
-from magicdance_core.pose.wholebody import person_to_wholebody
+from magicdance_core.pose.detectors.dwpose import (
+    STRIDES,
+    DWPoseDetector,
+    boxes_of_yolox,
+    letterbox,
+    person_from_wholebody,
+)
+from magicdance_core.pose.detectors.openpose import FILES, OpenPoseDetector, face_box, hand_box, new_network
+from magicdance_core.pose.detectors.openpose_decoding import FIELDS, LIMBS, highest_points, peaks, people_of_maps
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, person_points
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 REPOSITORY = Path(__file__).parents[2]
@@ -218,7 +220,7 @@ def test_works_beside_a_mediapipe_that_breaks_controlnet_aux(tmp_path):
     code = (
         "import sys, torch\n"
         "torch.set_default_device('meta')\n"
-        "from magicdance_core.pose.detectors.openpose_networks import new_network\n"
+        "from magicdance_core.pose.detectors.openpose import new_network\n"
         "print(*(type(new_network(kind)).__name__ for kind in ('body', 'hand', 'face')))\n"
         "print([name for name in ('controlnet_aux', 'mediapipe', 'scipy', 'skimage') if name in sys.modules])\n"
     )
@@ -232,7 +234,7 @@ def test_works_beside_a_mediapipe_that_breaks_controlnet_aux(tmp_path):
 def test_importing_the_pack_imports_no_detector():
     code = (
         "import sys, magicdance_core.pose.extraction, magicdance_core.pose.smooth, magicdance_core.pose.retarget, "
-        "magicdance_core.pose.files, magicdance_core.pose.detectors.choice\n"
+        "magicdance_core.pose.keypoint_files, magicdance_core.pose.detectors.detector\n"
         "print([m for m in ('torch', 'scipy', 'controlnet_aux', 'onnxruntime', 'av') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
@@ -270,13 +272,12 @@ def yolox_output(boxes, scale):
 
 @pytest.mark.parametrize("width, height", [(512, 512), (900, 300), (240, 700)])
 def test_dwpose_coordinates_through_every_resize(width, height):
-    truth = puppet(4) * [0.5, 0.5, 1] + [30, 20, 0]
     picture = np.zeros((height, width, 3), np.uint8)
     picture[..., 0] = np.arange(width)[None] % 250
-    shown = truth[truth[:, 2] > 0]
+    whole = np.random.default_rng(4).uniform((40, 30, 0.5), (200, 220, 1), (133, 3)) * (np.arange(133) % 5 > 0)[:, None]
+    shown = whole[whole[:, 2] > 0]
     box = np.array([*shown[:, :2].min(axis=0), *shown[:, :2].max(axis=0)])
     scale = min(640 / width, 640 / height)
-    whole = person_to_wholebody_of(truth)
 
     def find_people(pixels):
         assert pixels.shape == (1, 3, 640, 640) and pixels.dtype == np.float32
@@ -294,17 +295,11 @@ def test_dwpose_coordinates_through_every_resize(width, height):
         return [x, y]
 
     (person,) = DWPoseDetector(find_people, find_points).detect(picture)
-    found = person_to_wholebody(person)
-    there = whole[:, 2] > 0
+    found, truth = person_points(person), person_points(person_from_wholebody(whole))
+    there = truth[:, 2] > 0
     assert (found[there, 2] > 0).all() and not found[~there].any()
-    assert np.linalg.norm(found[there, :2] - whole[there, :2], axis=1).max() < 0.6
+    assert np.linalg.norm(found[there, :2] - truth[there, :2], axis=1).max() < 0.6
     assert found[there, 2].max() == pytest.approx(0.8)
-
-
-def person_to_wholebody_of(points):
-    from magicdance_core.pose.sequence import points_person
-
-    return person_to_wholebody(points_person(points.astype(np.float32)))
 
 
 def write_network(path, shape, *outputs):
@@ -342,7 +337,7 @@ def test_dwpose_through_onnxruntime(tmp_path):
 
 
 def test_dwpose_crop_shows_what_the_matrix_says():
-    from magicdance_core.pose.detectors.dwpose_decode import pose_input
+    from magicdance_core.pose.detectors.dwpose import pose_input
 
     picture = np.zeros((400, 300, 3), np.uint8)
     cv2.circle(picture, (150, 200), 6, (255, 255, 255), -1)

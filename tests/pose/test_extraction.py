@@ -16,14 +16,14 @@ from benchmarks.pose_accuracy import other_proportions
 from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
 from magicdance_core.media import write_animation
-from magicdance_core.media.pictures import Pictures, resample
+from magicdance_core.media.resampling import Pictures, resample
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
+from magicdance_core.pose.draw import overlay
 from magicdance_core.pose.extraction import detect
-from magicdance_core.pose.files import load_keypoints, save_keypoints
-from magicdance_core.pose.overlay import overlay
+from magicdance_core.pose.keypoint_files import load_keypoints, save_keypoints
+from magicdance_core.pose.keypoints import frames_to_points
 from magicdance_core.pose.retarget import retarget
-from magicdance_core.pose.sequence import frames_to_points
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 SIDE = 128
@@ -294,11 +294,9 @@ def test_extract_does_not_overwrite(work, capsys):
 
 
 def test_extract_openpose_folder(work):
-    from magicdance_core.pose.openpose_json import frame_to_openpose_json
-
     Path("json").mkdir()
     for k, frame in enumerate(dance(3)):
-        Path(f"json/{k}.json").write_text(json.dumps(frame_to_openpose_json(frame)))
+        Path(f"json/{k}.json").write_text(json.dumps({"people": frames_to_pose_keypoint([frame])[0]["people"]}))
     assert main(["extract", "json", "--out", "got"]) == 2
     assert main(["extract", "json", "--out", "got", "--width", "512", "--height", "512"]) == 0
     expected = frames_to_pose_keypoint(dance(3))[0]["people"][0]["pose_keypoints_2d"]

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.pose_accuracy import other_proportions, retargeting_errors
 from magicdance_core.errors import InputError
 from magicdance_core.pose import PoseFrame
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_to_frames
 from magicdance_core.pose.retarget import retarget
-from magicdance_core.pose.sequence import SLICES, frames_to_points, points_to_frames
 from magicdance_core.puppets import Choreography, Identity, puppet_clip, puppet_keypoints
 
 MOMENTS = range(0, 150, 10)

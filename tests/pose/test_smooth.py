@@ -7,7 +7,7 @@ from benchmarks.pose_accuracy import smoothing_errors
 from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.errors import InputError
 from magicdance_core.pose import PoseFrame
-from magicdance_core.pose.sequence import frames_to_points, points_person, points_to_frames
+from magicdance_core.pose.keypoints import frames_to_points, points_person, points_to_frames
 from magicdance_core.pose.smooth import one_euro, savitzky_golay, smooth
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 

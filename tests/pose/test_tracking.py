@@ -9,7 +9,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.pose import Person, PoseFrame
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.filling import count_parts, repair
-from magicdance_core.pose.sequence import SLICES, frames_to_points, points_person, points_to_frames
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_person, points_to_frames
 from magicdance_core.pose.tracking import choose, track
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 

@@ -11,10 +11,9 @@ from magicdance_core.errors import InputError
 from magicdance_core.limits import MAX_CANVASES, MAX_PEOPLE
 from magicdance_core.pose import PoseFrame, draw_pose, frames_from_pose_keypoint, frames_to_pose_keypoint
 from magicdance_core.pose.extraction import follow
-from magicdance_core.pose.files import load_keypoints, save_keypoints
-from magicdance_core.pose.keypoints import PARTS, Person
-from magicdance_core.pose.openpose_json import frame_from_openpose_json, frame_to_openpose_json
-from magicdance_core.pose.sequence import person_points
+from magicdance_core.pose.keypoint_files import load_keypoints, save_keypoints
+from magicdance_core.pose.keypoint_json import frame_from_openpose_json
+from magicdance_core.pose.keypoints import PARTS, Person, person_points
 
 NUMBERS = st.one_of(
     st.floats(-200, 300), st.integers(-10, 10), st.floats(), st.sampled_from([0, 1, 1e9, -1e20, 1e300, 10**400])
@@ -118,7 +117,8 @@ def test_formats_are_lossless(tmp_path_factory, made):
         save_keypoints(folder / name, made)
         same(load_keypoints(folder / name), made)
     for frame in made:
-        again = frame_from_openpose_json(frame_to_openpose_json(frame, 18), frame.width, frame.height)
+        (entry,) = frames_to_pose_keypoint([frame])
+        again = frame_from_openpose_json({"people": entry["people"]}, frame.width, frame.height)
         assert len(again.people) == len(frame.people)
 
 

@@ -12,7 +12,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.limits import MAX_MADE_PIXELS
 from magicdance_core.media import fit, fitted_size, read_frames, read_picture, size_of_area, write_animation
 from magicdance_core.media.fit import crop_box, cropped
-from magicdance_core.media.pictures import LONGEST_HOLD, Pictures, resample
+from magicdance_core.media.resampling import LONGEST_HOLD, Pictures, resample
 
 SIDES = st.integers(1, 5000)
 FRACTIONS = st.tuples(*[st.floats(0, 1)] * 4).map(

@@ -11,12 +11,11 @@ from ..files import as_path, atomic_write
 from ..schedule import published_scheduler
 from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
-from .components import Components, read_context
+from .components import Components, read_context, scheduler_from_config
 from .configuration import defaults
 from .roles import ROLES, Role
-from .scheduler import scheduler_from_config
 from .tensors import TensorFile, Tensors, TensorsInMemory, metadata, write_tensors
-from .text import encode_empty_prompt
+from .text_encoder import encode_empty_prompt
 
 CONTEXT = "empty_prompt"  # our addition, for models without a text tower
 METADATA = "magicdance"  # our addition: configurations as JSON, for what shapes cannot tell

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from .appearance import AppearanceControlModel
+from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import ReferenceSource
-from .motion import MotionModule, in_motion
-from .pose import PoseControlNet, PoseResiduals
-from .reference import ReferenceReader
+from .motion_module import MotionModule, in_motion
+from .pose_controlnet import PoseControlNet, PoseResiduals
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
-from .slots import Clip, Slots
 from .temporal_decoder import TemporalDecoder
+from .temporal_hooks import Clip, Slots
 
 MAX_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
 NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")

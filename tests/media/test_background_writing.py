@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from magicdance_core.media.background import in_background
+from magicdance_core.media.write import in_background
 
 
 def test_calls_are_done_in_order_beside_the_caller():

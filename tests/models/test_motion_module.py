@@ -9,7 +9,7 @@ from torch import nn
 
 from magicdance_core.errors import InputError
 from magicdance_core.models import use_source_attention
-from magicdance_core.models.motion import MotionModule, add_motion_slots, check_motion_fits, in_motion
+from magicdance_core.models.motion_module import MotionModule, add_motion_slots, check_motion_fits, in_motion
 
 FRAMES, CLIPS = 5, 2
 CONFIG = {
@@ -171,7 +171,7 @@ def test_attention_stays_below_the_grid_of_cuda(motion, monkeypatch):
     layer, seen = motion.layer("down_blocks", 0, 0), []
     hidden = torch.randn(2 * FRAMES, 8, 6, 7)
     whole = motion.mix(layer, hidden, FRAMES)
-    monkeypatch.setattr("magicdance_core.models.motion.MAX_ATTENTIONS", 22)
+    monkeypatch.setattr("magicdance_core.models.motion_module.MAX_ATTENTIONS", 22)
     layer.transformer_blocks[0].attn1.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     assert torch.allclose(motion.mix(layer, hidden, FRAMES), whole, atol=1e-6)
     assert sum(seen) == 2 * 6 * 7 and max(seen) == 11  # of two heads each

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..limits import MAX_FRAMES, check_fps
-from .frames import read_frames
+from .read import read_frames
 from .video import Timed, decode
 
 DATA_SET_FPS = 30.0

@@ -26,7 +26,7 @@ from magicdance_core.media import (
 from magicdance_core.media.fit import crop_box
 from magicdance_core.media.panels import ground
 from magicdance_core.pose import frames_from_pose_keypoint
-from magicdance_core.pose.files import save_keypoints
+from magicdance_core.pose.keypoint_files import save_keypoints
 from magicdance_core.pose.maps import read_poses
 
 RED, GREEN, BLUE = (220, 30, 40), (30, 200, 60), (20, 50, 210)

@@ -8,7 +8,7 @@ from skimage import data
 from magicdance_core.media import fit
 from magicdance_core.pose import draw_pose
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-from magicdance_core.puppets.likeness import MIN_FLAT, flatness, remarks, usual_pose
+from magicdance_core.puppets.domain_check import MIN_FLAT, flatness, remarks, usual_pose
 from magicdance_core.sampling import to_images
 
 

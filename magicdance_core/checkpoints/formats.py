@@ -10,8 +10,8 @@ from ..files import as_path, check_target
 from ..models import AppearanceControlModel, PoseControlNet
 from .assembly import DTypes
 from .components import Components
-from .folder import INDEX, load_folder, load_network, save_folder
-from .published import load_file, load_part, save_published
+from .diffusers_folder import INDEX, load_folder, load_network, save_folder
+from .single_file import load_file, load_part, save_published
 from .tensors import SAFETENSORS
 
 

@@ -1,4 +1,4 @@
-"""ComfyUI's POSE_KEYPOINT, as its many authors write it, to people and back."""
+"""Keypoints as JSON: ComfyUI's POSE_KEYPOINT, as its many authors write it, and OpenPose's own files."""
 
 import numpy as np
 
@@ -159,3 +159,40 @@ def _part(values, part: str, name: str) -> np.ndarray:
     if np.abs(points).max() > np.finfo(np.float32).max:
         raise InputError(f"{name} has a number that is out of all bounds; give coordinates in pixels of the canvas.")
     return points.astype(np.float32)
+
+
+_BODY_KEY, _FEET_KEY = "pose_keypoints_2d", "foot_keypoints_2d"
+
+# Of BODY_25: the 18 body points in COCO order, the middle of the hips, and the feet in our order.
+_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+_FEET_25 = slice(19, 25)
+
+
+def is_openpose_json(data) -> bool:
+    """Whether data is a frame as OpenPose writes it: people, but no canvas."""
+    return isinstance(data, dict) and "people" in data and "canvas_width" not in data
+
+
+def frame_from_openpose_json(data: dict, width: int, height: int) -> PoseFrame:
+    """The pose frame of a file that OpenPose wrote for a picture of `width` x `height` pixels.
+
+    The body may have 18 or 25 points; BODY_25's middle of the hips is dropped, its feet are kept. Coordinates are in
+    pixels, or in fractions of the picture (--keypoint_scale 3), decided for each part.
+    Source: OpenPose's doc/02_output.md. Raises InputError where the data has another form.
+    """
+    people = data.get("people") if isinstance(data, dict) else None
+    if not isinstance(people, (list, tuple)) or not all(isinstance(entry, dict) for entry in people):
+        raise InputError("OpenPose JSON has a list 'people' with one dict a person; give a file that OpenPose wrote.")
+    if len(people) > MAX_PEOPLE:
+        raise InputError(f"The frame has {len(people)} people; at most {MAX_PEOPLE} will do.")
+    made = [person_from_dict(_as_body_18(p), (width, height), f"Person {number}") for number, p in enumerate(people)]
+    return PoseFrame(tuple(made), width, height)
+
+
+def _as_body_18(entry: dict) -> dict:
+    values = entry.get(_BODY_KEY)
+    if not isinstance(values, (list, tuple)) or len(values) != 75:
+        return entry
+    points = [values[3 * i : 3 * i + 3] for i in range(25)]
+    body, feet = [points[i] for i in _BODY_25], points[_FEET_25]
+    return entry | {_BODY_KEY: sum(body, []), _FEET_KEY: sum(feet, [])}

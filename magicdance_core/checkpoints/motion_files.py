@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import as_path, existing, atomic_write
+from ..files import as_path, atomic_write, existing
 from ..models import MotionModule
 from .architecture import Shapes, motion_config
 from .assembly import Part, check, fill
-from .folder import read_json, weight_files
+from .diffusers_folder import read_json, weight_files
 from .names import motion_name
-from .published import METADATA as WHOLE
 from .roles import ROLES
+from .single_file import METADATA as WHOLE
 from .tensors import SAFETENSORS, TensorFile, metadata, write_tensors
 
 METADATA = "magicdance_motion"  # our addition to a file of ours: its configuration as JSON

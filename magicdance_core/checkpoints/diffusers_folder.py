@@ -13,12 +13,11 @@ from ..errors import InputError
 from ..files import as_path, atomic_folder
 from ..schedule import published_scheduler
 from .assembly import DTypes, Part, check, dtype_of, fill
-from .components import Components, read_context
+from .components import Components, prediction_type, read_context, scheduler_from_config
 from .configuration import defaults
 from .roles import ROLES, Role
-from .scheduler import prediction_type, scheduler_from_config
 from .tensors import TensorFile, Tensors, write_tensors
-from .text import encode_empty_prompt
+from .text_encoder import encode_empty_prompt
 
 EMPTY_PROMPT = "empty_prompt.safetensors"
 INDEX = "model_index.json"
