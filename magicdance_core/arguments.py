@@ -8,9 +8,9 @@ from torch import Tensor
 from .checkpoints import Components
 from .choices import CONTROL_MODES
 from .errors import InputError
-from .models import Networks
+from .models import Networks, vae_scale_factor
 from .models.motion_module import NoiseKind
-from .sampling import Control, FrameNoise, Person, Windows, get_noise, vae_factor
+from .sampling import Control, FrameNoise, Person, Windows, get_noise
 from .sampling.denoise import windows_for
 from .sampling.images import to_images
 from .sampling.noise import make_noise
@@ -61,7 +61,7 @@ def run_arguments(
     networks = Networks(components.unet, components.appearance, components.pose, components.motion)
     windows_for(networks, frames, windows)
     if not isinstance(reference, Person):
-        reference = to_images(reference, "The reference", vae_factor(components.vae))
+        reference = to_images(reference, "The reference", vae_scale_factor(components.vae))
     return others | {
         "networks": networks,
         "vae": components.vae,
@@ -97,7 +97,7 @@ def _noise(
     windows: Windows | None,
     generator: torch.Generator | None,
 ) -> Tensor | FrameNoise:
-    height, width = (side // vae_factor(components.vae) for side in pose_map.shape[2:])
+    height, width = (side // vae_scale_factor(components.vae) for side in pose_map.shape[2:])
     shape = (1, components.unet.config.in_channels, height, width)
     if latents is None:
         kind = kind or (components.motion.config.noise if components.motion is not None else "shared")

@@ -15,7 +15,7 @@ from torch import Tensor
 from .arguments import run_arguments
 from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
 from .errors import InputError
-from .models import MotionModule, check_motion_fits
+from .models import MotionModule, check_motion_fits, vae_scale_factor
 from .models.compilation import check_compiler, compile_blocks
 from .models.motion_module import NoiseKind
 from .sampling import (
@@ -28,7 +28,6 @@ from .sampling import (
     encode_images,
     run,
     stream,
-    vae_factor,
 )
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts
@@ -163,7 +162,7 @@ class MagicDancePipeline:
     @property
     def factor(self) -> int:
         """Side of a picture divided by the side of its latent: 8 as published."""
-        return vae_factor(self.vae)
+        return vae_scale_factor(self.vae)
 
     @property
     def scheduler(self) -> SchedulerMixin:

@@ -146,9 +146,9 @@ class MagicDanceSample:
     ):
         import torch
 
-        from ..magicdance_core.models import Networks
+        from ..magicdance_core.models import Networks, vae_scale_factor
         from ..magicdance_core.puppets.domain_check import remarks
-        from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run, vae_factor
+        from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run
         from ..magicdance_core.sampling.denoise import windows_for
         from ..magicdance_core.sampling.noise import make_noise
         from ..magicdance_core.schedule import named_scheduler
@@ -163,7 +163,7 @@ class MagicDanceSample:
         motion = None if model.motion is None else memory.network(model.motion)
         asked = (context_options or ContextOptions()).seeded(seed)
         kind = asked.noise or ("shared" if motion is None else motion.config.noise)
-        factor = vae_factor(vae)
+        factor = vae_scale_factor(vae)
         reference, poses = _fitted(reference, poses, factor)
         sentences = remarks(reference, poses) if model.puppets_only else []
         if motion is None and asked.windows not in (None, Windows()):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ..errors import InputError
-from ..models import AppearanceControlModel, MotionModule, PoseControlNet
+from ..models import AppearanceControlModel, MotionModule, PoseControlNet, vae_scale_factor
 from .configuration import Defaults, SchedulerConfig, checked
 from .roles import ROLES
 from .tensors import Tensors
@@ -71,7 +71,7 @@ def fits(control: nn.Module, unet: nn.Module, vae: nn.Module) -> bool:
     """Whether a control was made for a UNet and a VAE of these sizes."""
     factor = getattr(control, "pose_factor", None)
     alike = all(_comparable(control.config[key]) == _comparable(unet.config[key]) for key in SHARED)
-    return alike and factor in (None, 2 ** (len(vae.config.block_out_channels) - 1))
+    return alike and factor in (None, vae_scale_factor(vae))
 
 
 def read_context(file: Tensors, name: str) -> Tensor:

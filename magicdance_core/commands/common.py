@@ -182,7 +182,9 @@ def noise(seed: int) -> torch.Generator:
 
 def size_unit(pipe: MagicDancePipeline) -> int:
     """What the sides of pictures should be multiples of, so that the UNet halves them evenly: 64 as published."""
-    return pipe.factor * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
+    from ..models import size_multiple
+
+    return size_multiple(pipe.unet, pipe.vae)
 
 
 def torch_device(name: str | None) -> torch.device:

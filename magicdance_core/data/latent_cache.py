@@ -12,6 +12,7 @@ from torch import Tensor
 from ..checkpoints import weights_fingerprint
 from ..errors import InputError
 from ..files import atomic_folder
+from ..models import vae_scale_factor
 from ..sampling.latents import VAE_PIXELS
 from .crops import Window, central_window, crop_picture, random_window
 from .data_config import DataConfig
@@ -39,7 +40,7 @@ class LatentCache:
         settings = (frames.fingerprint, config.size, config.crop, config.crops, seed, weights_fingerprint(vae))
         name = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
         self.folder = cache / f"latents-{name}"
-        side = config.size // 2 ** (len(vae.config.block_out_channels) - 1)
+        side = config.size // vae_scale_factor(vae)
         counts = [self._crops(number) * video.frames for number, video in enumerate(frames.videos)]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
         self.shape = (int(self.starts[-1]), vae.config.latent_channels, side, side)

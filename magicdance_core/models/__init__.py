@@ -3,7 +3,7 @@
 from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use_source_attention
 from .motion_module import MotionModule, add_motion_slots, check_motion_fits, in_motion
-from .networks import Networks, predict, read_pose, read_reference
+from .networks import Networks, predict, read_pose, read_reference, size_multiple, vae_scale_factor
 from .pose_controlnet import PoseControlNet, PoseResiduals
 from .temporal_decoder import TemporalDecoder, decoding_clips
 
@@ -26,5 +26,7 @@ __all__ = [
     "project_bank",
     "read_pose",
     "read_reference",
+    "size_multiple",
     "use_source_attention",
+    "vae_scale_factor",
 ]

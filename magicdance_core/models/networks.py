@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 
 from .appearance import AppearanceControlModel, ReferenceReader
@@ -26,6 +26,16 @@ class Networks:
     def roles(self) -> tuple[str, ...]:
         """The names of those that are there."""
         return tuple(name for name, network in vars(self).items() if network is not None)
+
+
+def vae_scale_factor(vae: AutoencoderKL) -> int:
+    """Return the side of a picture divided by the side of its latent: 8 as published."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def size_multiple(unet: UNet2DConditionModel, vae: AutoencoderKL) -> int:
+    """Return the number that the sides of a picture should be multiples of, for the UNet: 64 as published."""
+    return vae_scale_factor(vae) * 2 ** (len(unet.config.block_out_channels) - 1)
 
 
 def read_reference(

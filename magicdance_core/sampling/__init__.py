@@ -6,7 +6,7 @@ from .decoding import decode_frames
 from .denoise import denoise
 from .guidance import guide
 from .images import to_images, to_pil
-from .latents import encode_images, encode_poses, get_noise, vae_factor
+from .latents import encode_images, encode_poses, get_noise
 from .noise import FrameNoise
 from .presets import PRESETS, Preset
 from .run import Bunch, Phase, Place, Sample, run, stream
@@ -38,5 +38,4 @@ __all__ = [
     "stream",
     "to_images",
     "to_pil",
-    "vae_factor",
 ]

@@ -8,8 +8,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import TemporalDecoder, decoding_clips
-from .latents import VAE_PIXELS, vae_factor
+from ..models import TemporalDecoder, decoding_clips, vae_scale_factor
+from .latents import VAE_PIXELS
 from .order import Finished
 
 
@@ -64,7 +64,7 @@ def decode_frames(
     Raises InputError where values are not finite.
     """
     frames = range(len(latents)) if frames is None else frames
-    batch = temporal.at_a_time(batch, latents.shape[-2] * latents.shape[-1] * vae_factor(vae) ** 2)
+    batch = temporal.at_a_time(batch, latents.shape[-2] * latents.shape[-1] * vae_scale_factor(vae) ** 2)
     device, waiting = device or vae.device, None
     for first in range(frames.start, frames.stop, batch):
         last = min(first + batch, frames.stop)

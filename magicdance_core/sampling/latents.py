@@ -20,11 +20,6 @@ def get_noise(shape: tuple[int, ...], generator: torch.Generator | None = None) 
     return torch.randn(shape, generator=generator, device=device).cpu()
 
 
-def vae_factor(vae: AutoencoderKL) -> int:
-    """Side of a picture divided by the side of its latent: 8 as published."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
-
-
 @torch.no_grad()
 def encode_images(
     vae: AutoencoderKL, images: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None

@@ -18,7 +18,7 @@ from ..data.latent_cache import LatentCache, window_of
 from ..data.picking import Picker
 from ..data.samples import Batch, below, generator, uniform
 from ..data.streaming import StreamedFrames
-from ..models import Networks, decoding_clips
+from ..models import Networks, decoding_clips, vae_scale_factor
 from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import StageConfig
@@ -40,7 +40,7 @@ class LatentSpace:
     @classmethod
     def of(cls, vae: AutoencoderKL) -> "LatentSpace":
         config = vae.config
-        return cls(2 ** (len(config.block_out_channels) - 1), config.latent_channels, config.scaling_factor)
+        return cls(vae_scale_factor(vae), config.latent_channels, config.scaling_factor)
 
     def shape(self, side: int) -> tuple[int, int, int]:
         """Of the latent of a square picture."""

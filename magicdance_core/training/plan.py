@@ -14,8 +14,7 @@ from ..benchmark import ENCODER, UNET
 from ..checkpoints import EMBEDDED, ROLES, Components, load
 from ..data import open_frames
 from ..errors import InputError
-from ..models import MotionModule, Networks, decoding_clips, predict, read_pose, read_reference
-from ..sampling import vae_factor
+from ..models import MotionModule, Networks, decoding_clips, predict, read_pose, read_reference, vae_scale_factor
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
 from .low_rank import projections
@@ -171,14 +170,18 @@ def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tens
         side = stage.crop or size
         return vae.decode(vae.encode(_empty(stage.targets, 3, side, side)).latent_dist.mean).sample.sum()
     if stage.train == ["temporal_decoder"]:
-        side = size // vae_factor(vae)
+        side = size // vae_scale_factor(vae)
         with decoding_clips(vae, model.motion.temporal_decoder, stage.targets):
             return vae.decode(_empty(stage.targets, vae.config.latent_channels, side, side)).sample.sum()
     return _predicted(config, stage, model, True).sum()
 
 
 def _predicted(config: TrainingConfig, stage: StageConfig, model: Components, controlled: bool) -> Tensor:
-    size, side, channels = config.data.size, config.data.size // vae_factor(model.vae), model.unet.config.in_channels
+    size, side, channels = (
+        config.data.size,
+        config.data.size // vae_scale_factor(model.vae),
+        model.unet.config.in_channels,
+    )
     context = model.context.to("meta")
     t, times = (torch.empty(n, dtype=torch.long, device="meta") for n in (1, stage.targets))
     noisy = _empty(stage.targets, channels, side, side)
@@ -261,6 +264,6 @@ def _cache(config: TrainingConfig) -> Mapping[str, int]:
     if data.kind == "puppets":
         sizes["puppets"] = count * 2 * 3 * frames.videos[0].width ** 2
     if data.crops:
-        side = data.size // vae_factor(model.vae)
+        side = data.size // vae_scale_factor(model.vae)
         sizes["latents"] = count * data.crops * 2 * model.vae.config.latent_channels * side**2
     return sizes

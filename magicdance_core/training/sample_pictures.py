@@ -11,8 +11,8 @@ from ..data.frame_sets import FrameSet
 from ..data.picking import Picker
 from ..data.samples import Batch, generator
 from ..media import contact_sheet
-from ..models import Networks
-from ..sampling import get_noise, run, to_pil, vae_factor
+from ..models import Networks, vae_scale_factor
+from ..sampling import get_noise, run, to_pil
 from .config import StageConfig
 
 PEOPLE, TARGETS, PANEL = 4, 2, 160
@@ -65,7 +65,7 @@ def sampled_sheet(
         shown = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
         reference, truth = (crop_picture(frame.image, window, data.size) for frame in shown)
         pose = crop_picture(shown[1].pose, window, data.size)
-        side = data.size // vae_factor(model.vae)
+        side = data.size // vae_scale_factor(model.vae)
         noise = get_noise((1, model.unet.config.in_channels, side, side), torch.Generator().manual_seed(seed))
         sample = run(
             attached,

@@ -15,7 +15,9 @@ from ..models import (
     PoseControlNet,
     add_motion_slots,
     check_motion_fits,
+    size_multiple,
     use_source_attention,
+    vae_scale_factor,
 )
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
@@ -39,8 +41,7 @@ def starting_point(config: TrainingConfig) -> Components:
         _add_motion(config, model)
     for network in model.networks().values():
         network.requires_grad_(False)
-    factor = 2 ** (len(model.vae.config.block_out_channels) - 1)
-    unit = factor * 2 ** (len(model.unet.config.block_out_channels) - 1)
+    factor, unit = vae_scale_factor(model.vae), size_multiple(model.unet, model.vae)
     if config.data.size % unit:
         raise InputError(f"data: size is {config.data.size}: these networks take multiples of {unit}.")
     if model.pose is not None and model.pose.pose_factor != factor:

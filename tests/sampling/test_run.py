@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from magicdance_core import MagicDancePipeline
-from magicdance_core.models import Networks
-from magicdance_core.sampling import Phase, get_noise, run, vae_factor
+from magicdance_core.models import Networks, vae_scale_factor
+from magicdance_core.sampling import Phase, get_noise, run
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 40
 
@@ -83,4 +83,4 @@ def test_inputs_come_as_the_place_says_whatever_the_weights_are(call, tiny, opti
 
 
 def test_factor_of_the_vae(tiny, published):
-    assert vae_factor(tiny.vae) == 4 and vae_factor(published.vae) == 8
+    assert vae_scale_factor(tiny.vae) == 4 and vae_scale_factor(published.vae) == 8
