@@ -33,16 +33,16 @@ from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import start_from_unet, starting_point
 from magicdance_core.training.step import TrainingStep
 
-from .ablation_report import Variant, displacement, head_psnr, write_tables
+from .ablation_report import Recipe, displacement, head_psnr, write_tables
 from .command import benchmark_parser, run_benchmark
 
-VARIANTS = (
-    Variant("full recipe", "appearance pretraining, then appearance and pose together"),
-    Variant("no pretraining", "appearance and pose together at once, as much arithmetic as the full recipe"),
-    Variant("appearance frozen", "appearance pretraining, then pose alone beside it"),
-    Variant("naive combination", "appearance and pose trained apart, put together afterwards"),
-    Variant("no appearance control", "pose alone; the reference is not seen"),
-    Variant("crops drawn apart", "the full recipe, but reference, target and pose map cropped each on its own"),
+RECIPES = (
+    Recipe("full recipe", "appearance pretraining, then appearance and pose together"),
+    Recipe("no pretraining", "appearance and pose together at once, as much arithmetic as the full recipe"),
+    Recipe("appearance frozen", "appearance pretraining, then pose alone beside it"),
+    Recipe("naive combination", "appearance and pose trained apart, put together afterwards"),
+    Recipe("no appearance control", "pose alone; the reference is not seen"),
+    Recipe("crops drawn apart", "the full recipe, but reference, target and pose map cropped each on its own"),
 )
 TEST_SEED = 7
 TEST_STEPS, TEST_GUIDANCE = 8, 1.5
@@ -85,7 +85,7 @@ class Ablation:
             "no appearance control": self._pose_only_model,
             "crops drawn apart": lambda: load(self._joint("apart", self._appearance("apart-appearance", False), False)),
         }
-        return {variant.name: self._scores(variant.name, makers[variant.name]) for variant in VARIANTS}
+        return {variant.name: self._scores(variant.name, makers[variant.name]) for variant in RECIPES}
 
     def _scores(self, name: str, make) -> dict:
         file = self.out / f"{name.replace(' ', '-')}.json"
@@ -223,7 +223,7 @@ def _run(options: argparse.Namespace) -> None:
     seeds = []
     for seed in range(options.seed, options.seed + options.seeds):
         seeds.append(Ablation(options.out, size, seed, options.model).run())
-        print(write_tables(options.out, VARIANTS, seeds, dataclasses.asdict(size)))
+        print(write_tables(options.out, RECIPES, seeds, dataclasses.asdict(size)))
     write_report({"size": dataclasses.asdict(size), "seeds": seeds}, options.json)
 
 

@@ -22,7 +22,7 @@ FLAT = 0.02
 
 
 @dataclass(frozen=True)
-class Variant:
+class Recipe:
     """One way to train, and what it is in words."""
 
     name: str
@@ -75,7 +75,7 @@ def head_psnr(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]
     return float(np.nanmean(values))
 
 
-def write_tables(out: Path, variants: Sequence[Variant], seeds: Sequence[dict[str, dict]], size: dict) -> str:
+def write_tables(out: Path, variants: Sequence[Recipe], seeds: Sequence[dict[str, dict]], size: dict) -> str:
     """Write results.json, table.md, plot.svg (where matplotlib is) and pictures.png; the table."""
     rows = ["| | " + " | ".join(title for title, _, _ in MEASURES.values()) + " |", "|---" * (1 + len(MEASURES)) + "|"]
     for variant in variants:
@@ -103,7 +103,7 @@ def _cell(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _plot(path: Path, variants: Sequence[Variant], seeds: Sequence[dict[str, dict]]) -> None:
+def _plot(path: Path, variants: Sequence[Recipe], seeds: Sequence[dict[str, dict]]) -> None:
     """Each seed a point, their mean a line; a panel a measure."""
     try:
         from matplotlib.figure import Figure

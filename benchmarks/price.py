@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from magicdance_core.benchmark import share_of_published
 from magicdance_core.checkpoints import weights_fingerprint
 from magicdance_core.choices import DEFAULT, DTYPES
 from magicdance_core.commands.common import count, finite, load_model, location, write_report
+from magicdance_core.evaluation.arithmetic import FRAMES, PUBLISHED, Costs, count_costs, full_size_networks
+from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import draws, interval, mean_of_all, resampled_means
-from magicdance_core.evaluation.keeping import Kept
 from magicdance_core.evaluation.page import write_text
 from magicdance_core.evaluation.plots import COLOURS, as_svg, library
 from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, picture_scores
 from magicdance_core.evaluation.table import Cell, Column, Table, as_csv, as_data, as_text
 from magicdance_core.sampling import PRESETS, Control, Preset, Shortcuts
-from magicdance_core.sampling.settings import FULL
+from magicdance_core.sampling.settings import FULL, NO_SHORTCUTS
 from magicdance_core.schedule import named_scheduler
 
 from .command import benchmark_parser, run_benchmark
@@ -42,69 +42,91 @@ if TYPE_CHECKING:
 
     from magicdance_core.pipeline import MagicDancePipeline
 
-STEPS = (0.1, 0.2, 0.3, 0.5, 1.0)  # of the model's own number
-HALF = 0.5  # of it, at which shortcuts are measured
+STEPS = (0.1, 0.2, 0.3, 0.5, 1.0)  # as fractions of the exact run's
+HALF = 0.5  # fraction of the steps at which shortcuts are measured
 SCHEDULERS = (DEFAULT, "dpmpp_2m", "unipc")
 GUIDED = ((0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (0.2, 0.8))
 EVERY = (2, 5)
 POSED = (0.5, 0.8)
+EXACT = "preset exact"
 COLUMNS = (
     Column("arithmetic", "arithmetic", 3, -1),
     Column("psnr", "PSNR, dB", 2, +1),
-    Column("lost", "against exact, dB", 2, +1),
+    Column("against_exact", "against exact, dB", 2, +1),
     Column("psnr_moving", "moving, dB", 2, +1),
     Column("expression", "expression", 2, +1),
     Column("still", "flicker, still, 1/255", 2, -1),
     Column("moving", "change, moving, 1/255", 1, -1),
 )
-
 TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 AGAINST_STEPS = ("psnr", "psnr_moving", "expression", "still")
 
 
+@cache
+def full_size_costs() -> Costs:
+    """Count one call of each network of the published size at 512 x 512."""
+    return count_costs(full_size_networks())
+
+
+def share_of_published(
+    steps: int, published_steps: int, shortcuts: Shortcuts = NO_SHORTCUTS, pose: Control = FULL
+) -> float:
+    """Return the arithmetic of a run of 16 frames at 512 x 512, divided by that of the published procedure."""
+    published = PUBLISHED * 1e9 * FRAMES * published_steps
+    return full_size_costs().of_run(FRAMES, steps, shortcuts, pose) / published
+
+
 @dataclass(frozen=True)
-class Way:
-    """A way to run: what a preset holds, and when the Pose ControlNet acts."""
+class Variant:
+    """A way to sample. pose: when the Pose ControlNet acts."""
 
     preset: Preset
     pose: Control = FULL
 
 
-def ways(own_steps: int, own_scheduler: str) -> dict[str, Way]:
-    """The grid by names: each scheduler at several numbers of steps, each shortcut alone, the presets."""
-    made = {}
+def variants(exact_steps: int, scheduler: str) -> dict[str, Variant]:
+    """Return the grid by names: each scheduler at several numbers of steps, each shortcut alone, the presets.
+
+    exact_steps, scheduler: of the exact run.
+    """
+    grid = {}
     for name in SCHEDULERS:
-        for part in STEPS:
-            preset = Preset(part, name)
-            made[f"{own_scheduler if name == DEFAULT else name}, {preset.count(own_steps)} steps"] = Way(preset)
-    half = f"{Preset(HALF).count(own_steps)} steps"
+        for fraction in STEPS:
+            preset = Preset(fraction, name)
+            label = f"{scheduler if name == DEFAULT else name}, {preset.count(exact_steps)} steps"
+            grid[label] = Variant(preset)
+    half = f"{Preset(HALF).count(exact_steps)} steps"
     alone = {f"guided {start:g} to {end:g}": Shortcuts(guidance=(start, end)) for start, end in GUIDED}
     alone |= {f"reference every {k}": Shortcuts(reference_every=k) for k in EVERY}
     alone |= {f"pose every {k}": Shortcuts(pose_every=k) for k in EVERY}
-    made |= {f"{half}: {name}": Way(Preset(HALF, shortcuts=shortcuts)) for name, shortcuts in alone.items()}
-    made |= {f"{half}: pose up to {end:g}": Way(Preset(HALF), Control(1.0, 0.0, end)) for end in POSED}
-    return made | {f"preset {name}": Way(preset) for name, preset in PRESETS.items()}
+    grid |= {f"{half}: {name}": Variant(Preset(HALF, shortcuts=shortcuts)) for name, shortcuts in alone.items()}
+    grid |= {f"{half}: pose up to {end:g}": Variant(Preset(HALF), Control(1.0, 0.0, end)) for end in POSED}
+    return grid | {f"preset {name}": Variant(preset) for name, preset in PRESETS.items()}
 
 
 @dataclass(frozen=True)
-class Price:
-    """What was measured: a row a way. scores: of each a mapping a person from names to a value a frame."""
+class SpeedSweep:
+    """Measurements of variants. scores: of each variant, for each person, metric -> a value a frame."""
 
-    ways: Mapping[str, Way]
-    own_steps: int
+    variants: Mapping[str, Variant]
+    exact_steps: int
     scores: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict)
 
     def arithmetic(self, name: str) -> float:
-        """Of a whole run with the published networks, as a part of the published procedure's."""
-        way = self.ways[name]
-        return share_of_published(way.preset.count(self.own_steps), self.own_steps, way.preset.shortcuts, way.pose)
+        """Return the arithmetic of a whole run with the published networks; the published procedure's is 1."""
+        variant = self.variants[name]
+        return share_of_published(self.steps(name), self.exact_steps, variant.preset.shortcuts, variant.pose)
+
+    def steps(self, name: str) -> int:
+        """Return the number of steps of a variant."""
+        return self.variants[name].preset.count(self.exact_steps)
 
     def table(self) -> Table:
-        """Means with 95 % intervals over people; "lost" is paired: the same people, poses and noise."""
+        """Return means with 95 % intervals over people; "against_exact" pairs people, poses and noise."""
         return Table(COLUMNS, {name: self._row(name) for name in self.scores})
 
     def curves(self) -> dict[str, list[str]]:
-        """The ways that differ in their number of steps only, by increasing number: scheduler -> names."""
+        """Return, for each scheduler, the variants that differ in their number of steps only, by increasing number."""
         found: dict[str, list[str]] = {}
         for name in self.scores:
             scheduler, comma, _ = name.partition(",")
@@ -112,13 +134,10 @@ class Price:
                 found.setdefault(scheduler, []).append(name)
         return {scheduler: sorted(names, key=self.steps) for scheduler, names in found.items()}
 
-    def steps(self, name: str) -> int:
-        return self.ways[name].preset.count(self.own_steps)
-
     def _row(self, name: str) -> dict[str, Cell]:
-        measured, exact = self.scores[name], self.scores["preset exact"]
+        measured, exact = self.scores[name], self.scores[EXACT]
         columns = {key: [person[key] for person in measured] for key in measured[0]}
-        columns["lost"] = [person["psnr"] - other["psnr"] for person, other in zip(measured, exact)]
+        columns["against_exact"] = [person["psnr"] - other["psnr"] for person, other in zip(measured, exact)]
         drawn = draws(len(measured))
         row = {
             key: Cell(mean_of_all(values), interval(resampled_means(values, drawn)) if len(values) > 1 else None)
@@ -134,83 +153,82 @@ def measure_price(
     frames: int = 24,
     guidance_scale: float | None = None,
     folder: Path | None = None,
-    own_steps: int | None = None,
-    chosen: Mapping[str, Way] | None = None,
+    exact_steps: int | None = None,
+    chosen: Mapping[str, Variant] | None = None,
     fps: float = 15.0,
-) -> Price:
-    """Let unseen puppets dance in every way of the grid (or of `chosen`, which needs "preset exact").
+) -> SpeedSweep:
+    """Let unseen puppets dance in every variant of the grid (or of `chosen`, which needs "preset exact").
 
-    Each person's noise is that of its number, the same in all ways, so that they differ in nothing else. Scores a
-    frame: psnr, psnr_moving, expression as `evaluate_puppets` has them, still and moving as `evaluate_steadiness`.
-    folder: keeps what was measured, so that an interrupted run goes on. Ways that come to the same run once.
-    own_steps: what ways take a part of, and `exact` takes; by default what the model proposes.
+    Each person's noise is that of its number, the same in all variants, so that they differ in nothing else. Scores a
+    frame: psnr, psnr_moving, expression as in `evaluate_puppets`, still and moving as in `evaluate_steadiness`.
+    folder: caches measurements, so that an interrupted run goes on. Variants that come to the same run once.
+    exact_steps: of the exact run, of which variants take a fraction; the model's default without.
     """
-    own_steps = own_steps or pipe.defaults["num_inference_steps"]
-    size, own = pipe.defaults["sample_size"], pipe.scheduler
-    price = Price(chosen or ways(own_steps, _short_name(own)), own_steps)
+    exact_steps = exact_steps or pipe.defaults["num_inference_steps"]
+    size, scheduler = pipe.defaults["sample_size"], pipe.scheduler
+    sweep = SpeedSweep(chosen or variants(exact_steps, _short_name(scheduler)), exact_steps)
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
-    kept, same = Kept(folder), {}
+    arrays, measured = ArrayCache(folder), {}
     model = [weights_fingerprint(network) for network in pipe.components.networks().values()]
     scale = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
     try:
-        for name, way in tqdm(price.ways.items(), desc="ways", unit="way"):
-            steps = price.steps(name)
-            settings = {"num_inference_steps": steps, "guidance_scale": scale, "shortcuts": way.preset.shortcuts}
-            pipe.scheduler = named_scheduler(way.preset.scheduler, own)
-            key = str(
-                [model, seed, frames, fps, _configured(pipe.scheduler), steps, scale, way.preset.shortcuts, way.pose]
-            )
-            if key not in same:
-                measure = partial(_measure, pipe, settings | {"pose": way.pose})
-                same[key] = [kept.get([key, k], partial(measure, scene, seed + k)) for k, scene in enumerate(scenes)]
-            price.scores[name] = same[key]
+        for name, variant in tqdm(sweep.variants.items(), desc="variants", unit="variant"):
+            steps, shortcuts = sweep.steps(name), variant.preset.shortcuts
+            settings = {"num_inference_steps": steps, "guidance_scale": scale, "shortcuts": shortcuts}
+            pipe.scheduler = named_scheduler(variant.preset.scheduler, scheduler)
+            key = str([model, seed, frames, fps, _described(pipe.scheduler), steps, scale, shortcuts, variant.pose])
+            if key not in measured:
+                measure = partial(_measure, pipe, settings | {"pose": variant.pose})
+                measured[key] = [
+                    arrays.get([key, k], partial(measure, scene, seed + k)) for k, scene in enumerate(scenes)
+                ]
+            sweep.scores[name] = measured[key]
     finally:
-        pipe.scheduler = own
-    return price
+        pipe.scheduler = scheduler
+    return sweep
 
 
 def _measure(pipe: MagicDancePipeline, settings: dict, scene: Scene, seed: int) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
-    made = pipe(scene.reference, list(scene.poses), generator=generator, **settings).frames
-    video = stack(made)
-    scores = steadiness_scores(video, scene)
+    video = stack(pipe(scene.reference, list(scene.poses), generator=generator, **settings).frames)
+    steadiness = steadiness_scores(video, scene)
     frames = [picture_scores(scene, i, {"": frame}) for i, frame in enumerate(video)]
-    alone = {name: np.array([frame[name] for frame in frames]) for name in ("psnr", "psnr_moving", "expression")}
-    return alone | {"still": scores["still"], "moving": scores["moving"]}
+    scores = {name: np.array([frame[name] for frame in frames]) for name in ("psnr", "psnr_moving", "expression")}
+    return scores | {"still": steadiness["still"], "moving": steadiness["moving"]}
 
 
-def _configured(scheduler: SchedulerMixin) -> dict:
-    known = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
-    return {"kind": type(scheduler).__name__, **known}
+def _described(scheduler: SchedulerMixin) -> dict:
+    config = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    return {"kind": type(scheduler).__name__, **config}
 
 
 def _short_name(scheduler: SchedulerMixin) -> str:
     return type(scheduler).__name__.removesuffix("Scheduler").lower()
 
 
-def against_arithmetic(price: Price) -> str:
-    """Every way a point: PSNR against arithmetic; lines join a scheduler's numbers of steps, presets have names."""
+def against_arithmetic(sweep: SpeedSweep) -> str:
+    """Plot PSNR against arithmetic, a point a variant, a line a scheduler, presets named; return the text of an SVG."""
     figures, _ = library()
     figure = figures.Figure(figsize=(8, 5), layout="constrained")
-    ax, table = figure.subplots(), price.table()
+    ax, table = figure.subplots(), sweep.table()
 
-    def place(name: str) -> tuple[float, float]:
+    def point(name: str) -> tuple[float, float]:
         return table.rows[name]["arithmetic"].value, table.rows[name]["psnr"].value
 
-    curves, marks = price.curves(), iter("ovs^<>DPXpd*hH8")
+    curves, marks = sweep.curves(), iter("ovs^<>DPXpd*hH8")
     for number, (scheduler, names) in enumerate(curves.items()):
-        width = max(1.5, 4.5 - 1.5 * number)  # curves that lie on each other are all seen
+        width = max(1.5, 4.5 - 1.5 * number)  # curves that lie on each other are all visible
         style = {"color": COLOURS[number], "linewidth": width, "markersize": 2.5 + width, "label": scheduler}
-        ax.plot(*zip(*map(place, names)), "-o", **style)
+        ax.plot(*zip(*map(point, names)), "-o", **style)
     joined = {name for names in curves.values() for name in names}
-    for name in price.scores:
+    for name in sweep.scores:
         if name.startswith("preset "):
-            ax.plot(*place(name), "*", color="#20242a", markersize=13, zorder=3)
-            where = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
-            ax.annotate(name.removeprefix("preset "), place(name), (0, -18), **where)
+            ax.plot(*point(name), "*", color="#20242a", markersize=13, zorder=3)
+            style = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+            ax.annotate(name.removeprefix("preset "), point(name), (0, -18), **style)
         elif name not in joined:
-            ax.plot(*place(name), next(marks), color="#7a8793", markersize=6, label=name)
+            ax.plot(*point(name), next(marks), color="#7a8793", markersize=6, label=name)
     ax.set_xlabel("arithmetic of a whole run, the published procedure's is 1", fontsize=9)
     ax.set_ylabel("PSNR, dB", fontsize=9)
     ax.set_xscale("log")
@@ -222,15 +240,15 @@ def against_arithmetic(price: Price) -> str:
     return as_svg(figure)
 
 
-def against_steps(price: Price) -> str:
-    """A panel a metric: a line a scheduler, with intervals over people."""
+def against_steps(sweep: SpeedSweep) -> str:
+    """Plot a panel a metric, a line a scheduler, with intervals over people; return the text of an SVG."""
     figures, _ = library()
     figure = figures.Figure(figsize=(2.9 * len(AGAINST_STEPS), 3), layout="constrained")
-    table = price.table()
+    table = sweep.table()
     columns = {column.key: column for column in table.columns}
     for ax, key in zip(figure.subplots(1, len(AGAINST_STEPS)), AGAINST_STEPS):
-        for colour, (scheduler, names) in zip(COLOURS, price.curves().items()):
-            steps, cells = [price.steps(name) for name in names], [table.rows[name][key] for name in names]
+        for colour, (scheduler, names) in zip(COLOURS, sweep.curves().items()):
+            steps, cells = [sweep.steps(name) for name in names], [table.rows[name][key] for name in names]
             ax.plot(steps, [cell.value for cell in cells], "-o", color=colour, markersize=4, label=scheduler)
             known = [(step, *cell.interval) for step, cell in zip(steps, cells) if cell.interval]
             if known:
@@ -262,7 +280,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.out:
         library()  # a missing one is told before the measurement
     pipe = load_model(options.model, options.device, options.dtype)
-    price = measure_price(
+    sweep = measure_price(
         pipe,
         options.seed,
         options.identities,
@@ -271,12 +289,12 @@ def _run(options: argparse.Namespace) -> None:
         options.out and options.out / "measured",
         options.steps,
     )
-    table = price.table()
+    table = sweep.table()
     print(as_text(table))
     if options.out:
         write_text(options.out / "table.csv", as_csv(table))
-        write_text(options.out / "price.svg", against_arithmetic(price))
-        write_text(options.out / "steps.svg", against_steps(price))
+        write_text(options.out / "price.svg", against_arithmetic(sweep))
+        write_text(options.out / "steps.svg", against_steps(sweep))
         print(f"table and plots in {options.out}")
     write_report({"model": options.model, **as_data(table)}, options.json)
 

@@ -25,15 +25,15 @@ def run(options: argparse.Namespace) -> None:
     if options.device:
         _measure_machine(options)
         return
-    from ..benchmark import benchmark
+    from ..evaluation.arithmetic import count_arithmetic
 
-    report = benchmark()
+    report = count_arithmetic()
     print_table(report)
     write_report(report, options.json)
 
 
 def _measure_machine(options: argparse.Namespace) -> None:
-    from ..machine import benchmark_machine
+    from ..evaluation.machine_speed import measure_speed
     from ..models.compilation import check_compiler
 
     device = torch_device(options.device)
@@ -41,7 +41,7 @@ def _measure_machine(options: argparse.Namespace) -> None:
         check_compiler(device)
     dtype = torch_dtype(options.dtype or ("float16" if device.type == "cuda" else "float32"))
     size = "small" if options.small else "full"
-    report = benchmark_machine(device, dtype, options.frames, options.steps, size, options.compile)
+    report = measure_speed(device, dtype, options.frames, options.steps, size, options.compile)
     runs = report["runs"]
     print_table({name: value for name, value in report.items() if name != "runs"})
     for row in runs:

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _compare_methods(options: argparse.Namespace) -> None:
     from ..evaluation import page
-    from ..evaluation.keeping import Kept
+    from ..evaluation.array_cache import ArrayCache
     from ..evaluation.study import evaluate, progress
     from ..evaluation.table import as_text
     from ..evaluation.tools import load_tools
@@ -102,7 +102,7 @@ def _compare_methods(options: argparse.Namespace) -> None:
         page.check_libraries()
     published = options.protocol == "published"
     tools = load_tools(options.weights, torch_device(options.device), published)
-    kept = Kept(options.out / "measured" if options.out else None)
+    kept = ArrayCache(options.out / "measured" if options.out else None)
     study = evaluate(options.truth, methods, tools, kept, published, options.keypoints, progress)
 
     counts = {"video": len(study.videos), "frame": study.frames, "clip": study.clips}

@@ -11,12 +11,12 @@ import torch
 
 from ..errors import InputError
 from ..media import read_frames
+from .array_cache import ArrayCache, fingerprint
 from .bootstrap import draws, interval, mean_of_all, resampled_means
 from .cautions import cautions
 from .faces import face_scores
 from .features import CLIP, as_tensors, view_video
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
-from .keeping import Kept, fingerprint
 from .scores import keypoints_as_features, pose_scores, score_frames
 from .table import Cell, Column, Table
 from .tools import Tools
@@ -117,7 +117,7 @@ def evaluate(
     truth: Path,
     methods: Mapping[str, Path],
     tools: Tools,
-    kept: Kept,
+    kept: ArrayCache,
     published: bool = False,
     keypoints: Path | None = None,
     watch: Watch = lambda frames, _: frames,

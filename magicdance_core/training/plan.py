@@ -10,11 +10,19 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..benchmark import ENCODER, UNET
 from ..checkpoints import EMBEDDED, ROLES, Components, load
 from ..data import open_frames
 from ..errors import InputError
-from ..models import MotionModule, Networks, decoding_clips, predict, read_pose, read_reference, vae_scale_factor
+from ..models import (
+    MotionModule,
+    Networks,
+    decoding_clips,
+    predict,
+    read_pose,
+    read_reference,
+    stable_diffusion,
+    vae_scale_factor,
+)
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
 from .low_rank import projections
@@ -23,13 +31,6 @@ from .starting import DTYPES, learners, random_model
 GIB = 2**30
 SPARE = 2 * GIB
 """What CUDA, its libraries and fragments take beside the counted tensors."""
-VAE = {
-    "block_out_channels": [128, 256, 512, 512],
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "layers_per_block": 2,
-    "latent_channels": 4,
-}
 OPTIMIZER_BYTES = {"muon": 4, "adamw": 8, "adamw8bit": 2}
 
 
@@ -83,9 +84,11 @@ def _empty_model(config: TrainingConfig) -> Components:
             for network in model.networks().values():
                 network.float().to("meta")  # as training has them; the file may hold half precision
         else:
-            parts = {role: ROLES[role].build(UNET) for role in ("unet", "appearance")}
-            parts |= {"pose": ROLES["pose"].build(ENCODER), "vae": ROLES["vae"].build(VAE)}
-            model = Components(**parts, scheduler=published_scheduler(), context=torch.zeros(1, 77, 768))
+            parts = {role: ROLES[role].build(stable_diffusion.UNET) for role in ("unet", "appearance")}
+            parts["pose"] = ROLES["pose"].build(stable_diffusion.POSE)
+            parts["vae"] = ROLES["vae"].build(stable_diffusion.VAE)
+            context = torch.zeros(stable_diffusion.TEXT_SHAPE)
+            model = Components(**parts, scheduler=published_scheduler(), context=context)
         if any("motion" in stage.controls for stage in config.stages):
             model.motion = MotionModule.for_unet(model.unet)
             if any("temporal_decoder" in stage.train for stage in config.stages):

@@ -19,13 +19,12 @@ from ..models import (
     use_source_attention,
     vae_scale_factor,
 )
+from ..models.stable_diffusion import POSE_CHANNELS
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
 
 MAX_WEIGHTS = 4_000_000_000  # of a network at random; Stable Diffusion 1.5's UNet has 0.9
 
-POSE_CHANNELS = (16, 32, 96, 256)
-"""Widths of the pose encoder of Stable Diffusion 1.5's ControlNets."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

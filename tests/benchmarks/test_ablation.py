@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import ablation
-from benchmarks.ablation import VARIANTS, Ablation, Size
+from benchmarks.ablation import RECIPES, Ablation, Size
 from magicdance_core.checkpoints import ROLES, load, save_folder, save_published
 
 
@@ -31,12 +31,12 @@ def done(model):
 
 def test_variants_differ_in_what_they_say(done, model):
     one, scores = done
-    assert list(scores) == [variant.name for variant in VARIANTS]
+    assert list(scores) == [variant.name for variant in RECIPES]
     assert all(s["psnr"] > 0 and s["psnr_head"] > 0 for s in scores.values())
     assert {s["psnr_copy"] for s in scores.values()} == {scores["full recipe"]["psnr_copy"]}
     files = {path.parent.parent.name for path in one.out.glob("*/final/model.safetensors")}
     assert files == {"appearance", "full", "joint-only", "frozen", "pose-only", "apart-appearance", "apart"}
-    assert len(list((one.out / "pictures").glob("*.png"))) == len(VARIANTS)
+    assert len(list((one.out / "pictures").glob("*.png"))) == len(RECIPES)
 
     models = {name: load_file(one.out / name / "final" / "model.safetensors") for name in files}
     models["base"] = load_file(one.out / "base.safetensors")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import ablation_report
-from benchmarks.ablation_report import Variant, displacement, head_psnr, write_tables
+from benchmarks.ablation_report import Recipe, displacement, head_psnr, write_tables
 from magicdance_core.evaluation.puppets import make_scene
 
 
@@ -33,7 +33,7 @@ def test_head_psnr_sees_the_head_only():
 
 
 def test_the_table_has_means_and_deviations(tmp_path):
-    variants = (Variant("a", ""), Variant("b", ""))
+    variants = (Recipe("a", ""), Recipe("b", ""))
     scores = dict.fromkeys(ablation_report.MEASURES, 1.0) | {"psnr_copy": 7.0}
     seeds = [{"a": scores, "b": scores | {"psnr": 3.0}}, {"a": scores, "b": scores | {"psnr": 5.0}}]
     table = write_tables(tmp_path, variants, seeds, {})

@@ -11,10 +11,10 @@ import torch
 from magicdance_core import media
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation import page, study
+from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import mean_of_all
 from magicdance_core.evaluation.features import KINETICS_MEAN, ClipNetwork
 from magicdance_core.evaluation.frechet import frechet_of_features
-from magicdance_core.evaluation.keeping import Kept
 from magicdance_core.evaluation.resnet3d import ResNet3D
 from magicdance_core.evaluation.tools import Tools, load_tools
 
@@ -51,7 +51,7 @@ def _prepared(video, tools):
 
 def run(roots, tools=None, kept=None, methods=("good", "bad"), **more):
     return study.evaluate(
-        roots["truth"], {m: roots[m] for m in methods}, tools or load_tools(None, CPU), Kept(kept), **more
+        roots["truth"], {m: roots[m] for m in methods}, tools or load_tools(None, CPU), ArrayCache(kept), **more
     )
 
 
@@ -81,7 +81,7 @@ def test_clip_distances(roots, clips):
     assert result.clips == 9 and cell.value == pytest.approx(frechet_of_features(made, true), rel=1e-6)
     assert result.cell("good", "fid_vid").value < cell.value and cell.interval[0] < cell.interval[1]
     assert np.isfinite(result.biases["bad"]["fid_vid"])
-    itself = study.evaluate(roots["truth"], {"itself": roots["truth"]}, clips, Kept(None))
+    itself = study.evaluate(roots["truth"], {"itself": roots["truth"]}, clips, ArrayCache(None))
     assert itself.cell("itself", "fid_vid").value == pytest.approx(0, abs=1e-3)
 
 
@@ -160,7 +160,7 @@ def test_what_has_changed_is_measured_again(roots, tmp_path):
 def test_warnings(tmp_path, write_videos, square):
     truth = write_videos(tmp_path / "gt_images", {"a": square(2), "b": square(2, size=(32, 16))})
     made = write_videos(tmp_path / "made", {"a": square(2, size=(12, 8)), "b": square(2, size=(32, 16))})
-    result = study.evaluate(truth, {"made": made}, load_tools(None, CPU), Kept(None), published=True)
+    result = study.evaluate(truth, {"made": made}, load_tools(None, CPU), ArrayCache(None), published=True)
     text = " ".join(result.warnings)
     assert "several resolutions (24 x 16, 32 x 16)" in text and "2 frames of made had another size" in text
     assert "reconstructions by the VAE" in text and "Intervals from 2 videos" in text
@@ -192,5 +192,5 @@ def test_order_does_not_matter(roots):
 
 
 def test_a_single_video_has_no_interval(roots):
-    result = study.evaluate(roots["truth"] / "a", {"good": roots["good"] / "a"}, Tools(CPU), Kept(None))
+    result = study.evaluate(roots["truth"] / "a", {"good": roots["good"] / "a"}, Tools(CPU), ArrayCache(None))
     assert result.cell("good", "psnr").interval is None and result.cell("good", "psnr").known

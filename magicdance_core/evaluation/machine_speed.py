@@ -1,4 +1,4 @@
-"""How fast this machine is: sampling with random weights in real shapes, beside what its matrix products reach."""
+"""Speed of this machine: sampling with random weights in real shapes, beside what its matrix products reach."""
 
 import time
 from collections.abc import Sequence
@@ -8,21 +8,22 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from .benchmark import ENCODER, UNET, count_costs
-from .checkpoints import ROLES
-from .models import Networks
-from .models.compilation import compile_blocks
-from .sampling import Progress, run
-from .schedule import published_scheduler
+from ..checkpoints import ROLES
+from ..models import Networks, stable_diffusion
+from ..models.compilation import compile_blocks
+from ..models.stable_diffusion import VAE_FACTOR
+from ..sampling import Progress, run
+from ..schedule import published_scheduler
+from .arithmetic import count_costs
 
-GUIDANCE = 1.5  # random networks stay in bounds, and both halves are computed
+GUIDANCE = 1.5  # small enough for random networks to stay finite
 REPEATS, MAX_AT_ONCE = 5, 16
 SAMPLING_ROLES = ("unet", "appearance", "pose", "vae")
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What runs: configurations of the networks, and the side of pictures. matrix: side of the products."""
+    """Configurations of the networks. side: of the pictures, in pixels; matrix: of the matrices, for the ceiling."""
 
     unet: dict
     pose: dict
@@ -31,18 +32,7 @@ class Shapes:
     matrix: int
 
 
-def _vae(widths: Sequence[int], layers: int) -> dict:
-    count = len(widths)
-    return {
-        "block_out_channels": list(widths),
-        "down_block_types": ["DownEncoderBlock2D"] * count,
-        "up_block_types": ["UpDecoderBlock2D"] * count,
-        "layers_per_block": layers,
-        "latent_channels": 4,
-    }
-
-
-_SMALL = ENCODER | {
+_SMALL = stable_diffusion.ENCODER | {
     "block_out_channels": [32, 64],
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
     "layers_per_block": 1,
@@ -50,19 +40,19 @@ _SMALL = ENCODER | {
     "attention_head_dim": 4,
 }
 SHAPES = {
-    "full": Shapes(UNET, ENCODER, _vae((128, 256, 512, 512), 2), 512, 8192),
+    "full": Shapes(stable_diffusion.UNET, stable_diffusion.POSE, stable_diffusion.VAE, stable_diffusion.SIDE, 8192),
     "small": Shapes(
         _SMALL | {"up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]},
-        _SMALL | {"conditioning_embedding_out_channels": [16, 32, 96, 256]},
-        _vae((32, 32, 32, 32), 1),
+        _SMALL | {"conditioning_embedding_out_channels": list(stable_diffusion.POSE_CHANNELS)},
+        stable_diffusion.VAE | {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1},
         64,
         256,
     ),
 }
-"""Those of the published model, and of one for a CPU that a test can wait for."""
+"""The published model's, and those of one that a CPU runs in seconds."""
 
 
-def benchmark_machine(
+def measure_speed(
     device: torch.device,
     dtype: torch.dtype,
     frames: Sequence[int] = (16,),
@@ -70,13 +60,13 @@ def benchmark_machine(
     size: str = "full",
     compiled: bool = False,
 ) -> dict:
-    """Sample videos of these lengths; needs no files. Keys:
+    """Sample videos of the given numbers of frames; needs no files.
 
-    device, dtype, size, steps, compiled: what runs; ceiling: TFLOP a second of a matrix product, the best of some;
-    compile_seconds: what the first run takes longer than the second, with `compiled`;
-    runs: for each length frames; first_frame: seconds until the first frames are decoded; seconds: of the denoising;
-    frames_a_second: at that number of steps, without decoding; of_ceiling: the arithmetic's time at the ceiling, as a
-    part of the time; megabytes: the most memory in use, of the device where it counts that, else of the process.
+    Returns device, dtype, size, steps, compiled (as given); ceiling, TFLOP a second of a matrix product, the best of
+    REPEATS; with `compiled` compile_seconds, what the first run took longer than the second; and runs, for each length:
+    frames; first_frame, seconds until the first frames were decoded; seconds, of denoising; frames_a_second, of
+    denoising; of_ceiling, the speed as a part of the ceiling; megabytes, peak memory of a CUDA device, else of the
+    process.
     """
     shapes = SHAPES[size]
     built = {
@@ -92,12 +82,12 @@ def benchmark_machine(
             compile_blocks(network)
     ceiling = _ceiling(device, dtype, shapes.matrix)
 
-    def measured(number: int) -> dict:
+    def measure(number: int) -> dict:
         inputs, memory, start = _inputs(shapes, number), _Memory(device), time.perf_counter()
         sample = run(
             networks, vae, published_scheduler(), inputs["reference"], inputs["poses"], inputs["noise"],
             inputs["context"], num_inference_steps=steps, guidance_scale=GUIDANCE, frames_per_batch=MAX_AT_ONCE,
-            callback=memory.look,
+            callback=memory.sample,
         )  # fmt: skip
         _finish(device)
         seconds = time.perf_counter() - start
@@ -108,11 +98,11 @@ def benchmark_machine(
             "seconds": seconds,
             "frames_a_second": number / seconds,
             "of_ceiling": costs.of_run(number, steps) / ceiling / seconds,
-            "megabytes": memory.most() / 1e6,
+            "megabytes": memory.peak() / 1e6,
         }
 
-    first = measured(frames[0])  # kernels are chosen, memory is reserved, blocks are compiled
-    rows = [measured(number) for number in frames]
+    first = measure(frames[0])  # kernels are chosen, memory is reserved, blocks are compiled
+    rows = [measure(number) for number in frames]
     report: dict = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "dtype": str(dtype).removeprefix("torch."),
@@ -132,14 +122,14 @@ def _inputs(shapes: Shapes, frames: int) -> dict[str, Tensor]:
     return {
         "reference": torch.rand(1, 3, side, side, generator=generator),
         "poses": torch.rand(frames, 3, side, side, generator=generator),
-        "noise": torch.randn(1, 4, side // 8, side // 8, generator=generator),
+        "noise": torch.randn(1, 4, side // VAE_FACTOR, side // VAE_FACTOR, generator=generator),
         "context": torch.randn(1, 77, shapes.unet["cross_attention_dim"], generator=generator),
     }
 
 
 @torch.no_grad()
 def _filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A network that was built without weights, with random ones that keep values in bounds."""
+    """Give a network that was built without weights random ones that keep values finite, and return it."""
     network = nn.Module.to(network, dtype).to_empty(device=device).eval().requires_grad_(False)
     generator = torch.Generator(device).manual_seed(0)
     for name, weight in network.named_parameters():
@@ -151,7 +141,7 @@ def _filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.
 
 
 def _ceiling(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    """Operations a second of a product of two square matrices."""
+    """Return the operations a second of a product of two square matrices."""
     matrix, best = torch.full((side, side), 1 / side, device=device, dtype=dtype), float("inf")
     for _ in range(REPEATS):
         _finish(device)
@@ -163,22 +153,22 @@ def _ceiling(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 
 def _finish(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its queue."""
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
 
 
 class _Memory:
-    """The most that was in use since the beginning: of a GPU's memory, else of the process."""
+    """Peak memory in bytes since the beginning: of a CUDA device, else of the process, sampled at each step."""
 
     def __init__(self, device: torch.device):
-        self._device, self._most = device, 0
+        self._device, self._peak = device, 0
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def look(self, progress: Progress) -> None:
+    def sample(self, progress: Progress) -> None:
         if self._device.type != "cuda":
-            self._most = max(self._most, psutil.Process().memory_info().rss)
+            self._peak = max(self._peak, psutil.Process().memory_info().rss)
 
-    def most(self) -> int:
-        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else self._most
+    def peak(self) -> int:
+        return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else self._peak

@@ -2,12 +2,12 @@
 
 import pytest
 
-from magicdance_core.benchmark import benchmark
+from magicdance_core.evaluation.arithmetic import count_arithmetic
 
 
 @pytest.fixture(scope="module")
 def counted():
-    return benchmark()
+    return count_arithmetic()
 
 
 def test_published_order_costs_what_was_measured(counted):

@@ -1,52 +1,48 @@
-"""Arithmetic of sampling, counted while the sampling code itself runs on full-size networks without weights."""
+"""Arithmetic of sampling, counted while the sampling code itself runs on networks without weights."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .checkpoints import ROLES
-from .models import Networks, predict, project_bank, read_pose
-from .sampling import Control, Progress, Shortcuts, denoise, encode_poses
-from .sampling.settings import FULL, NO_SHORTCUTS
-from .schedule import published_scheduler
+from ..checkpoints import ROLES
+from ..models import Networks, predict, project_bank, read_pose
+from ..models.stable_diffusion import LATENT_SHAPE, POSE, SIDE, TEXT_SHAPE, UNET
+from ..sampling import Control, Progress, Shortcuts, denoise, encode_poses
+from ..sampling.settings import FULL, NO_SHORTCUTS
+from ..schedule import published_scheduler
 
-FRAMES, STEPS, SIDE = 16, 50, 512
+FRAMES, STEPS = 16, 50
 PUBLISHED = 3124.0
 """GFLOP a frame and step of the published sampler at 512 x 512: it runs every network for every frame."""
 
-ENCODER = {
-    "block_out_channels": [320, 640, 1280, 1280],
-    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-    "layers_per_block": 2,
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-}
-UNET = ENCODER | {"up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3}
 POSES = torch.empty(FRAMES, 3, SIDE, SIDE, device="meta")
-LATENTS = torch.empty(1, 4, SIDE // 8, SIDE // 8, device="meta")
-CONTEXT = torch.empty(1, 77, 768, device="meta")
+LATENTS = torch.empty(LATENT_SHAPE, device="meta")
+CONTEXT = torch.empty(TEXT_SHAPE, device="meta")
+TIMESTEP = 601  # any: arithmetic does not depend on it
 NETWORKS = {
     "UNet2DConditionModel": "unet",
     "AppearanceControlModel": "appearance",
     "PoseControlNet": "pose",
     "PoseEncoder": "pose",
 }
+"""Name of a module in the counter's tree -> key of the breakdown."""
+T = TypeVar("T")
 
 
-def benchmark() -> dict:
+def count_arithmetic() -> dict:
     """Count the work of 16 frames at 512 x 512 in 50 steps with guidance; needs no GPU and no weights.
 
     Two steps run on the meta device: the first, in which frames share more, counts once, the second 49 times.
     A multiplication and an addition are two operations. Encoding the reference and decoding frames are no part
     of a step and not counted, nor are they in the published figure.
-    Keys: `gflop_per_frame_step`, `ratio_to_published` (to 3124), `published_gflop_per_frame_step` (our networks
+    Returns `gflop_per_frame_step`, `ratio_to_published` (to PUBLISHED), `published_gflop_per_frame_step` (our networks
     called in the published order), `breakdown` (network -> its part of the first, same unit), and the settings.
     """
-    networks = _full_size()
+    networks = full_size_networks()
     breakdown = {name: flop / (FRAMES * STEPS * 1e9) for name, flop in _count_run(networks).items()}
     total = sum(breakdown.values())
     return {
@@ -62,7 +58,7 @@ def benchmark() -> dict:
 
 
 def _count_run(networks: Networks) -> Counter:
-    """Operations of a whole run, network -> number."""
+    """Return the operations of a whole run, network -> number."""
     ends: list[Counter] = []
 
     def at_end_of_step(progress: Progress) -> None:
@@ -85,14 +81,14 @@ def _count_run(networks: Networks) -> Counter:
             frames_per_batch=FRAMES,
             callback=at_end_of_step,
         )
-    first, both = ends
-    later = both - first
+    first, first_and_second = ends
+    later = first_and_second - first
     return encoding + first + Counter({name: flop * (STEPS - 1) for name, flop in later.items()})
 
 
 def _count_published(networks: Networks) -> int:
-    """Operations of one frame and step in the published order: nothing shared, the pose read twice."""
-    pose, timestep = POSES[:1], torch.tensor(601)
+    """Return the operations of one frame and step in the published order: nothing shared, the pose read twice."""
+    pose, timestep = POSES[:1], torch.tensor(TIMESTEP)
     with torch.no_grad():
         bank = networks.appearance(LATENTS, timestep, CONTEXT)
         with FlopCounterMode(display=False) as twice:
@@ -106,8 +102,11 @@ def _count_published(networks: Networks) -> int:
 
 @dataclass(frozen=True)
 class Costs:
-    """Operations of one call: the UNet for a frame without and with the controls, the reference's reading and its
-    projection, the Pose ControlNet for a frame, the encoding of its map."""
+    """Operations of single calls at one size.
+
+    plain, controlled: of the UNet for a frame, without and with the controls. reference: of the Appearance Control
+    Model and the projection of its bank. pose: of the Pose ControlNet for a frame. encoding: of a frame's pose map.
+    """
 
     plain: float
     controlled: float
@@ -115,36 +114,34 @@ class Costs:
     pose: float
     encoding: float
 
-    def of_run(
-        self,
-        frames: int,
-        steps: int,
-        shortcuts: Shortcuts = NO_SHORTCUTS,
-        pose: Control = FULL,
-    ) -> float:
-        """Operations of a run with guidance, all frames from one noise, which makes one frame of its first plain step
-        enough."""
-        total, read, ran = frames * self.encoding, None, None
+    def of_run(self, frames: int, steps: int, shortcuts: Shortcuts = NO_SHORTCUTS, pose: Control = FULL) -> float:
+        """Return the operations of a run with guidance in which all frames share one noise.
+
+        The unconditional prediction of the first step is then the same for all frames and computed once.
+        """
+        total, last_reading, last_pose = frames * self.encoding, None, None
         for step in range(steps):
             total += frames * self.controlled
             if shortcuts.guided(step, steps):
                 total += (frames if step else 1) * self.plain
-            if shortcuts.read_at(step) != read:
-                read = shortcuts.read_at(step)
+            if shortcuts.read_at(step) != last_reading:
+                last_reading = shortcuts.read_at(step)
                 total += self.reference
-            if pose.at(step, steps) and step // shortcuts.pose_every != ran:
-                ran = step // shortcuts.pose_every
+            if pose.at(step, steps) and step // shortcuts.pose_every != last_pose:
+                last_pose = step // shortcuts.pose_every
                 total += frames * self.pose
         return total
 
 
 @torch.no_grad()
-def count_costs(networks: Networks, poses: torch.Tensor, latents: torch.Tensor, context: torch.Tensor) -> Costs:
+def count_costs(
+    networks: Networks, poses: torch.Tensor = POSES, latents: torch.Tensor = LATENTS, context: torch.Tensor = CONTEXT
+) -> Costs:
     """Count one call of each network for pose maps `[F, 3, H, W]`; latents: `[1, 4, h, w]`, also the reference's."""
-    timestep, frames = torch.tensor(601), len(poses)
+    timestep, frames = torch.tensor(TIMESTEP), len(poses)
     rows, counts = latents.expand(frames, -1, -1, -1), []
 
-    def counted(call: Callable):
+    def counted(call: Callable[[], T]) -> T:
         with FlopCounterMode(display=False) as counter:
             result = call()
         counts.append(counter.get_total_flops())
@@ -159,29 +156,17 @@ def count_costs(networks: Networks, poses: torch.Tensor, latents: torch.Tensor, 
     return Costs(plain / frames, controlled / frames, reference, pose / frames, encoding / frames)
 
 
-@cache
-def full_size_costs() -> Costs:
-    """At 512 x 512, without weights."""
-    return count_costs(_full_size(), POSES, LATENTS, CONTEXT)
-
-
-def share_of_published(steps: int, own_steps: int, shortcuts: Shortcuts = NO_SHORTCUTS, pose: Control = FULL) -> float:
-    """The arithmetic of a run of 16 frames at 512 x 512 as a part of what the published procedure needs for its own
-    number of steps."""
-    return full_size_costs().of_run(FRAMES, steps, shortcuts, pose) / (PUBLISHED * 1e9 * FRAMES * own_steps)
-
-
-def _full_size() -> Networks:
-    return Networks(
-        *(ROLES[role].build(ENCODER if role == "pose" else UNET) for role in ("unet", "appearance", "pose"))
-    )
+def full_size_networks() -> Networks:
+    """Return the networks that sample, in the published size and without weights."""
+    configurations = {"unet": UNET, "appearance": UNET, "pose": POSE}
+    return Networks(**{role: ROLES[role].build(config) for role, config in configurations.items()})
 
 
 def _by_network(counter: FlopCounterMode) -> Counter:
-    counts = Counter()
+    counts: Counter = Counter()
     for module, operations in counter.get_flop_counts().items():
         if module in NETWORKS:
             counts[NETWORKS[module]] += sum(operations.values())
-    # The UNet's own layers, called outside of it: keys and values of the reference.
+    # What the UNet's own layers compute when called from outside: keys and values of the reference.
     counts["bank"] = counter.get_total_flops() - counts.total()
     return counts

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from magicdance_core.__main__ import main
-from magicdance_core.machine import benchmark_machine
+from magicdance_core.evaluation.machine_speed import measure_speed
 
 
 def test_small_shapes_on_the_cpu(tmp_path, capsys):
@@ -26,6 +26,6 @@ def test_small_shapes_on_the_cpu(tmp_path, capsys):
 
 def test_compilation_is_timed(monkeypatch):
     compiled = []
-    monkeypatch.setattr("magicdance_core.machine.compile_blocks", compiled.append)
-    report = benchmark_machine(torch.device("cpu"), torch.float32, (2,), steps=1, size="small", compiled=True)
+    monkeypatch.setattr("magicdance_core.evaluation.machine_speed.compile_blocks", compiled.append)
+    report = measure_speed(torch.device("cpu"), torch.float32, (2,), steps=1, size="small", compiled=True)
     assert len(compiled) == 2 and report["compiled"] and "compile_seconds" in report

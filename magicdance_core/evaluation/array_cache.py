@@ -1,4 +1,4 @@
-"""Measured arrays on disk, so that an interrupted evaluation goes on where it stopped."""
+"""Measured arrays on disk, so that an interrupted evaluation resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ import numpy as np
 
 from ..files import atomic_write
 
-FORMAT = 1  # to be raised when what is measured changes
+FORMAT = 1  # part of every key: raised when what is measured changes
 
 
-class Kept:
-    """A folder of arrays, each file named by all that its content depends on; without a folder nothing is kept."""
+class ArrayCache:
+    """A folder of `.npz` files, each named by the hash of its key; without a folder nothing is cached."""
 
     def __init__(self, folder: Path | None):
         self.folder = folder
 
     def get(self, key: object, measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The arrays of a key, which JSON can write: read where they are kept, else measured and kept."""
+        """Return the arrays of a key: from the cache, else from `measure`, whose answer is then cached.
+
+        key: all that the arrays depend on, as JSON can write it.
+        """
         if self.folder is None:
             return measure()
         name = hashlib.sha256(json.dumps([FORMAT, key], sort_keys=True).encode()).hexdigest()[:32]
@@ -32,7 +35,7 @@ class Kept:
                 with np.load(path, allow_pickle=False) as file:
                     return dict(file)
             except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-                path.unlink()  # damaged from outside: measured anew
+                path.unlink()  # damaged: measured again
         arrays = measure()
         with atomic_write(path) as part, part.open("wb") as file:
             np.savez(file, **arrays)
@@ -40,7 +43,7 @@ class Kept:
 
 
 def fingerprint(path: Path) -> list:
-    """What changes when a video's file, or a file in a folder of frames, does: names, sizes and times."""
+    """Return what changes when a file, or a file in a folder, does: its path, and a hash of names, sizes and times."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return [str(path.absolute()), hashlib.sha256(json.dumps(states).encode()).hexdigest()]
