@@ -53,10 +53,10 @@ class MagicDancePipeline:
     def __init__(self, components: Components):
         self.components = components
         self._prediction_type = components.scheduler.config.prediction_type
-        if components.pose is not None and components.pose.pose_factor != self.factor:
+        if components.pose is not None and components.pose.pose_scale_factor != self.factor:
             raise InputError(
-                f"The Pose ControlNet shrinks pictures {components.pose.pose_factor} times and the VAE {self.factor} "
-                "times: take both from one model."
+                f"The Pose ControlNet shrinks pictures {components.pose.pose_scale_factor} times and the VAE "
+                f"{self.factor} times: take both from one model."
             )
         self.motion = components.motion
 

@@ -240,7 +240,7 @@ def _adapter(path):
     from ..magicdance_core.errors import InputError
 
     adapter = read_lora(path)
-    if adapter.of_motion:
+    if adapter.is_motion:
         raise InputError(f"{path} is a motion LoRA: choose it as `motion_lora`.")
     return adapter
 

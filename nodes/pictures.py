@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..magicdance_core.media.resampling import Pictures
+    from ..magicdance_core.media.resampling import ResampledFrames
 
 FPS = (
     "FLOAT",
@@ -55,12 +55,12 @@ def to_arrays(images: Iterable[Tensor], what: str) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def video_pictures(video, fps: float) -> Iterator[Pictures]:
+def video_pictures(video, fps: float) -> Iterator[ResampledFrames]:
     """The pictures of a VIDEO at an even rate, read from its file one by one."""
-    from ..magicdance_core.media.resampling import Pictures
+    from ..magicdance_core.media.resampling import ResampledFrames
 
     with files.video_file(video) as file:
-        yield Pictures(file, fps)
+        yield ResampledFrames(file, fps)
 
 
 def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
@@ -80,14 +80,14 @@ def in_own_shape(pictures: Tensor, pixels: int, unit: int, what: str) -> Tensor:
     import numpy as np
     import torch
 
-    from ..magicdance_core.media import cropped, fit, size_of_area
+    from ..magicdance_core.media import describe_crop, fit, size_of_area
     from ..magicdance_core.sampling.images import to_pil
 
     size = pictures.shape[3], pictures.shape[2]
     shape = size_of_area(*size, pixels**0.5, unit)
     if size == shape:
         return pictures
-    if taken := cropped(what, size, shape):
+    if taken := describe_crop(what, size, shape):
         logging.info("MagicDance: %s", taken)
     fitted = np.stack([np.asarray(fit(picture, *shape)) for picture in to_pil(pictures)])
     return torch.from_numpy(fitted).movedim(-1, 1).float() / 255

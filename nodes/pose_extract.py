@@ -114,9 +114,9 @@ def _found(images, video, fps: float, name: str) -> tuple[list, int]:
 
 def _detector(name: str):
     """The detector, and its torch network if it has one, in ComfyUI's keeping."""
-    from ..magicdance_core.pose.detectors import file_of, make_detector
+    from ..magicdance_core.pose.detectors import detector_file, make_detector
 
-    detector: Any = make_detector(name, folders.detector_folder(file_of(name)))
+    detector: Any = make_detector(name, folders.detector_folder(detector_file(name)))
     if name != "openpose":
         return detector, None
     held = memory.hold(detector.networks, "detector")

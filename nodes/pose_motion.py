@@ -53,9 +53,12 @@ class MagicDanceRetargetPose:
 
     def retarget(self, keypoints, reference, place, driving_frame, complete):
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
-        from ..magicdance_core.pose.retarget import first_with_people, retarget
+        from ..magicdance_core.pose.retarget import first_frame_with_people, retarget
 
-        frames, pose = frames_from_pose_keypoint(keypoints), first_with_people(frames_from_pose_keypoint(reference))
+        frames, pose = (
+            frames_from_pose_keypoint(keypoints),
+            first_frame_with_people(frames_from_pose_keypoint(reference)),
+        )
         like = None if driving_frame < 0 else driving_frame
         return (frames_to_pose_keypoint(retarget(frames, pose, like=like, place=place, complete=complete)),)
 

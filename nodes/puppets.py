@@ -51,12 +51,12 @@ class MagicDancePuppets:
     def draw(self, identity, choreography, frames, seed, width, height):
         from ..magicdance_core.pose import draw_pose, frames_to_pose_keypoint
         from ..magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-        from ..magicdance_core.puppets.random_stream import Dice
+        from ..magicdance_core.puppets.random_stream import RandomStream
 
         person = Identity.from_seed(identity, "test")  # the embedded model has never seen anyone of "test"
         dance, other_dance = (Choreography.from_seed(2 * choreography + k, "test") for k in range(2))
-        dice = Dice("puppets node", "test", seed)
-        begin, moment = (int(dice.between(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))
+        rng = RandomStream("puppets node", "test", seed)
+        begin, moment = (int(rng.uniform(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))
         bodies = [dance.pose(begin + 2 * frame) for frame in range(frames)]
         keypoints = [puppet_keypoints(person, body, width, height) for body in bodies]
         truth = [draw_puppet(person, body, width, height) for body in progress.counted(bodies)]

@@ -147,7 +147,7 @@ class MagicDanceSample:
         import torch
 
         from ..magicdance_core.models import Networks, vae_scale_factor
-        from ..magicdance_core.puppets.domain_check import remarks
+        from ..magicdance_core.puppets.domain_check import domain_warnings
         from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run
         from ..magicdance_core.sampling.denoise import windows_for
         from ..magicdance_core.sampling.noise import make_noise
@@ -165,7 +165,7 @@ class MagicDanceSample:
         kind = asked.noise or ("shared" if motion is None else motion.config.noise)
         factor = vae_scale_factor(vae)
         reference, poses = _fitted(reference, poses, factor)
-        sentences = remarks(reference, poses) if model.puppets_only else []
+        sentences = domain_warnings(reference, poses) if model.puppets_only else []
         if motion is None and asked.windows not in (None, Windows()):
             sentences.append("The model has no motion module, so no windows: put Apply Motion Module before this node.")
         self._remarks.show(sentences)

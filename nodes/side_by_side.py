@@ -63,7 +63,7 @@ class MagicDanceSideBySide:
         import torch
 
         from ..magicdance_core.errors import InputError
-        from ..magicdance_core.media.panels import ground
+        from ..magicdance_core.media.panels import blank_sheet
 
         given = [image_1, image_2, image_3, image_4, image_5, image_6, image_7, image_8]
         videos = {f"image_{number}": video for number, video in enumerate(given, 1) if video is not None}
@@ -80,7 +80,7 @@ class MagicDanceSideBySide:
         heights = {name: len(frame_of(name, 0)) for name in videos}
         factors = {name: max(1, enlarge * max(heights.values()) // height) for name, height in heights.items()}
         shapes = [frame_of(name, 0, factor).shape for name, factor in factors.items()]
-        empty, lefts, (top,) = ground([s[1] for s in shapes], [max(s[0] for s in shapes)], captions)
+        empty, lefts, (top,) = blank_sheet([s[1] for s in shapes], [max(s[0] for s in shapes)], captions)
         frames = torch.from_numpy(np.array(empty)).float().div_(255).repeat(max(map(len, videos.values())), 1, 1, 1)
         for number, frame in enumerate(progress.counted(frames)):
             for (name, factor), left in zip(factors.items(), lefts):

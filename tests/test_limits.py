@@ -13,7 +13,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.limits import check_fps, check_size
 from magicdance_core.media import read as read_module
 from magicdance_core.media import read_frames, read_picture, write_animation
-from magicdance_core.media.resampling import Pictures, resample
+from magicdance_core.media.resampling import ResampledFrames, resample
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_from_pose_keypoint, keypoint_files
 from magicdance_core.pose.keypoint_files import load_archive, load_keypoints
 from magicdance_core.pose.maps import read_poses
@@ -183,7 +183,7 @@ def test_videos_beyond_the_limit(tmp_path, monkeypatch):
     with write_animation(tmp_path / "a.mp4", 10) as add:
         add(Image.new("RGB", (64, 32)))
     monkeypatch.setattr(limits, "MAX_SIDE", 50)
-    for read in (read_frames, Pictures):
+    for read in (read_frames, ResampledFrames):
         with pytest.raises(InputError, match="a video of 64 x 32 pixels is too large"):
             read(tmp_path / "a.mp4")
 

@@ -69,7 +69,7 @@ class Components:
 
 def fits(control: nn.Module, unet: nn.Module, vae: nn.Module) -> bool:
     """Whether a control was made for a UNet and a VAE of these sizes."""
-    factor = getattr(control, "pose_factor", None)
+    factor = getattr(control, "pose_scale_factor", None)
     alike = all(_comparable(control.config[key]) == _comparable(unet.config[key]) for key in SHARED)
     return alike and factor in (None, vae_scale_factor(vae))
 

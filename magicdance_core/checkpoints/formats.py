@@ -11,7 +11,7 @@ from ..models import AppearanceControlModel, PoseControlNet
 from .assembly import DTypes
 from .components import Components
 from .diffusers_folder import INDEX, load_folder, load_network, save_folder
-from .single_file import load_file, load_part, save_published
+from .single_file import load_file, load_file_network, save_published
 from .tensors import SAFETENSORS
 
 
@@ -23,11 +23,11 @@ def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Compo
 def load_control(
     path: str | Path, role: str, dtype: torch.dtype | None = None
 ) -> AppearanceControlModel | PoseControlNet:
-    """One control alone, from a file (`load_part`) or from a folder (`load_network`).
+    """One control alone, from a file (`load_file_network`) or from a folder (`load_network`).
 
     role: "appearance" or "pose".
     """
-    return (load_network if os.path.isdir(as_path(path)) else load_part)(path, role, dtype)
+    return (load_network if os.path.isdir(as_path(path)) else load_file_network)(path, role, dtype)
 
 
 def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None) -> None:

@@ -69,13 +69,13 @@ def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | Non
 
 @dataclass(frozen=True)
 class Lora:
-    """What a file adds to weights. of_motion: whether those of a motion module; else those of a UNet.
+    """What a file adds to weights. is_motion: whether those of a motion module; else those of a UNet.
 
     pairs: name of a weight -> (up `[out, rank]`, down `[rank, in]`), float32; their product is added.
     """
 
     path: Path
-    of_motion: bool
+    is_motion: bool
     pairs: dict[str, tuple[Tensor, Tensor]]
 
     def check_fits(self, network: nn.Module) -> None:
@@ -122,7 +122,7 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
     Raises InputError for a file that is neither or does not fit; nothing is changed then.
     """
     lora = read_lora(path)
-    network = motion if lora.of_motion else unet
+    network = motion if lora.is_motion else unet
     if network is None:
         raise InputError(
             f"{path} is a spatial LoRA, which changes the UNet, not the motion module; give it as adapter."

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from ..models import AppearanceControlModel, MotionModule, PoseControlNet, add_motion_slots, use_source_attention
+from ..models import AppearanceControlModel, MotionModule, PoseControlNet, add_temporal_hooks, use_source_attention
 from . import architecture, names
 from .configuration import MotionConfig, PoseConfig, TextConfig, UNetConfig, VAEConfig, checked
 
@@ -59,7 +59,7 @@ class Role:
             network = self.kind(CLIPTextConfig(**values)) if self.library == "transformers" else self.kind(**values)
         if self.kind is UNet2DConditionModel:
             use_source_attention(network)
-            add_motion_slots(network)
+            add_temporal_hooks(network)
         if self.kind is CLIPTextModel:
             _number_positions(network)
         return network

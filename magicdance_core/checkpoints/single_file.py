@@ -28,7 +28,7 @@ def load_published(path: str | Path, dtype: DTypes = None) -> Components:
     Raises InputError that names the missing, extra and mis-shaped tensors, or what kind of file it is instead.
     """
     file = TensorFile(as_path(path))
-    found = contents(file)
+    found = find_networks(file)
     appearance = ROLES["appearance"].prefix
     if found.get("appearance", appearance) != appearance:
         raise InputError(
@@ -45,14 +45,14 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
     Raises InputError that names the missing, extra and mis-shaped tensors.
     """
     file = TensorFile(as_path(path))
-    found, skipped = contents(file), ()
+    found, skipped = find_networks(file), ()
     if not controls:
         skipped = tuple(found.pop(name) for name, role in ROLES.items() if role.control and name in found)
     required = [name for name, role in ROLES.items() if role.required and not role.control]
     return _load(file, found, dtype, required, skipped)
 
 
-def load_part(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
+def load_file_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
     """One network of a file; role: "appearance" (stage-1 and stage-2 files) or "pose" (and bare ControlNets)."""
     file = TensorFile(as_path(path))
     return fill(_checked_parts(file, [role])[role], file, dtype)
@@ -64,7 +64,7 @@ def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torc
     The tensors are as stored, and map the file. Raises InputError that names the missing and mis-shaped ones.
     """
     file = TensorFile(as_path(path))
-    found, tensors = contents(file), {}
+    found, tensors = find_networks(file), {}
     for role, part in _checked_parts(file, roles).items():
         read = file.read(part.names.values())
         tensors[role] = {name.removeprefix(found[role]): tensor for name, tensor in read}
@@ -101,7 +101,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
         write_tensors(temporary, tensors, {METADATA: json.dumps(saved)})
 
 
-def contents(file: Tensors) -> dict[str, str]:
+def find_networks(file: Tensors) -> dict[str, str]:
     """Which networks a file holds: role -> prefix of its tensors."""
 
     def has(prefix: str) -> bool:
@@ -155,7 +155,7 @@ def _load(
 
 def _checked_parts(file: Tensors, roles: list[str]) -> dict[str, Part]:
     """Some networks of a file, complete; what else it holds is not looked at."""
-    found = contents(file)
+    found = find_networks(file)
     parts = {role: _part(file, ROLES[role], _require(file, found, role)) for role in roles}
     prefixes = tuple(found[role] for role in roles)
     dead = set().union(*(_dead(part, found[role]) for role, part in parts.items()))

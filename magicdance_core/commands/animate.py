@@ -81,9 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..media import check_animation_path, cropped, fit, read_picture
+    from ..media import check_animation_path, describe_crop, fit, read_picture
     from ..pose.maps import read_poses
-    from ..puppets.domain_check import remarks
+    from ..puppets.domain_check import domain_warnings
     from ..sampling import to_images
     from ..sampling.steps import remembers
 
@@ -102,14 +102,17 @@ def run(options: argparse.Namespace) -> None:
     if pipe.appearance is None or pipe.pose is None:
         raise InputError(f"{options.model} lacks Appearance Control or the Pose ControlNet; give a MagicDance model.")
     width, height = _size(pipe, options, first.size)
-    around = poses.people() if options.fit == "keep" and cropped("", first.size, (width, height)) else None
+    around = poses.people() if options.fit == "keep" and describe_crop("", first.size, (width, height)) else None
     shape = _size(pipe, options, reference.size)
-    taken = (cropped("poses", first.size, (width, height), around), cropped("reference", reference.size, shape))
+    taken = (
+        describe_crop("poses", first.size, (width, height), around),
+        describe_crop("reference", reference.size, shape),
+    )
     if any(taken):
         print("; ".join(filter(None, taken)))
     reference = fit(reference, *shape)
     if options.model == "embedded":
-        for remark in remarks(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
+        for remark in domain_warnings(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
             logging.warning("%s", remark)
     load_chosen_motion(pipe, options)
     settings = sampling_settings(pipe, options) | {"control_mode": options.control_mode}

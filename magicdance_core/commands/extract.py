@@ -46,11 +46,11 @@ def run(options: argparse.Namespace) -> None:
     from ..media import write_json
     from ..pose.extraction import follow
     from ..pose.keypoint_files import save_keypoints
-    from ..pose.retarget import first_with_people, retarget
+    from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
 
     with atomic_folder(options.out) as folder:
-        person = first_with_people(_found(options.retarget, options)[0]) if options.retarget else None
+        person = first_frame_with_people(_found(options.retarget, options)[0]) if options.retarget else None
         found, pictures = _found(options.source, options)
         extraction = follow(found, options.person, options.max_gap)
         frames = extraction.frames
@@ -72,7 +72,7 @@ def _found(source: Path, options: argparse.Namespace):
     from tqdm import tqdm
 
     from ..files import existing
-    from ..media.resampling import Pictures
+    from ..media.resampling import ResampledFrames
     from ..pose.detectors import make_detector
     from ..pose.extraction import detect
     from ..pose.keypoint_files import holds_keypoints, load_keypoints
@@ -80,7 +80,7 @@ def _found(source: Path, options: argparse.Namespace):
     source = existing(source)
     if holds_keypoints(source):
         return load_keypoints(source, options.width, options.height), None
-    pictures = Pictures(source, options.fps)
+    pictures = ResampledFrames(source, options.fps)
     detector = make_detector(options.detector, options.models, options.device)
     with tqdm(total=pictures.count, desc="detecting", unit="frame") as bar:
         return detect(pictures, detector, lambda done: bar.update(done - bar.n)), pictures

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..files import atomic_write, check_target, existing, files_with_suffix, read_json
 from ..media import read_frames
 from ..media.read import PICTURE_SUFFIXES
-from ..media.resampling import DATA_SET_FPS, Pictures
+from ..media.resampling import DATASET_FPS, ResampledFrames
 from ..pose.detectors.detector import Detector
 from ..pose.keypoint_files import holds_keypoints, load_keypoints
 from ..pose.keypoints import PoseFrame
@@ -42,7 +42,7 @@ class Output:
     """fps: of the frames. short_side: to which larger pictures are shrunk; None for none. png: lossless, else JPEG at
     quality 95."""
 
-    fps: float = DATA_SET_FPS
+    fps: float = DATASET_FPS
     short_side: int | None = None
     png: bool = False
 
@@ -126,7 +126,9 @@ def prepare_video(
     try:
         work = UnfinishedVideo(target.with_name(f".{name}.unfinished"), how, output.suffix, output.short_side)
         try:
-            for number, (picture, pose) in enumerate(_poses(Pictures(path, output.fps), detector, poses, work.poses)):
+            for number, (picture, pose) in enumerate(
+                _poses(ResampledFrames(path, output.fps), detector, poses, work.poses)
+            ):
                 if number >= work.total:
                     work.add(picture, pose, _reason(picture, pose, work.size, filters))
                 progress(number + 1)
@@ -207,7 +209,7 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
 
 
 def _poses(
-    pictures: Pictures, detector: Detector | None, poses: Path | None, done: Sequence[PoseFrame | None]
+    pictures: ResampledFrames, detector: Detector | None, poses: Path | None, done: Sequence[PoseFrame | None]
 ) -> Iterator[tuple]:
     """Pictures with their keypoints or pose maps. done: keypoints of the first ones, where they were found before."""
     if poses is None:

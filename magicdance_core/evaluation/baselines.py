@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..pose.keypoints import SLICES, PoseFrame, person_points
+from ..pose.keypoints import SLICES, PoseFrame, person_to_points
 
 # The warp is evaluated on a grid of this many nodes a side, and between them linearly: it is smooth.
 GRID = 96
@@ -46,7 +46,7 @@ def warp_to_pose(reference: Image.Image, source: PoseFrame, target: PoseFrame) -
 
 def _shared_points(source: PoseFrame, target: PoseFrame) -> tuple[np.ndarray, np.ndarray]:
     """Points that both frames' first people have, float64 [n, 2] each, in [0, 1] of the picture's sides."""
-    points = [person_points(frame.people[0] if frame.people else None) for frame in (source, target)]
+    points = [person_to_points(frame.people[0] if frame.people else None) for frame in (source, target)]
     chosen = np.concatenate([np.arange(SLICES[part].start, SLICES[part].stop)[some] for part, some in _PARTS.items()])
     here, there = (p[chosen].astype(float) for p in points)
     both = (here[:, 2] > 0) & (there[:, 2] > 0)

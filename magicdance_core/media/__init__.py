@@ -1,6 +1,6 @@
 """Pictures and videos in; pictures, animations and videos out."""
 
-from .fit import cropped, fit, fitted_size, size_of_area
+from .fit import describe_crop, fit, fitted_size, size_of_area
 from .panels import contact_sheet
 from .read import Frames, read_frames, read_picture
 from .write import FILE_SUFFIXES, check_animation_path, in_background, write_animation, write_json, write_picture
@@ -10,7 +10,7 @@ __all__ = [
     "Frames",
     "check_animation_path",
     "contact_sheet",
-    "cropped",
+    "describe_crop",
     "fit",
     "fitted_size",
     "in_background",

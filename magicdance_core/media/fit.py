@@ -69,7 +69,7 @@ def fit(picture: Image.Image, width: int, height: int, around: Box | None = None
     return cropped.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def cropped(what: str, size: tuple[int, int], shape: tuple[int, int], around: Box | None = None) -> str:
+def describe_crop(what: str, size: tuple[int, int], shape: tuple[int, int], around: Box | None = None) -> str:
     """What `fit` takes away from a picture, in a few words; empty where that is nothing."""
     left, top, right, bottom = crop_box(size, shape, around)
     margins = {"left": left, "top": top, "right": size[0] - right, "bottom": size[1] - bottom}

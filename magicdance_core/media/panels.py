@@ -18,14 +18,14 @@ def contact_sheet(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str]
     """
     rows = [[_enlarged(picture, panel) for picture in row] for row in rows]
     width, height = rows[0][0].size
-    sheet, lefts, tops = ground([width] * len(captions), [height] * len(rows), captions)
+    sheet, lefts, tops = blank_sheet([width] * len(captions), [height] * len(rows), captions)
     for row, top in zip(rows, tops):
         for picture, left in zip(row, lefts):
             sheet.paste(picture, (left, top))
     return sheet
 
 
-def ground(
+def blank_sheet(
     widths: Sequence[int], heights: Sequence[int], captions: Sequence[str]
 ) -> tuple[Image.Image, list[int], list[int]]:
     """A dark RGB picture with places for columns and rows of pictures, and where these begin: lefts and tops.

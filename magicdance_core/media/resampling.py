@@ -11,13 +11,13 @@ from ..limits import MAX_FRAMES, check_fps
 from .read import read_frames
 from .video import Timed, decode
 
-DATA_SET_FPS = 30.0
+DATASET_FPS = 30.0
 # Where no picture was readable within this many seconds, there is none: the pose is interpolated, not frozen.
 LONGEST_HOLD = 0.12
 
 
 @dataclass
-class Pictures:
+class ResampledFrames:
     """The pictures of a file, to be read as often as wanted, one at a time.
 
     Iterating gives uint8 [H, W, 3], RGB, upright, at `fps` a second if the source has times, else one by one; None
@@ -26,7 +26,7 @@ class Pictures:
     """
 
     path: Path
-    fps: float = DATA_SET_FPS
+    fps: float = DATASET_FPS
     damaged: int = field(default=0, init=False)
 
     def __post_init__(self):

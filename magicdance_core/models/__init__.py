@@ -2,10 +2,10 @@
 
 from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use_source_attention
-from .motion_module import MotionModule, add_motion_slots, check_motion_fits, in_motion
+from .motion_module import MotionModule, add_temporal_hooks, apply_motion, check_motion_fits
 from .networks import Networks, predict, read_pose, read_reference, size_multiple, vae_scale_factor
 from .pose_controlnet import PoseControlNet, PoseResiduals
-from .temporal_decoder import TemporalDecoder, decoding_clips
+from .temporal_decoder import TemporalDecoder, apply_temporal_decoder
 
 __all__ = [
     "AppearanceControlModel",
@@ -18,10 +18,10 @@ __all__ = [
     "ReferenceSource",
     "SourceAttention",
     "TemporalDecoder",
-    "add_motion_slots",
+    "add_temporal_hooks",
     "check_motion_fits",
-    "decoding_clips",
-    "in_motion",
+    "apply_temporal_decoder",
+    "apply_motion",
     "predict",
     "project_bank",
     "read_pose",

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import InputError
 from .temporal_decoder import TemporalDecoder
-from .temporal_hooks import Clip, Slots
+from .temporal_hooks import ClipContext, TemporalHooks
 
 MAX_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
 NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
@@ -107,7 +107,7 @@ class MotionModule(MotionAdapter):
         self.register_to_config(decoder_block_out_channels=list(widths), decoder_norm_num_groups=groups)
         self.temporal_decoder = TemporalDecoder(widths, groups)
 
-    def silence(self) -> "MotionModule":
+    def zero_init(self) -> "MotionModule":
         """Zero the output projections, as training starts: the module then changes nothing. Returns the module."""
         for name, layer in self.named_modules():
             if name.endswith("proj_out"):
@@ -144,7 +144,7 @@ class MotionModule(MotionAdapter):
         return layer.proj_out(tokens)
 
 
-class UNetSlots(Slots):
+class UNetTemporalHooks(TemporalHooks):
     """The places in a UNet; what acts there is a `MotionModule`."""
 
     def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
@@ -167,21 +167,21 @@ class UNetSlots(Slots):
         )
 
 
-def add_motion_slots(unet: UNet2DConditionModel) -> UNetSlots:
+def add_temporal_hooks(unet: UNet2DConditionModel) -> UNetTemporalHooks:
     """Make the places where a motion module can act, once; the UNet computes what it did before.
 
     Done when a UNet is built: torch.compile does not see hooks that come after it.
     """
-    if (slots := getattr(unet, "motion_slots", None)) is not None:
-        return slots
-    unet.motion_slots = slots = UNetSlots()
+    if (hooks := getattr(unet, "temporal_hooks", None)) is not None:
+        return hooks
+    unet.temporal_hooks = hooks = UNetTemporalHooks()
     for place, module in _places(unet).items():
-        module.register_forward_hook(functools.partial(slots.mix, place))
+        module.register_forward_hook(functools.partial(hooks.mix, place))
     for name, module in unet.named_modules():
         if NORMS_BESIDE_TIME.fullmatch(name):
-            module.register_forward_pre_hook(slots.join_frames)
-            module.register_forward_hook(slots.part_frames)
-    return slots
+            module.register_forward_pre_hook(hooks.join_frames)
+            module.register_forward_hook(hooks.part_frames)
+    return hooks
 
 
 def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]:
@@ -224,7 +224,7 @@ def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: Mo
 
 
 @contextmanager
-def in_motion(
+def apply_motion(
     unet: UNet2DConditionModel, motion: MotionModule | None, frames: int, scale: float = 1.0
 ) -> Iterator[None]:
     """Within this, a call of the UNet treats each `frames` consecutive rows of its batch as a clip.
@@ -240,8 +240,8 @@ def in_motion(
             f"The motion module knows {motion.max_frames} frames at once and the clip has {frames}: "
             f"use a context length of at most {motion.max_frames}."
         )
-    slots = add_motion_slots(unet)
+    hooks = add_temporal_hooks(unet)
     if torch.is_grad_enabled() and unet.is_gradient_checkpointing:
-        unet.enable_gradient_checkpointing(slots.checkpoint)
-    with slots.set(Clip(motion, frames, scale, motion.config.norm_over_frames)):
+        unet.enable_gradient_checkpointing(hooks.checkpoint)
+    with hooks.set(ClipContext(motion, frames, scale, motion.config.norm_over_frames)):
         yield

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import ReferenceSource
-from .motion_module import MotionModule, in_motion
+from .motion_module import MotionModule, apply_motion
 from .pose_controlnet import PoseControlNet, PoseResiduals
 
 
@@ -83,7 +83,7 @@ def predict(
     motion: scale of the motion module, for which each `frames` consecutive rows are a clip; by default all.
     Without `source`, `residuals` and `motion` this is the untouched Stable Diffusion prediction.
     """
-    with in_motion(networks.unet, networks.motion, frames or len(latents), motion):
+    with apply_motion(networks.unet, networks.motion, frames or len(latents), motion):
         return networks.unet(
             latents,
             timestep,

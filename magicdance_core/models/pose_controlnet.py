@@ -44,7 +44,7 @@ class PoseControlNet(ControlNetModel):
         use_source_attention(self)
 
     @property
-    def pose_factor(self) -> int:
+    def pose_scale_factor(self) -> int:
         """Side of a pose map divided by the side of its latent."""
         return 2 ** (len(self.config.conditioning_embedding_out_channels) - 1)
 

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from einops import rearrange
 from torch import Tensor, nn
 
-from .temporal_hooks import Clip, Slots
+from .temporal_hooks import ClipContext, TemporalHooks
 
 
 class TemporalLayer(nn.Module):
@@ -66,23 +66,23 @@ class TemporalDecoder(nn.Module):
         return hidden + (change if scale == 1 else scale * change)
 
 
-def _add_slots(vae: AutoencoderKL) -> Slots:
+def _add_slots(vae: AutoencoderKL) -> TemporalHooks:
     """Make the places where a temporal decoder can act, once; the VAE computes what it did before."""
-    if (slots := getattr(vae, "temporal_slots", None)) is not None:
-        return slots
-    vae.temporal_slots = slots = Slots()
+    if (hooks := getattr(vae, "temporal_hooks", None)) is not None:
+        return hooks
+    vae.temporal_hooks = hooks = TemporalHooks()
     for index, block in enumerate((vae.decoder.mid_block, *vae.decoder.up_blocks)):
-        block.register_forward_hook(functools.partial(slots.mix, (index,)))
-    return slots
+        block.register_forward_hook(functools.partial(hooks.mix, (index,)))
+    return hooks
 
 
 @contextmanager
-def decoding_clips(
+def apply_temporal_decoder(
     vae: AutoencoderKL, decoder: TemporalDecoder | None, frames: int, scale: float = 1.0
 ) -> Iterator[None]:
     """Within this the VAE decodes each `frames` consecutive latents as a clip. None, like scale 0, changes nothing."""
     if decoder is None or scale == 0:
         yield
         return
-    with _add_slots(vae).set(Clip(decoder, frames, scale)):
+    with _add_slots(vae).set(ClipContext(decoder, frames, scale)):
         yield

@@ -21,7 +21,7 @@ class TemporalLayers(Protocol):
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipContext:
     """What the hooks of a network are told for one call: each `frames` consecutive rows of its batch are one clip.
 
     norms_over_frames: the network's own group norms take their statistics of a whole clip.
@@ -33,17 +33,17 @@ class Clip:
     norms_over_frames: bool = False
 
 
-class Slots:
+class TemporalHooks:
     """The places in a network where temporal layers act. Nothing acts unless a clip is set, for a call.
 
     Like all that hooks hold, it knows nothing of the network: that would keep it in memory.
     """
 
     def __init__(self):
-        self.clip: Clip | None = None
+        self.clip: ClipContext | None = None
 
     @contextmanager
-    def set(self, clip: Clip | None) -> Iterator[None]:
+    def set(self, clip: ClipContext | None) -> Iterator[None]:
         before, self.clip = self.clip, clip
         try:
             yield

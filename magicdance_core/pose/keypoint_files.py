@@ -21,7 +21,7 @@ from .keypoint_json import (
     frames_to_pose_keypoint,
     is_openpose_json,
 )
-from .keypoints import POINTS, PoseFrame, people_points, points_person
+from .keypoints import POINTS, PoseFrame, people_to_points, points_to_person
 
 
 def holds_keypoints(path: Path) -> bool:
@@ -98,7 +98,7 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
     """
     people = [person for frame in frames for person in frame.people]
     arrays = {
-        "points": people_points(people),
+        "points": people_to_points(people),
         "identities": np.array([_NOBODY if p.identity is None else p.identity for p in people], np.int64),
         "people": np.array([len(frame.people) for frame in frames], np.int32),
         "sizes": np.array([(frame.width, frame.height) for frame in frames], np.int32).reshape(-1, 2),
@@ -141,7 +141,7 @@ def _frames(points, identities, people, sizes) -> Iterator[PoseFrame]:
     start = 0
     for count, (width, height) in zip(people.tolist(), sizes.tolist()):
         own = zip(points[start : start + count], identities[start : start + count].tolist())
-        made = tuple(points_person(row, None if number == _NOBODY else number) for row, number in own)
+        made = tuple(points_to_person(row, None if number == _NOBODY else number) for row, number in own)
         yield PoseFrame(made, width, height)
         start += count
 

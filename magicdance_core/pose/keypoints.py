@@ -100,22 +100,22 @@ SLICES = {part: slice(end - count, end) for (part, count), end in zip(PARTS.item
 POINTS = _ENDS[-1]
 
 
-def person_points(person: Person | None) -> np.ndarray:
+def person_to_points(person: Person | None) -> np.ndarray:
     """All points of a person: float32 [136, 3], in the order of SLICES; zeros for None."""
     if person is None:
         return np.zeros((POINTS, 3), np.float32)
     return np.concatenate([getattr(person, part) for part in PARTS])
 
 
-def people_points(people: Sequence[Person | None]) -> np.ndarray:
-    """`person_points` of many: float32 [N, 136, 3]."""
+def people_to_points(people: Sequence[Person | None]) -> np.ndarray:
+    """`person_to_points` of many: float32 [N, 136, 3]."""
     points = np.zeros((len(people), POINTS, 3), np.float32)
     for row, person in zip(points, people):
-        row[:] = person_points(person)
+        row[:] = person_to_points(person)
     return points
 
 
-def points_person(points: np.ndarray, identity: int | None = None) -> Person:
+def points_to_person(points: np.ndarray, identity: int | None = None) -> Person:
     """The person of points [136, 3]."""
     return Person(**{part: points[where] for part, where in SLICES.items()}, identity=identity)
 
@@ -130,18 +130,18 @@ def frames_to_points(frames: Sequence[PoseFrame]) -> np.ndarray:
             raise InputError(f"Frame {number} has {len(frame.people)} people; choose one person first.")
         if (frame.width, frame.height) != (frames[0].width, frames[0].height):
             raise InputError(f"Frame {number} has a canvas of another size; scale the frames to one size first.")
-    return people_points([frame.people[0] if frame.people else None for frame in frames])
+    return people_to_points([frame.people[0] if frame.people else None for frame in frames])
 
 
 def points_to_frames(points: np.ndarray, width: int, height: int, identity: int | None = None) -> list[PoseFrame]:
     """The inverse of `frames_to_points`; a frame without any point is empty."""
     return [
-        PoseFrame((points_person(row, identity),) if row[:, 2].any() else (), width, height)
+        PoseFrame((points_to_person(row, identity),) if row[:, 2].any() else (), width, height)
         for row in np.asarray(points, np.float32)
     ]
 
 
-def per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
+def apply_per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
     """Apply `change(points [F, 136, 3]) -> points` to each person through all frames, on frames of one canvas size.
 
     People with an identity are followed by it, others by their place in their frame's list. Someone who has no point
@@ -155,7 +155,7 @@ def per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
         points = change(frames_to_points(own))
         for people_here, row in zip(made, points):
             if row[:, 2].any():
-                people_here.append(points_person(row, key[0]))
+                people_here.append(points_to_person(row, key[0]))
     return [replace(frame, people=tuple(row)) for frame, row in zip(frames, made)]
 
 

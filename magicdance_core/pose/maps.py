@@ -12,7 +12,7 @@ from ..media import Frames, read_frames
 from ..media.fit import Box
 from .draw import draw_pose
 from .keypoint_files import holds_keypoints, load_keypoints
-from .keypoints import PoseFrame, people_points
+from .keypoints import PoseFrame, people_to_points
 
 # Lossy videos have a noisy black.
 _BLACK = 40
@@ -68,6 +68,6 @@ def _drawn(pose_map: Image.Image) -> Box | None:
 
 
 def _shown(frame: PoseFrame) -> Box | None:
-    points = people_points(frame.people)
+    points = people_to_points(frame.people)
     seen = points[points[..., 2] > 0, :2] / (frame.width, frame.height)
     return (*seen.min(axis=0), *seen.max(axis=0)) if len(seen) else None

@@ -124,7 +124,7 @@ def retarget(
     return points_to_frames(fitted[:, :POINTS], reference.width, reference.height, identity)
 
 
-def first_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
+def first_frame_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
     """The first frame that shows somebody, to retarget to. InputError where there is none."""
     for frame in frames:
         if frame.people:

@@ -8,7 +8,7 @@ import numpy as np
 from ..choices import SMOOTHING_METHODS
 from ..errors import InputError
 from .filling import typical_size
-from .keypoints import SLICES, PoseFrame, per_person
+from .keypoints import SLICES, PoseFrame, apply_per_person
 
 JOINTS_AT_ONCE = 8  # the filter takes many times the memory of what it filters
 # One-Euro's cut-off frequency of the speed, as its authors set it.
@@ -48,7 +48,7 @@ def smooth(
             return one_euro(points, fps, min_cutoff, beta / (typical_size(points) or 1.0))
     else:
         raise InputError(f"{method!r} is no way to smooth; choose one of {', '.join(SMOOTHING_METHODS)}.")
-    return per_person(frames, change)
+    return apply_per_person(frames, change)
 
 
 def one_euro(points: np.ndarray, fps: float, min_cutoff: float, beta: float) -> np.ndarray:

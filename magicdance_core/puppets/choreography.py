@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .body_pose import FIELDS, HIGHEST, LOWEST, BodyPose
 from .moves import arm_move, carriage, expression, leg_move
-from .random_stream import Dice
+from .random_stream import RandomStream
 
 FRAMES_PER_SECOND = 30
 _BEATS = 8  # a phrase
@@ -39,10 +39,10 @@ class Choreography:
 
         Raises InputError where the seed is not an integer or the split is neither of the two.
         """
-        dice = Dice("choreography", split, seed)
+        rng = RandomStream("choreography", split, seed)
         return cls(
-            seed, split, tempo=dice.between(84, 126), attack=dice.between(0.75, 1.0), bounce=dice.between(0.03, 0.16),
-            sway=dice.between(0.0, 0.02), nod=dice.between(0, 6),
+            seed, split, tempo=rng.uniform(84, 126), attack=rng.uniform(0.75, 1.0), bounce=rng.uniform(0.03, 0.16),
+            sway=rng.uniform(0.0, 0.02), nod=rng.uniform(0, 6),
         )  # fmt: skip
 
     def pose(self, frame: int | float) -> BodyPose:
@@ -71,15 +71,15 @@ class Choreography:
 def _phrase(split: str, seed: int, number: int) -> tuple[np.ndarray, tuple[float, ...]]:
     """Key poses [9, fields] of a phrase, the last being the next one's first, and the beats of its blinks."""
     keys = np.concatenate([_keys(split, seed, number), _keys(split, seed, number + 1)[:1]])
-    dice = Dice("blinks", split, seed, number)
-    return keys, (dice.between(0.5, 3.5), dice.between(4.5, 7.5))
+    rng = RandomStream("blinks", split, seed, number)
+    return keys, (rng.uniform(0.5, 3.5), rng.uniform(4.5, 7.5))
 
 
 def _keys(split: str, seed: int, number: int) -> np.ndarray:
     """Eight key poses, one a beat."""
-    dice = Dice("phrase", split, seed, number)
-    tracks = [_track(dice, make) for make in (arm_move, leg_move, carriage)]
-    tracks.append(expression(dice) + expression(dice))
+    rng = RandomStream("phrase", split, seed, number)
+    tracks = [_track(rng, make) for make in (arm_move, leg_move, carriage)]
+    tracks.append(expression(rng) + expression(rng))
     poses = []
     for beat in range(_BEATS):
         vector = _NEUTRAL.copy()
@@ -87,15 +87,15 @@ def _keys(split: str, seed: int, number: int) -> np.ndarray:
             for name, value in track[beat].items():
                 vector[_INDEX[name]] = value
         poses.append(np.clip(vector, LOWEST, HIGHEST))
-    if dice.chance(0.5):
+    if rng.chance(0.5):
         poses = [BodyPose.from_vector(p).mirrored().vector() for p in poses]
     return np.stack(poses)
 
 
-def _track(dice: Dice, make) -> list[dict[str, float]]:
+def _track(rng: RandomStream, make) -> list[dict[str, float]]:
     """Eight keys: one move twice, two moves, or one at half the speed."""
-    kind = dice.weighted({"twice": 3, "two": 3, "half": 2})
-    first = make(dice)
+    kind = rng.weighted_choice({"twice": 3, "two": 3, "half": 2})
+    first = make(rng)
     if kind == "half":
         return [first[beat // 2] for beat in range(_BEATS)]
-    return first + (first if kind == "twice" else make(dice))
+    return first + (first if kind == "twice" else make(rng))

@@ -19,7 +19,7 @@ LOWEST = 0.97
 MAX_INK = 0.15
 
 
-def remarks(reference: Tensor, poses: Tensor) -> list[str]:
+def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
     """A sentence for each input that is far from what the embedded model was trained on, and what to do.
 
     reference: `[n, 3, H, W]`; poses: pose maps `[F, 3, H, W]`; both float in [0, 1].
@@ -30,7 +30,7 @@ def remarks(reference: Tensor, poses: Tensor) -> list[str]:
             "The reference looks like a photograph. The embedded model knows drawn puppets only (Draw Puppets makes "
             "them); for photographs use the published weights (workflow 2) or your own checkpoint (3 and 4)."
         )
-    unusual = sum(not usual_pose(pose) for pose in poses)
+    unusual = sum(not is_familiar_pose(pose) for pose in poses)
     if unusual > len(poses) / 2:
         made.append(
             f"In {unusual} of {len(poses)} pose maps there is no single person from head to feet as the embedded model "
@@ -49,7 +49,7 @@ def flatness(picture: Tensor) -> float:
     return (down.maximum(right).amax(0) <= 2).float().mean().item()
 
 
-def usual_pose(pose: Tensor) -> bool:
+def is_familiar_pose(pose: Tensor) -> bool:
     """Whether a pose map `[3, H, W]` shows thin strokes, as high as puppets stand, and not cut off below."""
     ink = pose.amax(0) > 1 / 8
     rows = ink.any(1).nonzero()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .palettes import EYES, HAIRS, LIPS, OUTFITS, SCENES, SKINS, Colour, distance, mix, shade
-from .random_stream import Dice
+from .random_stream import RandomStream
 
 HAIR_STYLES = (
     "bald", "buzz", "short", "side part", "spiky", "quiff", "mohawk", "curly", "afro", "bob", "long", "wavy",
@@ -110,133 +110,133 @@ class Identity:
 
         Raises InputError where the seed is not an integer or the split is neither of the two.
         """
-        dice = Dice("identity", split, seed)
-        skin = _vary(dice, dice.pick(SKINS), 0.03)
-        top_colour, accent, bottom_colour, shoe_colour = (_vary(dice, c, 0.05) for c in dice.pick(OUTFITS))
-        scene = _scene_apart_from(dice, (skin, top_colour, bottom_colour))
-        feminine = dice.between(0, 1)
+        rng = RandomStream("identity", split, seed)
+        skin = _vary(rng, rng.choice(SKINS), 0.03)
+        top_colour, accent, bottom_colour, shoe_colour = (_vary(rng, c, 0.05) for c in rng.choice(OUTFITS))
+        scene = _scene_apart_from(rng, (skin, top_colour, bottom_colour))
+        feminine = rng.uniform(0, 1)
         return cls(
             seed=seed,
             split=split,
-            **_proportions(dice, feminine),
+            **_proportions(rng, feminine),
             skin=skin,
-            **_face(dice, skin, feminine),
-            **_hair(dice, skin, feminine, accent),
-            **_clothes(dice, feminine, top_colour, accent, bottom_colour),
+            **_face(rng, skin, feminine),
+            **_hair(rng, skin, feminine, accent),
+            **_clothes(rng, feminine, top_colour, accent, bottom_colour),
             shoe_colour=shoe_colour,
-            shoe_size=dice.between(0.9, 1.15),
-            background=dice.pick(BACKGROUNDS),
+            shoe_size=rng.uniform(0.9, 1.15),
+            background=rng.choice(BACKGROUNDS),
             wall=scene[0],
             wall_second=scene[1],
             floor=scene[2],
             scene_accent=scene[3],
-            horizon=dice.between(0.74, 0.82),
-            scene_shift=dice.between(-1, 1),
+            horizon=rng.uniform(0.74, 0.82),
+            scene_shift=rng.uniform(-1, 1),
         )
 
 
-def _vary(dice: Dice, colour: Colour, amount: float) -> Colour:
-    return tuple(max(0, min(255, round(c + 255 * dice.between(-amount, amount)))) for c in colour)
+def _vary(rng: RandomStream, colour: Colour, amount: float) -> Colour:
+    return tuple(max(0, min(255, round(c + 255 * rng.uniform(-amount, amount)))) for c in colour)
 
 
-def _scene_apart_from(dice: Dice, colours) -> list[Colour]:
+def _scene_apart_from(rng: RandomStream, colours) -> list[Colour]:
     """A scene whose wall no part of the figure melts into, if a few tries find one."""
     scene = ()
     for _ in range(6):
-        scene = [_vary(dice, c, 0.03) for c in dice.pick(SCENES)]
+        scene = [_vary(rng, c, 0.03) for c in rng.choice(SCENES)]
         if all(distance(scene[0], c) > 36 and distance(scene[1], c) > 30 for c in colours):
             break
     return scene
 
 
-def _proportions(dice: Dice, feminine: float) -> dict:
-    height = dice.between(0.82, 0.87)
-    build = dice.between(-1, 1)
-    shoulder_width = dice.between(0.070, 0.080) + 0.007 * build - 0.008 * feminine
-    hip_width = dice.between(0.058, 0.064) + 0.008 * build + 0.004 * feminine
+def _proportions(rng: RandomStream, feminine: float) -> dict:
+    height = rng.uniform(0.82, 0.87)
+    build = rng.uniform(-1, 1)
+    shoulder_width = rng.uniform(0.070, 0.080) + 0.007 * build - 0.008 * feminine
+    hip_width = rng.uniform(0.058, 0.064) + 0.008 * build + 0.004 * feminine
     return {
         "height": height,
-        "head_height": height * dice.between(0.265, 0.300),
-        "head_width": height * dice.between(0.232, 0.265),
-        "neck_length": height * dice.between(0.022, 0.034),
+        "head_height": height * rng.uniform(0.265, 0.300),
+        "head_width": height * rng.uniform(0.232, 0.265),
+        "neck_length": height * rng.uniform(0.022, 0.034),
         "neck_radius": 0.019 + 0.003 * build - 0.002 * feminine,
-        "leg_length": height * dice.between(0.385, 0.425),
+        "leg_length": height * rng.uniform(0.385, 0.425),
         "shoulder_width": shoulder_width,
-        "waist_width": dice.between(0.84, 0.95) * min(shoulder_width, hip_width) + 0.006 * build - 0.006 * feminine,
+        "waist_width": rng.uniform(0.84, 0.95) * min(shoulder_width, hip_width) + 0.006 * build - 0.006 * feminine,
         "hip_width": hip_width,
-        "upper_arm": height * dice.between(0.126, 0.142),
-        "lower_arm": height * dice.between(0.116, 0.130),
-        "hand": height * dice.between(0.098, 0.108),
-        "arm_radius": dice.between(0.0215, 0.0245) + 0.003 * build - 0.002 * feminine,
-        "leg_radius": dice.between(0.030, 0.034) + 0.004 * build,
+        "upper_arm": height * rng.uniform(0.126, 0.142),
+        "lower_arm": height * rng.uniform(0.116, 0.130),
+        "hand": height * rng.uniform(0.098, 0.108),
+        "arm_radius": rng.uniform(0.0215, 0.0245) + 0.003 * build - 0.002 * feminine,
+        "leg_radius": rng.uniform(0.030, 0.034) + 0.004 * build,
     }
 
 
-def _face(dice: Dice, skin: Colour, feminine: float) -> dict:
-    lip = mix(dice.pick(LIPS), skin, dice.between(0, 0.5) * (1 - feminine))
+def _face(rng: RandomStream, skin: Colour, feminine: float) -> dict:
+    lip = mix(rng.choice(LIPS), skin, rng.uniform(0, 0.5) * (1 - feminine))
     return {
-        "jaw": dice.pick(JAWS),
-        "eye_colour": dice.pick(EYES),
-        "eye_width": dice.between(0.21, 0.26),
-        "eye_height": dice.between(0.21, 0.29),
-        "eye_spacing": dice.between(0.38, 0.45),
+        "jaw": rng.choice(JAWS),
+        "eye_colour": rng.choice(EYES),
+        "eye_width": rng.uniform(0.21, 0.26),
+        "eye_height": rng.uniform(0.21, 0.29),
+        "eye_spacing": rng.uniform(0.38, 0.45),
         "lashes": 0.6 + 0.7 * feminine,
-        "brow_thickness": dice.between(0.075, 0.13) - 0.02 * feminine,
-        "brow_height": dice.between(0.36, 0.44),
-        "nose": dice.pick(NOSES),
-        "nose_size": dice.between(0.8, 1.2),
-        "mouth_width": dice.between(0.24, 0.34),
+        "brow_thickness": rng.uniform(0.075, 0.13) - 0.02 * feminine,
+        "brow_height": rng.uniform(0.36, 0.44),
+        "nose": rng.choice(NOSES),
+        "nose_size": rng.uniform(0.8, 1.2),
+        "mouth_width": rng.uniform(0.24, 0.34),
         "lip_colour": lip,
-        "lip_fullness": dice.between(0.03, 0.05) + 0.025 * feminine,
-        "blush": dice.weighted({0.0: 5, 0.35: 3, 0.6: 2}),
-        "freckles": dice.chance(0.12),
-        "beard": dice.pick(BEARDS[1:]) if feminine < 0.45 and dice.chance(0.5) else "none",
-        "glasses": dice.weighted(dict(zip(GLASSES, (7, 1, 1, 0.7)))),
-        "glasses_colour": dice.pick(((46, 44, 52), (120, 62, 44), (196, 64, 70), (48, 92, 140), (230, 180, 70))),
-        "earrings": dice.chance(0.6 * feminine * feminine),
+        "lip_fullness": rng.uniform(0.03, 0.05) + 0.025 * feminine,
+        "blush": rng.weighted_choice({0.0: 5, 0.35: 3, 0.6: 2}),
+        "freckles": rng.chance(0.12),
+        "beard": rng.choice(BEARDS[1:]) if feminine < 0.45 and rng.chance(0.5) else "none",
+        "glasses": rng.weighted_choice(dict(zip(GLASSES, (7, 1, 1, 0.7)))),
+        "glasses_colour": rng.choice(((46, 44, 52), (120, 62, 44), (196, 64, 70), (48, 92, 140), (230, 180, 70))),
+        "earrings": rng.chance(0.6 * feminine * feminine),
     }
 
 
-def _hair(dice: Dice, skin: Colour, feminine: float, accent: Colour) -> dict:
+def _hair(rng: RandomStream, skin: Colour, feminine: float, accent: Colour) -> dict:
     # The order of HAIR_STYLES goes roughly from short to long.
     masculine = (1, 1, 3, 2.5, 2.5, 2.5, 1, 2, 1.5, 0.3, 0.8, 0.5, 0.5, 0.4, 0.1, 0, 0.2)
     other = (0.1, 0.3, 0.6, 0.5, 0.3, 0.3, 0.3, 1.5, 1.5, 2.5, 2.5, 2, 2, 2, 1.5, 2, 1.5)
-    style = dice.weighted({n: m + (o - m) * feminine for n, m, o in zip(HAIR_STYLES, masculine, other)})
+    style = rng.weighted_choice({n: m + (o - m) * feminine for n, m, o in zip(HAIR_STYLES, masculine, other)})
     hat = "none"
-    if dice.chance(0.3):
-        hat = dice.pick(HATS if style in HAT_HAIR_STYLES else OVER_ANY_HAIR)
-    hair = dice.pick(HAIRS)
+    if rng.chance(0.3):
+        hat = rng.choice(HATS if style in HAT_HAIR_STYLES else OVER_ANY_HAIR)
+    hair = rng.choice(HAIRS)
     while distance(hair, skin) < 45:
-        hair = dice.pick(HAIRS)
-    hat_colour = dice.pick((accent, dice.pick(OUTFITS)[0]))
+        hair = rng.choice(HAIRS)
+    hat_colour = rng.choice((accent, rng.choice(OUTFITS)[0]))
     if distance(hat_colour, hair) < 40:
         hat_colour = mix(hat_colour, (255, 250, 240), 0.6)
     return {
         "hair_style": style,
-        "fringe": dice.pick(FRINGES),
-        "hair_flip": dice.chance(0.5),
-        "hair_colour": _vary(dice, hair, 0.03),
-        "hair_volume": dice.between(0.9, 1.15),
+        "fringe": rng.choice(FRINGES),
+        "hair_flip": rng.chance(0.5),
+        "hair_colour": _vary(rng, hair, 0.03),
+        "hair_volume": rng.uniform(0.9, 1.15),
         "hat": hat,
         "hat_colour": hat_colour,
-        "hat_band": dice.pick((shade(hat_colour, 0.65), mix(hat_colour, (255, 250, 235), 0.7))),
+        "hat_band": rng.choice((shade(hat_colour, 0.65), mix(hat_colour, (255, 250, 235), 0.7))),
     }
 
 
-def _clothes(dice: Dice, feminine: float, top_colour: Colour, accent: Colour, bottom_colour: Colour) -> dict:
-    top = dice.weighted(dict(zip(TOPS, (3, 3, 2, 2, 2.5 * feminine, 2, 1.5))))
-    bottom = dice.weighted(dict(zip(BOTTOMS, (4, 1.5, 2.5, 3 * feminine, 1.5))))
+def _clothes(rng: RandomStream, feminine: float, top_colour: Colour, accent: Colour, bottom_colour: Colour) -> dict:
+    top = rng.weighted_choice(dict(zip(TOPS, (3, 3, 2, 2, 2.5 * feminine, 2, 1.5))))
+    bottom = rng.weighted_choice(dict(zip(BOTTOMS, (4, 1.5, 2.5, 3 * feminine, 1.5))))
     if distance(bottom_colour, top_colour) < 30:
         bottom_colour = shade(bottom_colour, 0.7)
     return {
         "top": top,
-        "pattern": dice.weighted({n: 3 if n == "plain" else 1 for n in PATTERNS}),
-        "pattern_scale": dice.between(0.9, 1.25),
+        "pattern": rng.weighted_choice({n: 3 if n == "plain" else 1 for n in PATTERNS}),
+        "pattern_scale": rng.uniform(0.9, 1.25),
         "top_colour": top_colour,
         "accent": accent,
         "shirt_colour": mix(accent, (255, 252, 245), 0.5),
         "bottom": "trousers" if top == "dungarees" else "leggings" if top == "dress" else bottom,
-        "bottom_length": dice.between(0.0, 1.0),
+        "bottom_length": rng.uniform(0.0, 1.0),
         "bottom_colour": bottom_colour,
-        "sock_colour": dice.pick(((250, 248, 242), accent, shade(bottom_colour, 0.8))),
+        "sock_colour": rng.choice(((250, 248, 242), accent, shade(bottom_colour, 0.8))),
     }

@@ -4,7 +4,7 @@ Arm moves, leg moves, carriages (torso and head) and expressions are independent
 A number that ends up beyond a joint limit is cut to it by the choreography.
 """
 
-from .random_stream import Dice
+from .random_stream import RandomStream
 
 Key = dict[str, float]
 
@@ -43,10 +43,10 @@ def legs(right: tuple, left: tuple, crouch: float = 0.1, root_x: float = 0.0, hi
     return key
 
 
-def arm_move(dice: Dice) -> list[Key]:
+def arm_move(rng: RandomStream) -> list[Key]:
     """Four key poses of both arms."""
-    a = dice.between(-12, 12)
-    hand = dice.pick(("open", "fist", "point", "peace", "relaxed", "jazz", "horns"))
+    a = rng.uniform(-12, 12)
+    hand = rng.choice(("open", "fist", "point", "peace", "relaxed", "jazz", "horns"))
     on_hip = (52, -108, "fist")
     low = (25 + a, 12, "relaxed")
     up = (150 + a, 12, hand)
@@ -90,13 +90,13 @@ def arm_move(dice: Dice) -> list[Key]:
                  (on_hip, (70, 140, "peace", 0, 0.9, 0.9)),
                  (on_hip, (95, 30, "open"))),
     }  # fmt: skip
-    return [arms(*pair) for pair in moves[dice.pick(tuple(moves))]]
+    return [arms(*pair) for pair in moves[rng.choice(tuple(moves))]]
 
 
-def leg_move(dice: Dice) -> list[Key]:
+def leg_move(rng: RandomStream) -> list[Key]:
     """Four key poses of hips and legs."""
-    w = dice.between(0.22, 0.42)  # half the stance
-    s = dice.between(0.03, 0.065)  # sway
+    w = rng.uniform(0.22, 0.42)  # half the stance
+    s = rng.uniform(0.03, 0.065)  # sway
     stand = legs((w, 0, 0.6), (w, 0, 0.6), 0.12)
     moves = {
         "bounce": (stand, legs((w, 0, 0.9), (w, 0, 0.9), 0.45)) * 2,
@@ -133,16 +133,16 @@ def leg_move(dice: Dice) -> list[Key]:
                       (0.34, 0.36, -0.9), 0.2, -s * 0.6),
                       stand),
     }  # fmt: skip
-    return list(moves[dice.pick(tuple(moves))])
+    return list(moves[rng.choice(tuple(moves))])
 
 
-def carriage(dice: Dice) -> list[Key]:
+def carriage(rng: RandomStream) -> list[Key]:
     """Four key poses of torso and head."""
-    lean, tilt, turn = dice.between(2, 14), dice.between(2, 10), dice.between(0, 26)
-    yaw, roll, nod = dice.between(5, 30), dice.between(3, 20), dice.between(3, 15)
-    if dice.chance(0.5):
+    lean, tilt, turn = rng.uniform(2, 14), rng.uniform(2, 10), rng.uniform(0, 26)
+    yaw, roll, nod = rng.uniform(5, 30), rng.uniform(3, 20), rng.uniform(3, 15)
+    if rng.chance(0.5):
         lean = -lean
-    if dice.chance(0.4):
+    if rng.chance(0.4):
         yaw = -yaw
     moves = {
         "steady": ({"head_yaw": yaw * 0.4}, {"head_nod": nod}) * 2,
@@ -157,7 +157,7 @@ def carriage(dice: Dice) -> list[Key]:
         "tick": ({"head_tilt": roll}, {"head_tilt": -roll}) * 2,
         "proud": ({"head_nod": -nod, "shoulder_tilt": tilt}, {"head_nod": -nod, "shoulder_tilt": -tilt}) * 2,
     }  # fmt: skip
-    return [dict(key) for key in moves[dice.pick(tuple(moves))]]
+    return [dict(key) for key in moves[rng.choice(tuple(moves))]]
 
 
 _EXPRESSIONS = (
@@ -175,9 +175,9 @@ _EXPRESSIONS = (
 )
 
 
-def expression(dice: Dice) -> list[Key]:
+def expression(rng: RandomStream) -> list[Key]:
     """Four key faces; some sing."""
-    face = dice.pick(_EXPRESSIONS)
-    if not dice.chance(0.35):
+    face = rng.choice(_EXPRESSIONS)
+    if not rng.chance(0.35):
         return [dict(face)] * 4
-    return [face | {"mouth_open": dice.between(0.0, 0.9), "mouth_width": dice.between(-0.7, 0.5)} for _ in range(4)]
+    return [face | {"mouth_open": rng.uniform(0.0, 0.9), "mouth_width": rng.uniform(-0.7, 0.5)} for _ in range(4)]

@@ -7,7 +7,7 @@ from ..errors import InputError
 SPLITS = ("train", "test")
 
 
-class Dice:
+class RandomStream:
     """A named stream of random numbers; only Random.random() is used, whose stream Python guarantees.
 
     Raises InputError where split is not "train" or "test" or seed is not an integer.
@@ -20,16 +20,16 @@ class Dice:
             raise InputError(f"The seed is {seed!r}; it has to be an integer.")
         self._random = random.Random("/".join(map(str, ("magicdance", purpose, split, seed, *more)))).random
 
-    def between(self, low: float, high: float) -> float:
+    def uniform(self, low: float, high: float) -> float:
         return low + (high - low) * self._random()
 
     def chance(self, probability: float) -> bool:
         return self._random() < probability
 
-    def pick(self, options):
+    def choice(self, options):
         return options[int(self._random() * len(options))]
 
-    def weighted(self, weights: dict):
+    def weighted_choice(self, weights: dict):
         """A key of the dict, with a probability proportional to its value."""
         left = self._random() * sum(weights.values())
         for option, weight in weights.items():

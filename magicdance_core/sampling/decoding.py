@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import TemporalDecoder, decoding_clips, vae_scale_factor
+from ..models import TemporalDecoder, apply_temporal_decoder, vae_scale_factor
 from .latents import VAE_PIXELS
 from .order import Finished
 
@@ -70,7 +70,7 @@ def decode_frames(
         last = min(first + batch, frames.stop)
         numbers, place = temporal.around(first, last, len(latents))
         part = (latents[numbers] / vae.config.scaling_factor).to(device, dtype or vae.dtype)
-        with decoding_clips(vae, temporal.decoder, len(part), temporal.strength):
+        with apply_temporal_decoder(vae, temporal.decoder, len(part), temporal.strength):
             decoded = vae.decode(part, return_dict=False)[0][place : place + last - first].float()
         ready = _to_cpu((decoded / 2 + 0.5).clamp(0, 1), decoded.isfinite().all())
         if device.type != "cuda":

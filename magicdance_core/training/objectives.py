@@ -18,7 +18,7 @@ from ..data.latent_cache import LatentCache, window_of
 from ..data.picking import Picker
 from ..data.samples import Batch, below, generator, uniform
 from ..data.streaming import StreamedFrames
-from ..models import Networks, decoding_clips, vae_scale_factor
+from ..models import Networks, apply_temporal_decoder, vae_scale_factor
 from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import StageConfig
@@ -296,7 +296,7 @@ class DecodingObjective(DiffusionObjective):
         predicted = partial(guided, self._attached(networks, batch), shown, self.rollout.guidance_scale)
         clean = torch.full_like(batch["timestep"], CLEAN)
         latents = self.rollout.latents(predicted, batch["noise"].flatten(0, 1), clean) / self.space.scaling_factor
-        with decoding_clips(networks["vae"], networks["motion"].temporal_decoder, frames):
+        with apply_temporal_decoder(networks["vae"], networks["motion"].temporal_decoder, frames):
             decoded = networks["vae"].decode(latents).sample.float()
         truth = to_unit(batch["images"][:, 1:].flatten(0, 1)) * 2 - 1
         weights = F.interpolate(batch["weights"].flatten(0, 1), scale_factor=self.space.factor)

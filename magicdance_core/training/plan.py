@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..models import (
     MotionModule,
     Networks,
-    decoding_clips,
+    apply_temporal_decoder,
     predict,
     read_pose,
     read_reference,
@@ -174,7 +174,7 @@ def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tens
         return vae.decode(vae.encode(_empty(stage.targets, 3, side, side)).latent_dist.mean).sample.sum()
     if stage.train == ["temporal_decoder"]:
         side = size // vae_scale_factor(vae)
-        with decoding_clips(vae, model.motion.temporal_decoder, stage.targets):
+        with apply_temporal_decoder(vae, model.motion.temporal_decoder, stage.targets):
             return vae.decode(_empty(stage.targets, vae.config.latent_channels, side, side)).sample.sum()
     return _predicted(config, stage, model, True).sum()
 

@@ -13,7 +13,7 @@ from ..models import (
     AppearanceControlModel,
     MotionModule,
     PoseControlNet,
-    add_motion_slots,
+    add_temporal_hooks,
     check_motion_fits,
     size_multiple,
     use_source_attention,
@@ -43,8 +43,8 @@ def starting_point(config: TrainingConfig) -> Components:
     factor, unit = vae_scale_factor(model.vae), size_multiple(model.unet, model.vae)
     if config.data.size % unit:
         raise InputError(f"data: size is {config.data.size}: these networks take multiples of {unit}.")
-    if model.pose is not None and model.pose.pose_factor != factor:
-        raise InputError(f"The pose encoder shrinks {model.pose.pose_factor} times and the VAE {factor} times.")
+    if model.pose is not None and model.pose.pose_scale_factor != factor:
+        raise InputError(f"The pose encoder shrinks {model.pose.pose_scale_factor} times and the VAE {factor} times.")
     for role in ("appearance", "pose"):
         control = getattr(model, role)
         for key in ("block_out_channels", "cross_attention_dim", "layers_per_block", "down_block_types"):
@@ -66,7 +66,7 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
     made = {name: _checked(name, getattr(networks, name)) for name in ("vae", "unet")}
     vae, unet = AutoencoderKL(**made["vae"]), UNet2DConditionModel(**made["unet"])
     use_source_attention(unet)
-    add_motion_slots(unet)
+    add_temporal_hooks(unet)
     for network in (vae, unet):
         silence_residual_branches(network)
     pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
@@ -169,7 +169,7 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
     if config.start and config.start.motion:
         model.motion = load_motion(config.start.motion)
         check_motion_fits(model.unet, model.vae, model.motion)
-    model.motion = model.motion or MotionModule.for_unet(model.unet).silence()
+    model.motion = model.motion or MotionModule.for_unet(model.unet).zero_init()
     if model.motion.temporal_decoder is None and any("temporal_decoder" in stage.train for stage in config.stages):
         model.motion.add_temporal_decoder(model.vae)
     model.motion.float()

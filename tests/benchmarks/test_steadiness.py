@@ -65,7 +65,7 @@ def test_rows_of_a_model_with_and_without_motion(make_tiny):
     assert len(more) == 2 and sheet.width == 3 * (192 + 8) + 8  # independent and shared noise, and the truth
     assert "shared noise" in table.rows and not any("motion" in row for row in table.rows)
     torch.manual_seed(0)
-    pipe.motion = module = MotionModule.for_unet(pipe.unet).silence()
+    pipe.motion = module = MotionModule.for_unet(pipe.unet).zero_init()
     silent, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
     assert pipe.motion is module and "mixed noise + motion" in silent.rows
     assert silent.rows["shared noise + motion"]["seams"].note == "-"

@@ -13,7 +13,7 @@ from PIL import Image
 from magicdance_core.errors import InputError
 from magicdance_core.media import (
     contact_sheet,
-    cropped,
+    describe_crop,
     fit,
     fitted_size,
     read_frames,
@@ -24,7 +24,7 @@ from magicdance_core.media import (
     write_picture,
 )
 from magicdance_core.media.fit import crop_box
-from magicdance_core.media.panels import ground
+from magicdance_core.media.panels import blank_sheet
 from magicdance_core.pose import frames_from_pose_keypoint
 from magicdance_core.pose.keypoint_files import save_keypoints
 from magicdance_core.pose.maps import read_poses
@@ -274,8 +274,8 @@ def test_of_a_person_who_is_too_wide_the_middle_stays():
 
 
 def test_what_is_cropped_is_said():
-    assert cropped("poses", (64, 64), (32, 32)) == ""
-    assert cropped("poses", (60, 100), (32, 32)) == "poses of 60 x 100 pixels cropped by 20 top, 20 bottom"
+    assert describe_crop("poses", (64, 64), (32, 32)) == ""
+    assert describe_crop("poses", (60, 100), (32, 32)) == "poses of 60 x 100 pixels describe_crop by 20 top, 20 bottom"
 
 
 def test_where_people_are(tmp_path):
@@ -370,10 +370,10 @@ def test_contact_sheet_has_a_panel_for_each_picture():
 
 
 def test_ground_has_even_sides_and_captions_that_fit():
-    sheet, lefts, tops = ground([31, 64], [40, 21], ["a very long caption"])
+    sheet, lefts, tops = blank_sheet([31, 64], [40, 21], ["a very long caption"])
     assert sheet.width % 2 == sheet.height % 2 == 0 and len(lefts) == len(tops) == 2
     assert lefts[1] - lefts[0] - 31 == tops[1] - tops[0] - 40 == lefts[0]
     pixels = np.asarray(sheet)[: tops[0]]
     drawn = np.flatnonzero((pixels != pixels[0, 0]).any((0, 2)))
     assert 0 < drawn.min() and drawn.max() < lefts[1]  # beside its neighbours, not over them
-    assert ground([32], [32], [])[2] == [lefts[0]]
+    assert blank_sheet([32], [32], [])[2] == [lefts[0]]

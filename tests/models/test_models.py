@@ -135,7 +135,7 @@ def test_absent_controls(networks):
 def test_encoded_poses_are_maps(tiny):
     maps = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
     hints = tiny.pose.encode_pose(maps)
-    assert hints.shape == (2, 16, 6, 10) and tiny.pose.pose_factor == 4
+    assert hints.shape == (2, 16, 6, 10) and tiny.pose.pose_scale_factor == 4
     one, other = (tiny.pose(LATENTS, TIMESTEP, TEXT, pose) for pose in (maps, hints))
     assert all(torch.equal(a, b) for a, b in zip((*one.down, one.mid), (*other.down, other.mid), strict=True))
 

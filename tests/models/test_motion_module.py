@@ -9,7 +9,7 @@ from torch import nn
 
 from magicdance_core.errors import InputError
 from magicdance_core.models import use_source_attention
-from magicdance_core.models.motion_module import MotionModule, add_motion_slots, check_motion_fits, in_motion
+from magicdance_core.models.motion_module import MotionModule, add_temporal_hooks, apply_motion, check_motion_fits
 
 FRAMES, CLIPS = 5, 2
 CONFIG = {
@@ -54,7 +54,7 @@ def call(unet):
     context = torch.randn(1, 3, 12, generator=generator)
 
     def run(motion=None, scale=1.0, frames=FRAMES, latents=latents, network=unet):
-        with in_motion(network, motion, frames, scale):
+        with apply_motion(network, motion, frames, scale):
             return network(latents, 501, context, return_dict=False)[0]
 
     run.latents = latents
@@ -134,7 +134,7 @@ def test_layers_are_where_diffusers_has_them(unet, motion, call, relative_error)
     expected = network(clips, 501, context, return_dict=False)[0].detach().transpose(1, 2).flatten(0, 1)
     for layer in [m for m in motion.modules() if hasattr(m, "transformer_blocks")]:
         layer.norm = OverClip(layer.norm)
-    with in_motion(unet, motion, FRAMES):
+    with apply_motion(unet, motion, FRAMES):
         out = unet(call.latents, 501, context, return_dict=False)[0]
     assert relative_error(out, expected) < 1e-5
 
@@ -144,7 +144,7 @@ def test_off_is_exactly_off(unet, motion, call):
     assert not torch.allclose(call(motion), before, atol=1e-3)
     assert torch.equal(call(), before)
     assert torch.equal(call(motion, scale=0.0), before)
-    assert torch.equal(call(copy.deepcopy(motion).silence()), before)
+    assert torch.equal(call(copy.deepcopy(motion).zero_init()), before)
 
 
 def test_scale_is_gradual(motion, call):
@@ -156,7 +156,7 @@ def test_nothing_survives_an_exception(unet, motion, call):
     before = call()
     with pytest.raises(RuntimeError):
         call(motion, latents=call.latents[:, :3])
-    assert unet.motion_slots.clip is None
+    assert unet.temporal_hooks.clip is None
     assert torch.equal(call(), before)
 
 
@@ -183,14 +183,14 @@ def test_half_precision_is_close(unet, motion, call, relative_error, dtype):
     nn.Module.to(unet, dtype)
     nn.Module.to(motion, dtype)
     context = torch.randn(1, 3, 12, generator=torch.Generator().manual_seed(2)).to(dtype)
-    with in_motion(unet, motion, FRAMES):
+    with apply_motion(unet, motion, FRAMES):
         out = unet(call.latents.to(dtype), 501, context, return_dict=False)[0]
     assert out.dtype == dtype and out.isfinite().all() and out.shape == exact.shape
 
 
 def test_residual_blocks_of_v1_normalise_over_the_clip(unet, motion, call, relative_error):
-    v1 = MotionModule(**CONFIG, norm_over_frames=True).eval().silence().requires_grad_(False)
-    add_motion_slots(unet)
+    v1 = MotionModule(**CONFIG, norm_over_frames=True).eval().zero_init().requires_grad_(False)
+    add_temporal_hooks(unet)
     block, seen = unet.down_blocks[1].resnets[0], {}
     block.norm1.register_forward_hook(lambda module, args, output: seen.update(output=output))
     block.register_forward_pre_hook(lambda module, args: seen.update(input=args[0]))

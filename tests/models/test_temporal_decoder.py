@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from magicdance_core.errors import InputError
-from magicdance_core.models import MotionModule, TemporalDecoder, check_motion_fits, decoding_clips
+from magicdance_core.models import MotionModule, TemporalDecoder, apply_temporal_decoder, check_motion_fits
 
 FRAMES, CLIPS = 7, 2
 
@@ -33,7 +33,7 @@ def latents(model):
 def decode(model, latents):
     @torch.no_grad()
     def run(decoder=None, scale=1.0, latents=latents, frames=FRAMES):
-        with decoding_clips(model.vae, decoder, frames, scale):
+        with apply_temporal_decoder(model.vae, decoder, frames, scale):
             return model.vae.decode(latents).sample
 
     return run
@@ -44,7 +44,7 @@ def test_the_vae_stays_what_it_is(model, decoder, decode):
     assert not torch.allclose(decode(decoder), plain, atol=1e-3)
     assert torch.equal(decode(), plain) and torch.equal(decode(decoder, scale=0), plain)
     assert torch.equal(decode(TemporalDecoder(model.vae.config.block_out_channels, 4)), plain)  # not trained yet
-    with pytest.raises(RuntimeError, match="on the way"), decoding_clips(model.vae, decoder, FRAMES):
+    with pytest.raises(RuntimeError, match="on the way"), apply_temporal_decoder(model.vae, decoder, FRAMES):
         raise RuntimeError("on the way")
     assert torch.equal(decode(), plain)
 
@@ -77,7 +77,10 @@ def test_backward_through_a_frozen_decoder(model, latents):
     decoder = TemporalDecoder(model.vae.config.block_out_channels, 4)
     model.vae.requires_grad_(False)
     for precise in (True, False):
-        with decoding_clips(model.vae, decoder, FRAMES), torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+        with (
+            apply_temporal_decoder(model.vae, decoder, FRAMES),
+            torch.autocast("cpu", torch.bfloat16, enabled=not precise),
+        ):
             model.vae.decode(latents).sample.float().square().mean().backward()
     assert all(layer.conv2.weight.grad.abs().max() > 0 for layer in decoder.layers)
 

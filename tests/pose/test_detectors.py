@@ -17,13 +17,13 @@ from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
 from magicdance_core.pose.detectors.dwpose import (
     STRIDES,
     DWPoseDetector,
-    boxes_of_yolox,
+    decode_yolox,
     letterbox,
     person_from_wholebody,
 )
 from magicdance_core.pose.detectors.openpose import FILES, OpenPoseDetector, face_box, hand_box, new_network
-from magicdance_core.pose.detectors.openpose_decoding import FIELDS, LIMBS, highest_points, peaks, people_of_maps
-from magicdance_core.pose.keypoints import SLICES, frames_to_points, person_points
+from magicdance_core.pose.detectors.openpose_decoding import FIELDS, LIMBS, find_peaks, highest_peaks, people_from_maps
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, person_to_points
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,23 +72,23 @@ def openpose_maps(bodies, cells):
 def test_peaks_lie_between_cells():
     random = np.random.default_rng(0)
     wanted = random.uniform(40, 320, (40, 2))
-    found = np.array([highest_points(bumps([p], 46)[None], 0.1)[0] for p in wanted])
+    found = np.array([highest_peaks(bumps([p], 46)[None], 0.1)[0] for p in wanted])
     assert np.linalg.norm(found[:, :2] - wanted, axis=1).max() < 0.6 and found[:, 2].min() > 0.7
-    assert not highest_points(np.zeros((3, 5, 5), np.float32), 0.1).any()
-    assert len(peaks(np.zeros((40, 40), np.float32), 0.1)) == 0
+    assert not highest_peaks(np.zeros((3, 5, 5), np.float32), 0.1).any()
+    assert len(find_peaks(np.zeros((40, 40), np.float32), 0.1)) == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_one_body_is_read_back(seed):
     body = puppet(seed)[:18]
-    (found,) = people_of_maps(*openpose_maps([body], 64))
+    (found,) = people_from_maps(*openpose_maps([body], 64))
     apart = np.linalg.norm(found[:, :2] - body[:, :2], axis=1)[found[:, 2] > 0]
     assert len(apart) >= 16 and apart.mean() < 1.5 and apart.max() < 6
 
 
 def test_several_people_are_told_apart():
     bodies = [puppet(seed)[:18] * [0.5, 0.5, 1] + [x, 100, 0] for seed, x in ((1, -40), (2, 60), (3, 170), (4, 260))]
-    found = people_of_maps(*openpose_maps(bodies, 64))
+    found = people_from_maps(*openpose_maps(bodies, 64))
     assert len(found) == 4
     for body in bodies:
         errors = [np.linalg.norm(f[:, :2] - body[:, :2], axis=1)[f[:, 2] > 0].mean() for f in found]
@@ -98,13 +98,13 @@ def test_several_people_are_told_apart():
 def test_cut_off_bodies_and_noise():
     body = puppet(5)[:18].copy()
     body[8:14] = 0
-    (found,) = people_of_maps(*openpose_maps([body], 64))
+    (found,) = people_from_maps(*openpose_maps([body], 64))
     assert found[8:14].sum() == 0 and (found[:8, 2] > 0).all()
     noise = np.random.default_rng(0).uniform(0, 0.09, (57, 30, 30)).astype(np.float32)
-    assert people_of_maps(noise[:38], noise[38:]) == []
+    assert people_from_maps(noise[:38], noise[38:]) == []
     lonely = np.zeros((18, 3))
     lonely[[2, 3]] = [(100, 100, 1), (150, 100, 1)]
-    assert people_of_maps(*openpose_maps([lonely], 64)) == []
+    assert people_from_maps(*openpose_maps([lonely], 64)) == []
 
 
 class DrawnNetwork(torch.nn.Module):
@@ -249,10 +249,10 @@ def test_letterbox_and_boxes():
     pixels, scale = letterbox(picture)
     assert pixels.shape == (1, 3, 640, 640) and scale == 3.2
     assert pixels[0, :, 10, 10].tolist() == [0, 0, 255] and pixels[0, :, 400, 10].tolist() == [114] * 3
-    boxes = boxes_of_yolox(yolox_output([(20, 10, 60, 90), (21, 11, 61, 91), (120, 5, 180, 95)], scale), scale)
+    boxes = decode_yolox(yolox_output([(20, 10, 60, 90), (21, 11, 61, 91), (120, 5, 180, 95)], scale), scale)
     assert len(boxes) == 2
     assert boxes[np.argsort(boxes[:, 0])] == pytest.approx(np.array([[20, 10, 60, 90], [120, 5, 180, 95]]), abs=0.01)
-    assert boxes_of_yolox(yolox_output([], scale), scale).shape == (0, 4)
+    assert decode_yolox(yolox_output([], scale), scale).shape == (0, 4)
 
 
 def yolox_output(boxes, scale):
@@ -295,7 +295,7 @@ def test_dwpose_coordinates_through_every_resize(width, height):
         return [x, y]
 
     (person,) = DWPoseDetector(find_people, find_points).detect(picture)
-    found, truth = person_points(person), person_points(person_from_wholebody(whole))
+    found, truth = person_to_points(person), person_to_points(person_from_wholebody(whole))
     there = truth[:, 2] > 0
     assert (found[there, 2] > 0).all() and not found[~there].any()
     assert np.linalg.norm(found[there, :2] - truth[there, :2], axis=1).max() < 0.6

@@ -16,7 +16,7 @@ from benchmarks.pose_accuracy import other_proportions
 from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
 from magicdance_core.media import write_animation
-from magicdance_core.media.resampling import Pictures, resample
+from magicdance_core.media.resampling import ResampledFrames, resample
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
 from magicdance_core.pose.draw import overlay
@@ -65,16 +65,16 @@ def test_resampling_by_time():
 
 def test_fast_video_is_thinned_and_slow_video_repeats(tmp_path):
     fast = write_video(tmp_path / "fast.mp4", [grey(4 * k) for k in range(60)], rate=60)
-    assert levels(Pictures(fast)) == pytest.approx([8 * k for k in range(30)] + [236], abs=5)
+    assert levels(ResampledFrames(fast)) == pytest.approx([8 * k for k in range(30)] + [236], abs=5)
     slow = write_video(tmp_path / "slow.mp4", [grey(10 * k) for k in range(20)], rate=15)
-    pictures = list(Pictures(slow))
+    pictures = list(ResampledFrames(slow))
     assert len(pictures) == 39 and len({id(p) for p in pictures}) == 20
 
 
 def test_variable_frame_rate(tmp_path):
     times = [0, 0.02, 0.1, 0.2, 0.21, 0.22, 0.3, 0.5]
     path = write_video(tmp_path / "a.mp4", [grey(round(400 * t)) for t in times], times)
-    shown = levels(Pictures(path, fps=20))
+    shown = levels(ResampledFrames(path, fps=20))
     nearest = [min(times, key=lambda t: abs(t - k / 20)) for k in range(11)]
     assert shown == pytest.approx([400 * t for t in nearest], abs=5)
 
@@ -83,12 +83,14 @@ def test_folders_and_animations(tmp_path):
     for k in range(3):
         (tmp_path / "folder").mkdir(exist_ok=True)
         Image.fromarray(np.dstack([grey(k), np.zeros((SIDE, SIDE, 1), np.uint8)])).save(tmp_path / f"folder/{k}.png")
-    folder = Pictures(tmp_path / "folder")
+    folder = ResampledFrames(tmp_path / "folder")
     assert levels(folder) == [0, 1, 2] and folder.count == 3 and not folder.timed
     with write_animation(tmp_path / "a.gif", 10) as add:
         for k in range(4):
             add(Image.fromarray(grey(60 * k)))
-    assert levels(Pictures(tmp_path / "a.gif")) == pytest.approx([0, 0, 60, 60, 60, 120, 120, 120, 180, 180], abs=9)
+    assert levels(ResampledFrames(tmp_path / "a.gif")) == pytest.approx(
+        [0, 0, 60, 60, 60, 120, 120, 120, 180, 180], abs=9
+    )
 
 
 def test_rotated_video_is_upright(tmp_path):
@@ -101,7 +103,7 @@ def test_rotated_video_is_upright(tmp_path):
         (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), (0, 65536, 0, -65536, 0, 0, 64 << 16, 0, 1 << 30)))  # fmt: skip
     header, track = path.read_bytes().split(b"tkhd", 1)
     path.write_bytes(header + b"tkhd" + track.replace(upright, clockwise, 1))
-    shown = next(iter(Pictures(path)))
+    shown = next(iter(ResampledFrames(path)))
     assert shown.shape == (96, 64, 3) and shown[:40].mean() > 150 > 60 > shown[56:].mean()
 
 
@@ -116,7 +118,7 @@ def test_damage_in_the_middle_loses_only_what_is_damaged(tmp_path):
     for pos, size in places[15:18]:
         content[pos : pos + size] = bytes(size)
     path.write_bytes(content)
-    pictures = Pictures(path)
+    pictures = ResampledFrames(path)
     shown = list(pictures)
     assert len(shown) == 40 and pictures.damaged > 0
     whole = [*range(15), *range(20, 40)]
@@ -141,9 +143,9 @@ def test_what_is_no_video(tmp_path, kind, message):
     else:
         path.write_bytes(b"" if kind == "empty" else b"no video" * 99)
     with pytest.raises(InputError, match=message):
-        Pictures(path)
+        ResampledFrames(path)
     with pytest.raises(InputError, match="positive rate"):
-        Pictures(path, fps=0)
+        ResampledFrames(path, fps=0)
 
 
 # Detection over pictures
@@ -306,5 +308,5 @@ def test_extract_openpose_folder(work):
 def test_one_pixel(work):
     Path("folder").mkdir()
     Image.new("RGB", (1, 1)).save("folder/a.png")
-    assert len(detect(Pictures(Path("folder")), DrawnMapDetector())) == 1
+    assert len(detect(ResampledFrames(Path("folder")), DrawnMapDetector())) == 1
     assert main(["extract", "folder", "--out", "got", "--detector", "drawn"]) == 0

@@ -10,7 +10,7 @@ from magicdance_core.pose import Person, PoseFrame, frames_from_pose_keypoint, f
 from magicdance_core.pose.detectors.dwpose import person_from_wholebody
 from magicdance_core.pose.keypoint_files import load_archive, load_keypoints, save_archive, save_keypoints
 from magicdance_core.pose.keypoint_json import frame_from_openpose_json
-from magicdance_core.pose.keypoints import PARTS, frames_to_points, person_points, points_person, points_to_frames
+from magicdance_core.pose.keypoints import PARTS, frames_to_points, person_to_points, points_to_frames, points_to_person
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 SEEDS = range(25)
@@ -48,7 +48,7 @@ def assert_same(ours, theirs, identities=True):
     for a, b in zip(ours, theirs, strict=True):
         assert (a.width, a.height, len(a.people)) == (b.width, b.height, len(b.people))
         for p, q in zip(a.people, b.people, strict=True):
-            assert np.array_equal(person_points(p), person_points(q))
+            assert np.array_equal(person_to_points(p), person_to_points(q))
             assert not identities or p.identity == q.identity
 
 
@@ -81,20 +81,20 @@ def test_normalised_pose_keypoint(seed):
             scaled = np.reshape(values, (-1, 3)) / [96, 128, 1]
             entry["people"][0][key] = scaled.flatten().tolist()
     back = frames_from_pose_keypoint(entry)[0].people[0]
-    assert person_points(back) == pytest.approx(person_points(whole), abs=1e-4)
+    assert person_to_points(back) == pytest.approx(person_to_points(whole), abs=1e-4)
 
 
 @pytest.mark.parametrize("body", [18, 25])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_openpose_json_is_lossless(seed, body):
     for frame in frames(seed):
-        far = PoseFrame(tuple(points_person(person_points(p) + [9, 9, 0], p.identity) for p in frame.people), 5000, 9)
+        moved = [person_to_points(person) + [9, 9, 0] for person in frame.people]
+        identities = [person.identity for person in frame.people]
+        far = PoseFrame(tuple(map(points_to_person, moved, identities)), 5000, 9)
         data = json.loads(json.dumps({"people": openpose_people(far, body)}))
         assert all(len(p["pose_keypoints_2d"]) == 3 * body for p in data["people"])
-        expected = PoseFrame(
-            tuple(points_person(person_points(p) * (person_points(p)[:, 2:] > 0), p.identity) for p in far.people),
-            5000, 9,
-        )  # fmt: skip
+        visible = [points * (points[:, 2:] > 0) for points in moved]
+        expected = PoseFrame(tuple(map(points_to_person, visible, identities)), 5000, 9)
         assert_same([expected], [frame_from_openpose_json(data, 5000, 9)])
 
 

@@ -7,7 +7,7 @@ from benchmarks.pose_accuracy import smoothing_errors
 from magicdance_core.choices import SMOOTHING_METHODS
 from magicdance_core.errors import InputError
 from magicdance_core.pose import PoseFrame
-from magicdance_core.pose.keypoints import frames_to_points, points_person, points_to_frames
+from magicdance_core.pose.keypoints import frames_to_points, points_to_frames, points_to_person
 from magicdance_core.pose.smooth import one_euro, savitzky_golay, smooth
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
@@ -92,7 +92,7 @@ def test_several_people_are_smoothed_apart():
     a, b = row(np.full(9, 10.0)), row(np.full(9, 90.0))
     frames = []
     for k, (p, q) in enumerate(zip(a, b, strict=True)):
-        people = [points_person(p, 0), points_person(q, 1)]
+        people = [points_to_person(p, 0), points_to_person(q, 1)]
         frames.append(PoseFrame(tuple(people[:: 1 if k % 2 else -1]), 100, 100))
     made = smooth(frames)
     assert all({p.identity: round(float(p.body[0, 0])) for p in f.people} == {0: 10, 1: 90} for f in made)

@@ -9,7 +9,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.pose import Person, PoseFrame
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.filling import count_parts, repair
-from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_person, points_to_frames
+from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_to_frames, points_to_person
 from magicdance_core.pose.tracking import choose, track
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
@@ -32,7 +32,7 @@ def crowd(*people):
     """Frames of several point sequences, in an order that changes from frame to frame."""
     made = []
     for k, rows in enumerate(zip(*people, strict=True)):
-        here = [points_person(row) for row in rows if row[:, 2].any()]
+        here = [points_to_person(row) for row in rows if row[:, 2].any()]
         made.append(PoseFrame(tuple(here[k % 2 :] + here[: k % 2]), 1024, 512))
     return made
 

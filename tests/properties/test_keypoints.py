@@ -13,7 +13,7 @@ from magicdance_core.pose import PoseFrame, draw_pose, frames_from_pose_keypoint
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.keypoint_files import load_keypoints, save_keypoints
 from magicdance_core.pose.keypoint_json import frame_from_openpose_json
-from magicdance_core.pose.keypoints import PARTS, Person, person_points
+from magicdance_core.pose.keypoints import PARTS, Person, person_to_points
 
 NUMBERS = st.one_of(
     st.floats(-200, 300), st.integers(-10, 10), st.floats(), st.sampled_from([0, 1, 1e9, -1e20, 1e300, 10**400])
@@ -72,7 +72,7 @@ def same(a, b):
     ]
     for first, second in zip(a, b):
         for one, other in zip(first.people, second.people):
-            assert (person_points(one) == person_points(other)).all()
+            assert (person_to_points(one) == person_to_points(other)).all()
 
 
 def useful(made):
@@ -80,7 +80,7 @@ def useful(made):
     for frame in made:
         assert frame.width > 0 and frame.height > 0 and len(frame.people) <= MAX_PEOPLE
         for person in frame.people:
-            points = person_points(person)
+            points = person_to_points(person)
             assert np.isfinite(points).all()
             assert np.abs(points[:, :2]).max() <= MAX_CANVASES * max(frame.width, frame.height)
         try:

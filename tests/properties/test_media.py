@@ -11,8 +11,8 @@ from PIL import Image
 from magicdance_core.errors import InputError
 from magicdance_core.limits import MAX_MADE_PIXELS
 from magicdance_core.media import fit, fitted_size, read_frames, read_picture, size_of_area, write_animation
-from magicdance_core.media.fit import crop_box, cropped
-from magicdance_core.media.resampling import LONGEST_HOLD, Pictures, resample
+from magicdance_core.media.fit import crop_box, describe_crop
+from magicdance_core.media.resampling import LONGEST_HOLD, ResampledFrames, resample
 
 SIDES = st.integers(1, 5000)
 FRACTIONS = st.tuples(*[st.floats(0, 1)] * 4).map(
@@ -51,7 +51,7 @@ def test_crops(size, shape, around):
     left, top, right, bottom = crop_box(size, shape, around)
     assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
     assert right - left == size[0] or bottom - top == size[1]
-    assert (cropped("it", size, shape, around) == "") == ((left, top, right, bottom) == (0, 0, *size))
+    assert (describe_crop("it", size, shape, around) == "") == ((left, top, right, bottom) == (0, 0, *size))
     if around is None:
         return
     for low, high, side, start, stop in (
@@ -139,7 +139,7 @@ def videos(tmp_path_factory):
 def test_damaged_videos(tmp_path_factory, videos, suffix, data):
     path = tmp_path_factory.mktemp("files") / f"a.{suffix}"
     path.write_bytes(damaged(data, videos[suffix]))
-    for read in (lambda: read_frames(path), lambda: Pictures(path, 10)):
+    for read in (lambda: read_frames(path), lambda: ResampledFrames(path, 10)):
         try:
             for number, frame in enumerate(read()):
                 assert frame is None or np.asarray(frame).shape[-1] == 3

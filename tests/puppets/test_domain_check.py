@@ -8,7 +8,7 @@ from skimage import data
 from magicdance_core.media import fit
 from magicdance_core.pose import draw_pose
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
-from magicdance_core.puppets.domain_check import MIN_FLAT, flatness, remarks, usual_pose
+from magicdance_core.puppets.domain_check import MIN_FLAT, domain_warnings, flatness, is_familiar_pose
 from magicdance_core.sampling import to_images
 
 
@@ -33,7 +33,7 @@ def test_puppets_have_flat_ground_at_any_size(side):
 def test_photographs_have_not(name):
     photograph = picture(Image.fromarray(getattr(data, name)()))
     assert flatness(photograph[0]) < MIN_FLAT
-    (remark,) = remarks(photograph, pose_map(0))
+    (remark,) = domain_warnings(photograph, pose_map(0))
     assert "photograph" in remark and "published weights" in remark
 
 
@@ -46,12 +46,12 @@ def test_noise_with_the_spectrum_of_natural_pictures_is_none():
 
 def test_poses_of_puppets_are_usual_and_others_are_not():
     reference, maps = picture(draw_puppet(*puppet(1), 64)), torch.cat([pose_map(seed) for seed in range(6)])
-    assert all(usual_pose(pose) for pose in maps) and remarks(reference, maps) == []
+    assert all(is_familiar_pose(pose) for pose in maps) and domain_warnings(reference, maps) == []
     near = torch.nn.functional.interpolate(maps[:, :, :40, 12:52], (64, 64))  # the upper body, close
     far = torch.zeros(6, 3, 64, 64)
     far[:, :, 20:40, 22:42] = torch.nn.functional.interpolate(maps, (20, 20), mode="area")
     for other in (near, far, torch.zeros(6, 3, 64, 64), reference.expand(6, -1, -1, -1)):
-        assert not any(usual_pose(pose) for pose in other)
-    (remark,) = remarks(reference, torch.cat([maps[:2], far]))
+        assert not any(is_familiar_pose(pose) for pose in other)
+    (remark,) = domain_warnings(reference, torch.cat([maps[:2], far]))
     assert "In 6 of 8" in remark and "Retarget Pose" in remark
-    assert remarks(reference, torch.cat([maps, far[:4]])) == []  # a few frames may be anything
+    assert domain_warnings(reference, torch.cat([maps, far[:4]])) == []  # a few frames may be anything

@@ -98,7 +98,7 @@ def test_a_frame_is_contrasted_once(run, tiny):
 
 def test_the_definition_by_hand(run, tiny, motion, relative_error):
     """One window and one step, of networks and formulas alone."""
-    from magicdance_core.models import ReferenceReader, in_motion, predict, read_pose
+    from magicdance_core.models import ReferenceReader, apply_motion, predict, read_pose
 
     inputs, networks = run.inputs, Networks(tiny.unet, tiny.appearance, tiny.pose, motion)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_definition_by_hand(run, tiny, motion, relative_error):
         t, text = 1, inputs["context"]
         source = ReferenceReader(tiny.appearance, inputs["reference"]).source(tiny.unet, t, text)
         residuals = read_pose(networks, x, t, text, inputs["hints"][:4])
-        with in_motion(tiny.unet, motion, 4):
+        with apply_motion(tiny.unet, motion, 4):
             cond = predict(Networks(tiny.unet), x, t, text, source, residuals)
         uncond = torch.cat([predict(networks, frame, t, text) for frame in x.split(1)])
         e = uncond + 2.0 * (cond - uncond)

@@ -1,5 +1,5 @@
 """Finding people in pictures."""
 
-from .detector import Detector, file_of, make_detector
+from .detector import Detector, detector_file, make_detector
 
-__all__ = ["Detector", "file_of", "make_detector"]
+__all__ = ["Detector", "detector_file", "make_detector"]

@@ -25,7 +25,7 @@ def required_file(folder: str | Path, name: str, source: str) -> Path:
     return path
 
 
-def file_of(name: str) -> str | None:
+def detector_file(name: str) -> str | None:
     """A file that stands in the folder of a detector's files; None where it needs none."""
     if name == "openpose":
         from .openpose import FILES

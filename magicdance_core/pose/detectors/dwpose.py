@@ -40,13 +40,13 @@ class DWPoseDetector:
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See base.Detector."""
         pixels, scale = letterbox(picture)
-        boxes = boxes_of_yolox(self.find_people(pixels)[0], scale)
+        boxes = decode_yolox(self.find_people(pixels)[0], scale)
         return tuple(self._person(picture, box) for box in boxes)
 
     def _person(self, picture: np.ndarray, box: np.ndarray) -> Person:
         pixels, back = pose_input(picture, box)
         x, y = self.find_points(pixels)
-        return person_from_wholebody(points_of_simcc(x, y, back), POINT_THRESHOLD)
+        return person_from_wholebody(decode_simcc(x, y, back), POINT_THRESHOLD)
 
 
 def onnx_network(path: Path, source: str = SOURCE) -> Network:
@@ -92,7 +92,7 @@ def letterbox(picture: np.ndarray) -> tuple[np.ndarray, float]:
     return np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1), np.float32)[None], scale
 
 
-def boxes_of_yolox(output: np.ndarray, scale: float) -> np.ndarray:
+def decode_yolox(output: np.ndarray, scale: float) -> np.ndarray:
     """People's boxes [N, 4], left, top, right, bottom in the picture's pixels, the surest first.
 
     output: [1, 8400, 5 + classes]; for each cell of the grids of stride 8, 16 and 32: centre in cells from the cell,
@@ -129,7 +129,7 @@ def pose_input(picture: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.nda
     return ((crop - _MEAN) / _SPREAD).transpose(2, 0, 1)[None], back
 
 
-def points_of_simcc(x: np.ndarray, y: np.ndarray, back: np.ndarray) -> np.ndarray:
+def decode_simcc(x: np.ndarray, y: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Points [K, 3] in the picture's pixels: the highest of [1, K, 576] and of [1, K, 768] half-pixel bins.
 
     The lower of the two heights, clipped to [0, 1], is the confidence. Source: SimCC, arXiv 2107.03332.

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ..keypoints import Person
 from .detector import required_file
-from .openpose_decoding import STRIDE, highest_points, people_of_maps
+from .openpose_decoding import STRIDE, highest_peaks, people_from_maps
 
 RESOLUTION = 368
 # A wider picture than this many times its height is looked at in less detail, lest it take all memory.
@@ -64,7 +64,7 @@ class OpenPoseDetector:
         padded = cv2.copyMakeBorder(shrunk, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=_GREY)
         fields, joints = self._run("body", padded)
         scale = np.array([width / size[0], height / size[1], 1])
-        return [body * scale for body in people_of_maps(fields, joints)]
+        return [body * scale for body in people_from_maps(fields, joints)]
 
     def _person(self, picture: np.ndarray, body: np.ndarray) -> Person:
         parts = {}
@@ -83,7 +83,7 @@ class OpenPoseDetector:
         warp = np.array([[scale, 0, -scale * box[0]], [0, scale, -scale * box[1]]])
         warp[:, 2] += (scale - 1) / 2  # OpenCV counts from pixels' centres
         crop = cv2.warpAffine(picture, warp, (side, side), borderValue=_GREY)
-        points = highest_points(self._run(kind, crop)[-1][:count], PART_THRESHOLD)
+        points = highest_peaks(self._run(kind, crop)[-1][:count], PART_THRESHOLD)
         found = points[:, 2:] > 0
         return np.where(found, np.concatenate([points[:, :2] / scale + box[:2], points[:, 2:]], axis=1), 0)
 

@@ -7,14 +7,14 @@ STRIDE = 8
 BLUR = 2.0
 
 
-def enlarged(maps: np.ndarray) -> np.ndarray:
+def upsample(maps: np.ndarray) -> np.ndarray:
     """Heat maps [C, h, w] at the size of the picture that went into the network: float32 [8h, 8w, C]."""
     height, width = (STRIDE * side for side in maps.shape[1:])
     channels = [cv2.resize(channel, (width, height), interpolation=cv2.INTER_CUBIC) for channel in maps]
     return np.stack(channels, axis=-1)
 
 
-def peaks(heat: np.ndarray, threshold: float) -> np.ndarray:
+def find_peaks(heat: np.ndarray, threshold: float) -> np.ndarray:
     """Local maxima of a map [H, W] above the threshold after a slight blur: [N, 3] x, y, height of the map.
 
     x and y are in pixels from the top left corner of the map, a pixel's centre being at a half; a parabola through
@@ -26,10 +26,10 @@ def peaks(heat: np.ndarray, threshold: float) -> np.ndarray:
     return np.array([_refined(heat, blurred, x, y) for x, y in zip(columns, rows)]).reshape(-1, 3)
 
 
-def highest_points(maps: np.ndarray, threshold: float) -> np.ndarray:
-    """The highest peak of each map [C, h, w]: [C, 3] x, y in pixels of `enlarged`, and height; else zeros."""
+def highest_peaks(maps: np.ndarray, threshold: float) -> np.ndarray:
+    """The highest peak of each map [C, h, w]: [C, 3] x, y in pixels of `upsample`, and height; else zeros."""
     points = np.zeros((len(maps), 3))
-    for k, heat in enumerate(np.moveaxis(enlarged(maps), -1, 0)):
+    for k, heat in enumerate(np.moveaxis(upsample(maps), -1, 0)):
         blurred = cv2.GaussianBlur(heat, (0, 0), BLUR)
         y, x = np.unravel_index(blurred.argmax(), blurred.shape)
         if blurred[y, x] > threshold:
@@ -67,14 +67,14 @@ FEWEST_JOINTS = 4
 LOWEST_SCORE = 0.4
 
 
-def people_of_maps(fields: np.ndarray, joints: np.ndarray) -> list[np.ndarray]:
+def people_from_maps(fields: np.ndarray, joints: np.ndarray) -> list[np.ndarray]:
     """Bodies [18, 3] in pixels of the network's input picture, of its part affinities [38, h, w] and joints [19, h, w].
 
     Limb by limb, candidates are taken greedily by how well the field along them points their way. People with too few
     joints or too low a mean score are dropped. Source: Cao et al., arXiv 1611.08050, section 2; thresholds as released.
     """
-    joint_maps, field_maps = enlarged(joints[:18]), enlarged(fields)
-    candidates = [peaks(joint_maps[..., k], JOINT_THRESHOLD) for k in range(18)]
+    joint_maps, field_maps = upsample(joints[:18]), upsample(fields)
+    candidates = [find_peaks(joint_maps[..., k], JOINT_THRESHOLD) for k in range(18)]
     people: list[dict[int, int]] = []  # joint -> candidate
     scores: list[float] = []
     for number, ((a, b), field) in enumerate(zip(LIMBS, FIELDS)):
