@@ -1,10 +1,10 @@
-"""What the graph editor shows: each module's nodes, with their titles."""
+"""The nodes that ComfyUI registers, and their titles."""
 
-from .backbone import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
-from .comfy.errors import plainly
-from .compare import MagicDanceCompareFrames
-from .controls import MagicDanceApplyAppearance, MagicDanceApplyPose
-from .motion import MagicDanceApplyMotion, MagicDanceContextOptions, MagicDanceLoadMotion
+from .comfy.messages import with_plain_errors
+from .compare_frames import MagicDanceCompareFrames, MagicDanceSideBySide
+from .controls import MagicDanceApplyAppearance, MagicDanceApplyMotion, MagicDanceApplyPose, MagicDanceLoadMotion
+from .draw_puppets import MagicDancePuppets
+from .loaders import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
 from .native import (
     MagicDanceApplyAppearanceToModel,
     MagicDanceEmptyFrames,
@@ -12,15 +12,10 @@ from .native import (
     MagicDanceLoadPoseControlNet,
     MagicDanceLoadPublishedAsModel,
 )
-from .pose_draw import MagicDanceDrawPoses
-from .pose_extract import MagicDanceExtractPose
-from .pose_files import MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
-from .pose_motion import MagicDanceRetargetPose, MagicDanceSmoothPose
-from .pose_preview import MagicDancePreviewPose
-from .puppets import MagicDancePuppets
+from .pose_editing import MagicDanceDrawPoses, MagicDancePreviewPose, MagicDanceRetargetPose, MagicDanceSmoothPose
+from .pose_sources import MagicDanceExtractPose, MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
 from .sampling import MagicDanceSample
-from .side_by_side import MagicDanceSideBySide
-from .speed import MagicDanceSpeedOptions
+from .sampling_options import MagicDanceContextOptions, MagicDanceSpeedOptions
 
 TITLES: dict[type, str] = {
     MagicDanceLoadBackbone: "Load Backbone (MagicDance)",
@@ -49,7 +44,7 @@ TITLES: dict[type, str] = {
     MagicDanceSpeedOptions: "Speed Options (MagicDance)",
     MagicDanceSideBySide: "Side by Side (MagicDance)",
 }
-NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: plainly(node) for node in TITLES}
+NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: with_plain_errors(node) for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

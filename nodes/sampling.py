@@ -5,123 +5,94 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..magicdance_core.choices import CONTROL_MODES, DEFAULT, PRESETS, SCHEDULERS
-from .comfy import memory, progress
-from .control_inputs import MAX_REFERENCES
-from .model import CONTEXT_TYPE, SPEED_TYPE, TYPE, ContextOptions, MagicDanceModel
-from .pictures import in_own_shape, stretch, to_pictures
+from .comfy import memory, messages, progress
+from .link_types import CONTEXT_TYPE, MODEL_TYPE, SPEED_TYPE, ContextOptions, MagicDanceModel
+from .socket_values import check_reference_count, in_own_shape, stretch, to_embeddings, to_pictures
+from .widgets import MODEL_DEFAULT, choice, integer, number, seed, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class MagicDanceSample:
-    """Sample video frames."""
+    """Sample the frames of a video."""
 
     SEARCH_ALIASES = ["magicdance", "magicpose", "sampler", "animate", "pose transfer", "video", "dance"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
-        "Makes one frame a pose map, of the person in the reference. The poses' size is the video's (rounded to what "
-        "the model can do); the reference keeps its own shape, resized to as many pixels. 0 steps and 0 guidance "
-        "stand for the model's own values."
+        "Generates one frame for each pose map, showing the person in the reference. The frames have the size of the "
+        "pose maps, rounded to multiples of 8 pixels; the reference keeps its aspect ratio and is resized to as many "
+        "pixels."
     )
     RETURN_TYPES = ("IMAGE", "LATENT")
     RETURN_NAMES = ("frames", "latent")
-    OUTPUT_TOOLTIPS = ("The frames of the video.", "The frames' latents, for VAE Decode or another sampler.")
+    OUTPUT_TOOLTIPS = ("The frames of the video.", "The latents of the frames, for VAE Decode or another sampler.")
     FUNCTION = "sample"
 
-    def __init__(self):
-        self._remarks = progress.Remarks()
+    def __init__(self) -> None:
+        self._remarks = messages.Remarks()
 
     @classmethod
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "model": (TYPE, {"tooltip": "A model with Appearance Control and a Pose ControlNet."}),
-                "reference": ("IMAGE", {"tooltip": "A picture of the person, or several of one person in one batch."}),
-                "poses": ("IMAGE", {"tooltip": "Pose maps, one a frame: OpenPose drawings with body, hands and face."}),
-                "seed": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 0xFFFFFFFFFFFFFFFF,
-                        "control_after_generate": True,
-                        "tooltip": "Of the noise that all frames start from.",
-                    },
+                "model": socket(MODEL_TYPE, "A model with an Appearance Control Model and a Pose ControlNet."),
+                "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
+                "poses": socket("IMAGE", "Pose maps, one for each frame: OpenPose drawings of body, hands and face."),
+                "seed": seed("Seed of the initial noise."),
+                "steps": integer(0, 0, 999, f"Number of denoising steps. {MODEL_DEFAULT}"),
+                "cfg": number(
+                    0.0,
+                    0.0,
+                    30.0,
+                    f"Classifier-free guidance scale. 1: no guidance, half the work. {MODEL_DEFAULT}",
+                    0.1,
+                    round=0.01,
                 ),
-                "steps": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 999, "tooltip": "Denoising steps. 0: the model's default."},
+                "sampler_name": choice(
+                    list(SCHEDULERS), "The sampler. default: the model's default (published: ddim)."
                 ),
-                "cfg": (
-                    "FLOAT",
-                    {
-                        "default": 0.0,
-                        "min": 0.0,
-                        "max": 30.0,
-                        "step": 0.1,
-                        "round": 0.01,
-                        "tooltip": "Classifier-free guidance scale. 1: no guidance, half the work. 0: the model's "
-                        "default.",
-                    },
+                "control_mode": choice(
+                    CONTROL_MODES,
+                    "controlnet_important: the controls act on the conditional prediction only, as published. balance: "
+                    "they act on the conditional and the unconditional prediction, so that cfg strengthens the prompt.",
                 ),
-                "sampler_name": (
-                    list(SCHEDULERS),
-                    {"default": DEFAULT, "tooltip": "The sampler. default: the model's default (published: ddim)."},
+                "preset": choice(
+                    PRESETS,
+                    "exact: as published. fast, preview: less work at a slightly lower quality; they set steps and "
+                    "sampler_name where these are left at their defaults.",
                 ),
-                "control_mode": (
-                    list(CONTROL_MODES),
-                    {
-                        "default": CONTROL_MODES[0],
-                        "tooltip": "controlnet_important (published): guidance leads away from the model without "
-                        "controls. balance: it leads away from the negative prompt, with controls in both halves.",
-                    },
+                "frames_per_batch": integer(
+                    8,
+                    1,
+                    256,
+                    "Number of frames in a batch of the UNet. Smaller: less memory, the same result.",
+                    advanced=True,
                 ),
-                "preset": (
-                    list(PRESETS),
-                    {
-                        "default": PRESETS[0],
-                        "tooltip": "exact: as published. fast and preview: less work and a little less quality; they "
-                        "set steps and sampler_name where these are left at the default.",
-                    },
-                ),
-                "frames_per_batch": (
-                    "INT",
-                    {
-                        "default": 8,
-                        "min": 1,
-                        "max": 256,
-                        "advanced": True,
-                        "tooltip": "Frames that the UNet takes at once. Smaller: less memory, the same result.",
-                    },
-                ),
-                "decode_chunk_size": (
-                    "INT",
-                    {
-                        "default": 4,
-                        "min": 1,
-                        "max": 256,
-                        "advanced": True,
-                        "tooltip": "Frames that the VAE decodes at once. Smaller: less memory, the same result.",
-                    },
+                "decode_chunk_size": integer(
+                    4,
+                    1,
+                    256,
+                    "Number of frames that the VAE decodes at a time. Smaller: less memory, the same result.",
+                    advanced=True,
                 ),
             },
             "optional": {
-                "positive": (
-                    "CONDITIONING",
-                    {"tooltip": "A prompt from CLIP Text Encode; without it the empty prompt, as published."},
+                "positive": socket(
+                    "CONDITIONING", "A prompt from CLIP Text Encode. Without it, the empty prompt, as published."
                 ),
-                "negative": (
+                "negative": socket(
                     "CONDITIONING",
-                    {"tooltip": "What guidance leads away from, beside the missing controls; seldom needed."},
+                    "Prompt of the unconditional prediction. Without it: the positive prompt with "
+                    "controlnet_important, the empty prompt with balance.",
                 ),
-                "context_options": (
+                "context_options": socket(
                     CONTEXT_TYPE,
-                    {"tooltip": "Which frames a motion module sees together; by default 16, 4 shared with the next."},
+                    "Context windows of a motion module, from Context Options. Without it: 16 frames, 4 of them shared "
+                    "with the next window.",
                 ),
-                "speed_options": (
-                    SPEED_TYPE,
-                    {"tooltip": "What is left out for speed, instead of the preset's choice; from Speed Options."},
+                "speed_options": socket(
+                    SPEED_TYPE, "What is left out for speed, from Speed Options. Replaces the preset's choice."
                 ),
             },
         }
@@ -195,13 +166,13 @@ class MagicDanceSample:
                 motion=model.motion_control or Control(),
                 motion_in_uncond=asked.motion_in_uncond,
                 shortcuts=speed_options or chosen.shortcuts,
-                one_pass=memory.fits_both_halves(model, at_once, shape),
+                one_pass=memory.fits_batched_guidance(model, at_once, shape),
                 windows=asked.windows,
                 quick=asked.quick,
                 frames_per_batch=frames_per_batch,
                 decode_batch=decode_chunk_size,
-                place=memory.place(model.unet),
-                vae_place=memory.place(model.vae),
+                place=memory.device_and_dtype(model.unet),
+                vae_place=memory.device_and_dtype(model.vae),
                 before=lambda phase: memory.load_phase(model, phase),
                 generator=generator,
                 callback=lambda p: run_progress.denoised(p.fraction, p.numbers, p.denoised),
@@ -237,28 +208,20 @@ def _contexts(model: MagicDanceModel, positive, negative, control_mode: str) -> 
     return context, plain if control_mode == "balance" else context
 
 
-def _prompt(model: MagicDanceModel, conditioning, what: str) -> Tensor:
+def _prompt(model: MagicDanceModel, conditioning, name: str) -> Tensor:
+    """Return the embeddings `[1, n, C]` of a prompt. Raises InputError if the model takes no prompts."""
     from ..magicdance_core.errors import InputError
 
     if not model.knows_text:
-        raise InputError(f"This model knows no text: disconnect `{what}`.")
-    if len(conditioning) != 1:
-        raise InputError(f"`{what}` holds {len(conditioning)} prompts: join them with Conditioning (Concat).")
-    context, width = conditioning[0][0], memory.network(model.unet).config.cross_attention_dim
-    if context.dim() != 3 or context.shape[-1] != width:
-        raise InputError(f"`{what}` was written with another model's CLIP: use the CLIP of Stable Diffusion 1.5.")
-    return context[:1].float()
+        raise InputError(f"`{name}` is connected, but this model takes no prompts: disconnect it.")
+    width = memory.network(model.unet).config.cross_attention_dim
+    return to_embeddings(conditioning, width, name).float()
 
 
 def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     """Pose maps `[n, 3, H, W]` in the video's size, theirs to the next multiple of `factor`; the reference in its own
     shape with as many pixels."""
-    from ..magicdance_core.errors import InputError
-
     reference, poses = to_pictures(reference, "reference"), to_pictures(poses, "poses")
-    if len(reference) > MAX_REFERENCES:
-        raise InputError(
-            f"reference holds {len(reference)} pictures: connect 1 to {MAX_REFERENCES} pictures of one person."
-        )
+    check_reference_count(len(reference), "reference")
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
     return in_own_shape(reference, width * height, factor, "reference"), stretch(poses, width, height)

@@ -1,4 +1,4 @@
-"""ComfyUI's services: folders, files, memory, conversion of its models, progress.
+"""ComfyUI's services: model folders, user files, memory management, model conversion, progress, patches of MODEL.
 
-The only folder that imports ComfyUI, and only inside functions, so that every node can be imported without it.
+The only modules that import ComfyUI; they do so inside functions, so that every node can be imported without it.
 """

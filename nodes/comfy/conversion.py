@@ -1,4 +1,4 @@
-"""ComfyUI's own MODEL, VAE, CLIP and CONTROL_NET from and to tensors."""
+"""Conversion of ComfyUI's own MODEL, VAE, CLIP and CONTROL_NET from and to tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def prediction_type(model: ModelPatcher) -> str:
-    """Of a MODEL: "epsilon" or "v_prediction"."""
+    """Return the prediction type of a MODEL: "epsilon" or "v_prediction"."""
     import comfy.model_sampling
 
     sampling = model.get_model_object("model_sampling")
@@ -18,7 +18,7 @@ def prediction_type(model: ModelPatcher) -> str:
 
 
 def check_family(model: ModelPatcher) -> None:
-    """Raise InputError unless a MODEL is made from Stable Diffusion 1.5, whose latents 2.1, SVD and others share."""
+    """Raise InputError unless a MODEL is Stable Diffusion 1.5 (2.1, SVD and others have the same latent format)."""
     import comfy.supported_models
 
     from ...magicdance_core.errors import InputError
@@ -26,48 +26,48 @@ def check_family(model: ModelPatcher) -> None:
     family = model.model.model_config
     if not isinstance(family, comfy.supported_models.SD15):
         raise InputError(
-            f"The connected MODEL is of the family {type(family).__name__}: connect one made from Stable Diffusion 1.5."
+            f"The connected MODEL is of the family {type(family).__name__}: connect one of Stable Diffusion 1.5."
         )
 
 
 def unet_tensors(model: ModelPatcher) -> dict[str, Tensor]:
-    """The UNet of a MODEL with its LoRAs and merges applied, under the published layout's names without prefix.
+    """Return the UNet of a MODEL with its LoRAs and merges applied: name in the published layout -> tensor.
 
-    Raises InputError where it is of another family, or sees more than noisy latents.
+    Raises InputError if it is of another family, or an inpainting model with further input channels.
     """
     import comfy.model_management as mm
 
     from ...magicdance_core.errors import InputError
 
     check_family(model)
-    mm.load_models_gpu([model], force_patch_weights=True)  # what ComfyUI does before it saves a checkpoint
+    mm.load_models_gpu([model], force_patch_weights=True)  # as before ComfyUI saves a checkpoint
     tensors = model.model.diffusion_model.state_dict()
     if (channels := tensors["input_blocks.0.0.weight"].shape[1]) != 4:
         raise InputError(
-            f"The connected MODEL takes {channels} channels, as for inpainting: connect one that takes 4, or use "
+            f"The connected MODEL has {channels} input channels, as for inpainting: connect one with 4, or use "
             "Apply Appearance to MODEL."
         )
     return tensors
 
 
 def vae_tensors(vae) -> dict[str, Tensor]:
-    """The tensors of a VAE under the published layout's names. Raises InputError for another family's."""
+    """Return the tensors of a VAE: name in the published layout -> tensor. Raises InputError for other families."""
     from ...magicdance_core.errors import InputError
 
     tensors = {name: tensor for name, tensor in vae.get_sd().items() if not name.startswith(("loss.", "model_ema."))}
     known = "encoder.down.0.block.0.conv1.weight" in tensors and "post_quant_conv.weight" in tensors
     if not known or tensors["post_quant_conv.weight"].shape[0] != 4:
-        raise InputError("The connected VAE is not one of Stable Diffusion 1.5: connect the checkpoint's own VAE.")
+        raise InputError("The connected VAE is not one of Stable Diffusion 1.5: connect the checkpoint's VAE.")
     return tensors
 
 
 def empty_prompt(clip) -> Tensor:
-    """The empty prompt `[1, 77, C]` through a CLIP."""
+    """Return the embeddings `[1, 77, C]` of the empty prompt."""
     return clip.encode_from_tokens(clip.tokenize("")).float().cpu()
 
 
 def to_checkpoint(tensors: dict[str, Tensor]) -> tuple:
-    """MODEL, CLIP and VAE of a checkpoint in the published layout, names with prefix."""
+    """Return MODEL, CLIP and VAE of a checkpoint's tensors; their names have the published layout's prefixes."""
     import comfy.sd
     import folder_paths
 
@@ -78,13 +78,13 @@ def to_checkpoint(tensors: dict[str, Tensor]) -> tuple:
     )
     if loaded is None or None in loaded[:3]:
         raise InputError(
-            "ComfyUI does not take this checkpoint for Stable Diffusion 1.5: load it with Load MagicDance Checkpoint."
+            "ComfyUI does not recognize this checkpoint as Stable Diffusion 1.5: use Load MagicDance Checkpoint."
         )
     return loaded[:3]
 
 
 def to_control_net(tensors: dict[str, Tensor]):
-    """CONTROL_NET of a Pose ControlNet, names without prefix."""
+    """Return the CONTROL_NET of a Pose ControlNet's tensors; their names have no prefix."""
     import comfy.controlnet
 
     return comfy.controlnet.load_controlnet_state_dict(tensors)

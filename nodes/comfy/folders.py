@@ -1,9 +1,9 @@
-"""Model folders: ComfyUI's and the pack's own."""
+"""Model folders: ComfyUI's, the pack's own, and AnimateDiff-Evolved's."""
 
 import os
 from pathlib import Path
 
-EMBEDDED = "embedded"  # among the names of files: what comes with the pack
+EMBEDDED = "embedded"  # listed among file names: the model that comes with the pack
 FOLDER = "magicdance"
 LORA_FOLDER = "loras"
 EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
@@ -13,9 +13,9 @@ MOTION_FOLDER, MOTION_LORA_FOLDER = "animatediff_models", "animatediff_motion_lo
 
 
 def register_model_folders() -> None:
-    """Make the pack's folders and AnimateDiff-Evolved's known, beside what `extra_model_paths.yaml` has put.
+    """Register the pack's folders and AnimateDiff-Evolved's, in addition to those of `extra_model_paths.yaml`.
 
-    Pose detectors are also looked for where comfyui_controlnet_aux, if it is there, keeps what it has downloaded.
+    Pose detectors are also searched for in the downloads of comfyui_controlnet_aux.
     """
     import folder_paths
 
@@ -31,14 +31,14 @@ def register_model_folders() -> None:
 
 
 def list_files(*keys: str) -> list[str]:
-    """The model files of ComfyUI's folders, each name once."""
+    """List the files in ComfyUI's folders `keys`, each name once."""
     import folder_paths
 
     return list(dict.fromkeys(name for key in keys for name in folder_paths.get_filename_list(key)))
 
 
 def list_folders(*keys: str) -> list[str]:
-    """The diffusers folders (those with a model_index.json) below ComfyUI's folders."""
+    """List the diffusers folders (with a model_index.json) below ComfyUI's folders `keys`."""
     import folder_paths
 
     found = {}
@@ -50,34 +50,34 @@ def list_folders(*keys: str) -> list[str]:
 
 
 def list_magicdance() -> list[str]:
-    """Files and model folders in `models/magicdance`, without the files that a model folder consists of."""
+    """List files and model folders in `models/magicdance`, without the files inside model folders."""
     return list_magicdance_files() + list_folders(FOLDER)
 
 
 def list_magicdance_files() -> list[str]:
-    """Checkpoints of one file in `models/magicdance`."""
+    """List the checkpoint files in `models/magicdance`, without the files inside model folders."""
     parts = tuple(folder + os.sep for folder in list_folders(FOLDER))
     return [name for name in list_files(FOLDER) if not name.startswith(parts)]
 
 
 def confined(base: str | Path, name: str, links: bool = False) -> Path | None:
-    """Where a name is below a folder; None where it leads out of it, and where it is no name.
+    """Return the path of a name below a folder; None if it leads out of the folder or is no valid name.
 
-    links: whether links in the folder may lead out: models lie on other disks, and only the machine's owner links them.
+    links: whether symbolic links may lead out, as users link to models on other disks.
     """
     real = os.path.abspath if links else os.path.realpath
     try:
         path, folder = Path(base, name), Path(real(base))
         inside = Path(real(path))
-    except (OSError, RuntimeError, TypeError, ValueError):  # names with NUL or too long, links in a circle
+    except (OSError, RuntimeError, TypeError, ValueError):  # names with NUL or too long, circular links
         return None
     return path if inside != folder and inside.is_relative_to(folder) else None
 
 
 def find_model(name: str, *keys: str) -> Path | None:
-    """Where a name of `list_files` or `list_folders` is on the disk; the first of `keys` that has it.
+    """Return the path of a name from `list_files` or `list_folders`, in the first of the folders `keys` that has it.
 
-    No name leads out of these folders, but the links in them do.
+    Returns None if there is none. Names cannot lead out of these folders, links in them can.
     """
     import folder_paths
 
@@ -89,7 +89,7 @@ def find_model(name: str, *keys: str) -> Path | None:
 
 
 def detector_folder(file: str | None) -> Path:
-    """Where a detector's file is, at any depth; where it should be if there is none."""
+    """Return the folder that has a detector's file, at any depth; else the folder where it belongs."""
     import folder_paths
 
     names = folder_paths.get_filename_list(DETECTOR_FOLDER)

@@ -1,4 +1,4 @@
-"""Networks in the keeping of ComfyUI's memory management, and its choice of dtypes."""
+"""Networks under ComfyUI's memory management, and its choice of dtypes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ...magicdance_core.sampling import Phase
     from ..model import MagicDanceModel
 
-DETECTOR_MEMORY = 2.0**29  # bytes of activations that a pose detector needs for a picture
+DETECTOR_MEMORY = 2.0**29  # bytes of activations of a pose detector for one picture
 PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
 
 
 def storage_dtypes() -> dict[str, torch.dtype]:
-    """In which dtypes ComfyUI wants networks stored, by role; the text tower stays exact."""
+    """Return the dtypes in which ComfyUI wants networks stored: role -> dtype. The text encoder stays float32."""
     import comfy.model_management as mm
     import torch
 
@@ -32,10 +32,10 @@ def storage_dtypes() -> dict[str, torch.dtype]:
 
 
 def hold(network: nn.Module, role: str) -> ModelPatcher:
-    """A network in ComfyUI's keeping: moved, offloaded and loaded in part as its memory management decides.
+    """Put a network under ComfyUI's memory management, which loads it, offloads it, or loads it in part.
 
-    The layers become ComfyUI's, which fetch weights that lie elsewhere. `held.model.inner` is the network,
-    `held.load_device` and `held.model.compute_dtype` are where and in which dtype it computes.
+    Its layers are replaced by ComfyUI's, which cast weights and move offloaded ones when they compute.
+    `network` and `device_and_dtype` take the result.
     """
     import comfy.model_management as mm
     import comfy.ops
@@ -53,55 +53,59 @@ def hold(network: nn.Module, role: str) -> ModelPatcher:
 
 
 def network(held: ModelPatcher) -> nn.Module:
+    """Return the network that was given to `hold`."""
     return held.model.inner
 
 
-def place(held: ModelPatcher) -> tuple[torch.device, torch.dtype]:
-    """Where and in which dtype a network computes, wherever its weights happen to be."""
+def device_and_dtype(held: ModelPatcher) -> tuple[torch.device, torch.dtype]:
+    """Return the device and dtype in which a network computes, wherever its weights are."""
     return held.load_device, held.model.compute_dtype
 
 
 def with_lora(held: ModelPatcher, lora: Lora, strength: float) -> ModelPatcher:
-    """The same network with a LoRA, which ComfyUI adds while the network is loaded and takes back afterwards.
+    """Return a clone of a network with a LoRA, which ComfyUI adds on loading and removes on unloading.
 
-    Raises InputError where it does not fit.
+    Raises InputError if the LoRA does not fit.
     """
     import comfy.lora
 
     lora.check_fits(network(held))
-    halves, targets = {}, {}
+    tensors, targets = {}, {}
     for name, (up, down) in lora.pairs.items():
-        halves |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+        tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
         targets[name] = f"inner.{name}"
     changed = held.clone()
-    changed.add_patches(comfy.lora.load_lora(halves, targets), strength)
+    changed.add_patches(comfy.lora.load_lora(tensors, targets), strength)
     return changed
 
 
 def load(held: Sequence[ModelPatcher], activations: float) -> None:
-    """Have all these networks at hand at once, with room for `activations` bytes."""
+    """Load networks together, with room for `activations` bytes."""
     import comfy.model_management as mm
 
     mm.load_models_gpu(list(held), memory_required=activations)
 
 
 def load_phase(model: MagicDanceModel, phase: Phase) -> None:
-    """Have the networks at hand that a run needs next, with room for what they compute."""
+    """Load the networks that a phase of a run needs, with room for their activations."""
     from ...magicdance_core.sampling.memory import denoising_memory
 
     held = [getattr(model, role) for role in phase.roles]
     estimate = vae_memory if phase.roles[0] == "vae" else denoising_memory
-    load(held, estimate(phase.batch, phase.height * phase.width, place(held[0])[1]))
+    load(held, estimate(phase.batch, phase.height * phase.width, device_and_dtype(held[0])[1]))
 
 
-def fits_both_halves(model: MagicDanceModel, frames: int, shape: Sequence[int]) -> bool:
-    """Whether both halves of guidance may go through the UNet together: on a GPU that holds all networks and twice what
-    a batch of so many frames takes. shape: of a latent, `(1, 4, h, w)`."""
+def fits_batched_guidance(model: MagicDanceModel, frames: int, shape: Sequence[int]) -> bool:
+    """Return whether the conditional and the unconditional prediction of a batch of frames may share a UNet call.
+
+    They may on a GPU that has room for all networks and twice the activations of such a batch.
+    shape: of a latent, `(1, 4, h, w)`.
+    """
     import comfy.model_management as mm
 
     from ...magicdance_core.sampling.memory import denoising_memory
 
-    device, dtype = place(model.unet)
+    device, dtype = device_and_dtype(model.unet)
     if device.type != "cuda":
         return False
     networks = sum(held.model_size() for held in (model.unet, model.appearance, model.pose, model.motion) if held)
@@ -109,12 +113,12 @@ def fits_both_halves(model: MagicDanceModel, frames: int, shape: Sequence[int]) 
 
 
 def vae_memory(pictures: int, pixels: int, dtype: torch.dtype) -> float:
-    """Bytes that the VAE needs for a batch; ComfyUI's estimate for its decoder."""
+    """Return the bytes that the VAE needs for a batch, by ComfyUI's estimate for its decoder."""
     return 2178.0 * pictures * pixels * dtype.itemsize
 
 
 def output(tensor: Tensor) -> Tensor:
-    """A result where ComfyUI wants results to be."""
+    """Move a node's result to the device where ComfyUI wants results."""
     import comfy.model_management as mm
 
     return tensor.to(mm.intermediate_device())
@@ -125,7 +129,7 @@ def _holder() -> type[nn.Module]:
     from torch import nn
 
     class MagicDanceNetwork(nn.Module):
-        """diffusers' own modules have a read-only `device`, which ComfyUI assigns."""
+        """Holder of a diffusers network, whose own `device` is read-only; ComfyUI assigns it."""
 
         def __init__(self, inner: nn.Module, compute_dtype: torch.dtype):
             super().__init__()

@@ -1,9 +1,8 @@
-"""The progress bar, previews, remarks, and ComfyUI's interrupt."""
+"""Progress bar, animated previews, and ComfyUI's interrupt."""
 
 from __future__ import annotations
 
 import contextvars
-import logging
 import re
 import threading
 import time
@@ -19,22 +18,24 @@ if TYPE_CHECKING:
 
     from ..model import MagicDanceModel
 
-PREVIEW_SIDE, LARGEST_PREVIEW = 384, 512  # nodes are less wide than the first; the second is ComfyUI's own
-MAX_PREVIEWS, FPS = 64, 8  # frames that are kept to be shown, and shown a second
-PREVIEW_SHARE = 0.1  # of the run's time that may go into decoding what is shown
+PREVIEW_SIDE = 384  # pixels; wider than nodes usually are
+MAX_PREVIEW_SIDE = 512  # ComfyUI's own limit
+MAX_PREVIEWS = 64  # frames kept for the preview
+FPS = 8  # of the preview
+PREVIEW_SHARE = 0.1  # largest part of the run's time that is spent on decoding previews
 
 BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
-"""What diffusers' networks are made of, large enough that asking before each costs nothing."""
+"""Blocks of diffusers' networks; they are so large that checking for an interrupt before each costs nothing."""
 
 
 class RunProgress:
-    """The progress bar of a run, and how its frames look so far, played as a video; used as a context.
+    """Progress bar of a run with an animated preview of its frames; a context manager.
 
-    ComfyUI shows one still picture at a time, so a thread shows the frames one after the other, FPS a second. Of long
-    videos it shows every second, third, ... frame; frames are decoded anew, the stalest first, as time allows.
-    Every report may raise ComfyUI's interrupt.
+    ComfyUI shows one still picture at a time, so a thread shows the frames one after the other, `FPS` per second. Of
+    long videos it shows every n-th frame. Previews are decoded again as time allows, the oldest first.
+    Every method may raise ComfyUI's interrupt.
 
-    frames, steps: of the run, which ends with the decoding of all frames.
+    frames, steps: numbers of frames and steps of the run; decoding counts as one step more.
     """
 
     def __init__(self, model: MagicDanceModel, frames: int, steps: int):
@@ -44,11 +45,11 @@ class RunProgress:
         self._preview, self._denoising = _previewer(model), frames * steps
         self._every = ceil(frames / MAX_PREVIEWS)
         self._previews: list[tuple | None] = [None] * ceil(frames / self._every)
-        self._fresh = [0] * len(self._previews)  # the report that decoded each
+        self._updated = [0] * len(self._previews)  # number of the report at which each preview was decoded
         self._shown, self._done, self._reports = -1, 0, 0
         self._begun, self._spent = time.perf_counter(), 0.0
         self._lock, self._over = threading.Lock(), threading.Event()
-        context = contextvars.copy_context()  # tells ComfyUI which node reports
+        context = contextvars.copy_context()  # ComfyUI reads the reporting node from it
         self._player = threading.Thread(target=context.run, args=(self._play,), daemon=True)
 
     def __enter__(self) -> RunProgress:
@@ -60,30 +61,33 @@ class RunProgress:
         self._player.join()
 
     def denoised(self, fraction: float, numbers: Sequence[int], latents: Tensor | None) -> None:
-        """fraction: of the denoising that is done. latents: clean scaled latents `[n, 4, h, w]` of these frames, or
-        None."""
+        """Report progress of the denoising.
+
+        fraction: part of all denoising that is done. numbers: of the frames that made progress.
+        latents: their predicted clean latents `[n, 4, h, w]`, scaled as the UNet sees them, or None.
+        """
         self._reports += 1
         rows = {row: n // self._every for row, n in enumerate(numbers) if latents is not None and n % self._every == 0}
-        for row in sorted(rows, key=lambda row: self._fresh[rows[row]]):
+        for row in sorted(rows, key=lambda row: self._updated[rows[row]]):
             before = time.perf_counter()
             if self._spent > PREVIEW_SHARE * (before - self._begun):
                 break
             self._previews[rows[row]] = self._preview(latents[row : row + 1])
-            self._fresh[rows[row]] = self._reports
+            self._updated[rows[row]] = self._reports
             self._spent += time.perf_counter() - before
         self._report(round(fraction * self._denoising))
 
     def decoded(self, done: int, frames: Tensor) -> None:
-        """done: frames decoded before these, `[n, 3, H, W]` in [0, 1]."""
+        """Report decoded frames `[n, 3, H, W]` in [0, 1]. done: number of frames decoded before."""
         for number, frame in enumerate(frames, done):
             if number % self._every == 0:
                 self._previews[number // self._every] = _as_preview(frame)
         self._report(self._denoising + done + len(frames))
 
     def show_next(self) -> None:
-        """Show the frame after the one that was shown, of those that have been previewed."""
+        """Show the next frame that has a preview, after the last one the first."""
         following = [*range(self._shown + 1, len(self._previews)), *range(self._shown + 1)]
-        self._shown = next((place for place in following if self._previews[place]), -1)
+        self._shown = next((index for index in following if self._previews[index]), -1)
         if self._shown >= 0:
             self._report(None, self._previews[self._shown])
 
@@ -99,31 +103,12 @@ class RunProgress:
             try:
                 self.show_next()
             except mm.InterruptProcessingException:
-                mm.interrupt_current_processing()  # it was meant for the run, and raising took it back
+                mm.interrupt_current_processing()  # raising has cleared the flag, but the run has to see it
                 return
 
 
-class Remarks:
-    """Sentences about a run that is no error: in the log, and on the node, where they stay until the next run."""
-
-    def __init__(self):
-        self._shown = False
-
-    def show(self, sentences: Sequence[str]) -> None:
-        from comfy_execution.utils import get_executing_context
-
-        for sentence in sentences:
-            logging.warning("MagicDance: %s", sentence)
-        context = get_executing_context()
-        if context is not None and (sentences or self._shown):
-            from server import PromptServer
-
-            PromptServer.instance.send_progress_text("\n".join(sentences), context.node_id)
-        self._shown = bool(sentences)
-
-
 def counted(items: Iterable, total: int | None = None) -> Iterator:
-    """The items one by one, each moving the progress bar. total: about how many, where they have no length."""
+    """Yield the items and advance the progress bar. total: their approximate number, if they have no length."""
     import comfy.utils
 
     bar = comfy.utils.ProgressBar(total or len(items))  # type: ignore[arg-type]
@@ -134,7 +119,7 @@ def counted(items: Iterable, total: int | None = None) -> Iterator:
 
 @contextmanager
 def interruptible(*networks: nn.Module | None) -> Iterator[None]:
-    """Within this, ComfyUI's interrupt takes effect before the next block of layers, not only after a batch."""
+    """Check for ComfyUI's interrupt before every block of these networks while the context is open."""
     import comfy.model_management as mm
 
     def check(module: nn.Module, args: tuple) -> None:
@@ -154,13 +139,13 @@ def interruptible(*networks: nn.Module | None) -> Iterator[None]:
 
 
 def _previewer(model: MagicDanceModel):
-    """A function from latents `[1, 4, h, w]` to what the progress bar takes.
+    """Return a function from latents `[1, 4, h, w]` to a preview for the progress bar.
 
-    Latents of Stable Diffusion go through ComfyUI's previewer, as its settings say; those of a small model are its
-    own affair, and its VAE is quick.
+    Latents of Stable Diffusion go through the previewer of ComfyUI's settings; those of a small model through its VAE,
+    which is fast and whose latents that previewer does not know.
     """
     vae = memory.network(model.vae)
-    device, dtype = memory.place(model.vae)
+    device, dtype = memory.device_and_dtype(model.vae)
     if vae.config.block_out_channels[-1] >= 512:
         import comfy.latent_formats
         import latent_preview
@@ -174,20 +159,22 @@ def _previewer(model: MagicDanceModel):
 
 
 def _as_preview(frame: Tensor) -> tuple:
-    """What the progress bar takes. A small frame is enlarged by a whole factor, so that its pixels stay what they are
-    and the editor, which only shrinks pictures, leaves no space beside it; a large one is shrunk."""
+    """Return a frame `[3, H, W]` in [0, 1] as the progress bar takes it.
+
+    A small frame is enlarged by a whole factor, since the graph editor only shrinks pictures; a large one is shrunk.
+    """
     from PIL import Image
 
     picture = Image.fromarray((frame.permute(1, 2, 0) * 255).round().byte().cpu().numpy())
     if max(picture.size) > PREVIEW_SIDE:
-        picture.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
+        picture.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
         return "JPEG", picture, None
     factor = ceil(PREVIEW_SIDE / max(picture.size))
     return "JPEG", picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), None
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """What a network is made of: its blocks, or the convolutions of one that is no diffusers network."""
+    """Return the blocks of a diffusers network, or the convolutions of any other."""
     from torch import nn
 
     blocks = [module for name, module in network.named_modules() if BLOCKS.fullmatch(name)]

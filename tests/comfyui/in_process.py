@@ -35,7 +35,7 @@ spec.loader.exec_module(pack)
 MagicDancePipeline = importlib.import_module(f"{NAME}.magicdance_core.pipeline").MagicDancePipeline
 MotionModule = importlib.import_module(f"{NAME}.magicdance_core.models").MotionModule
 checkpoints = importlib.import_module(f"{NAME}.magicdance_core.checkpoints")
-Motion = importlib.import_module(f"{NAME}.nodes.model").Motion
+Motion = importlib.import_module(f"{NAME}.nodes.link_types").Motion
 hold = importlib.import_module(f"{NAME}.nodes.comfy.memory").hold
 
 

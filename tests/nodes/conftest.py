@@ -92,11 +92,11 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
         def decode_latent_to_preview_image(self, kind, latents):
             return kind, tuple(latents.shape), 512
 
-    def load_lora(halves, targets):
+    def load_lora(tensors, targets):
         patches = {}
         for name, target in targets.items():
-            patches[target] = tuple(halves.pop(f"{name}.lora_{side}.weight") for side in ("up", "down"))
-        assert not halves
+            patches[target] = tuple(tensors.pop(f"{name}.lora_{side}.weight") for side in ("up", "down"))
+        assert not tensors
         return patches
 
     layers = {
@@ -192,6 +192,6 @@ def node(pack):
 @pytest.fixture
 def held(pack, tiny):
     """A model of a few thousand weights on the link."""
-    backbone = importlib.import_module(f"{PACK}.nodes.backbone")
-    tiny.text_encoder = object()  # it understands prompts
-    return backbone._held(tiny)
+    loaders = importlib.import_module(f"{PACK}.nodes.loaders")
+    tiny.text_encoder = object()  # it takes prompts
+    return loaders._hold(tiny)

@@ -30,11 +30,11 @@ def test_one_truth_for_all_and_an_alpha_channel(compare):
 @pytest.mark.parametrize(
     "frames, truth, message",
     [
-        (torch.zeros(3, 8, 8, 3), torch.zeros(2, 8, 8, 3), "2 true pictures for 3 frames"),
-        (torch.zeros(1, 8, 8, 3), torch.zeros(1, 8, 9, 3), "8 x 8 pixels, the truth 9 x 8"),
-        (torch.zeros(0, 8, 8, 3), torch.zeros(1, 8, 8, 3), "no frames"),
+        (torch.zeros(3, 8, 8, 3), torch.zeros(2, 8, 8, 3), "`truth` has 2 pictures, `frames` has 3"),
+        (torch.zeros(1, 8, 8, 3), torch.zeros(1, 8, 9, 3), "8 x 8 pixels, `truth` has 9 x 8"),
+        (torch.zeros(0, 8, 8, 3), torch.zeros(1, 8, 8, 3), "has no pictures|no frames"),
         (torch.zeros(1, 4, 4, 3), torch.zeros(1, 4, 4, 3), "at least 7 x 7"),
-        (torch.full((1, 8, 8, 3), torch.nan), torch.zeros(1, 8, 8, 3), "not numbers"),
+        (torch.full((1, 8, 8, 3), torch.nan), torch.zeros(1, 8, 8, 3), "not finite"),
     ],
 )
 def test_bad_input(compare, frames, truth, message):

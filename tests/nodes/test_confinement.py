@@ -77,13 +77,13 @@ def test_keypoints_in_comfyui_s_folders_are_read(node, places, place):
 @pytest.mark.parametrize("file", ["a.safetensors", "model"])
 def test_models_are_found_in_their_folders_only(node, places, held, file):
     for name in (name for name in names(places, file) if not name.startswith("link")):
-        for loader, argument in (("LoadBackbone", "backbone"), ("LoadPublished", "checkpoint")):
+        for loader, argument in (("LoadBackbone", "ckpt_name"), ("LoadPublished", "ckpt_name")):
             assert type(node(loader)).VALIDATE_INPUTS(**{argument: name}) is not True
-            with pytest.raises(ValueError, match="not (in|there)"):
+            with pytest.raises(ValueError, match="is not in"):
                 node(loader).load(name)
-        for apply, argument in (("ApplyAppearance", "appearance"), ("ApplyPose", "pose")):
+        for apply, argument in (("ApplyAppearance", "appearance_name"), ("ApplyPose", "control_net_name")):
             assert type(node(apply)).VALIDATE_INPUTS(**{argument: name}) is not True
-            with pytest.raises(ValueError, match="not there any more"):
+            with pytest.raises(ValueError, match="is not in .* any more"):
                 node(apply).apply(held, name, 1.0, 0.0, 1.0)
 
 
@@ -93,7 +93,7 @@ def test_models_below_their_folders_are_found(node, places, comfy):
     (comfy.models / "diffusers" / "b").mkdir()
     (comfy.models / "diffusers" / "b" / "model_index.json").write_text("{}")
     for name in ("sd/a.safetensors", "b", "link/a.safetensors"):  # the machine's owner has put the link there
-        assert type(node("LoadBackbone")).VALIDATE_INPUTS(backbone=name) is True
+        assert type(node("LoadBackbone")).VALIDATE_INPUTS(ckpt_name=name) is True
 
 
 @pytest.mark.parametrize("prefix", ["../x", "/tmp/x", "a/../../x", "link/x", "..", "a\0b", "x" * 5000])

@@ -13,12 +13,59 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TAKEN = {"LoadMagicDanceModel", "MagicDanceEncoder", "MagicDanceSampler", "MagicDanceDecoder"}
-NAMES = {
-    "ApplyAppearance", "ApplyPose", "DrawPoses", "ExtractPose", "FromModel", "LoadBackbone", "LoadKeypoints",
-    "CompareFrames", "LoadPublished", "PreviewPose", "Puppets", "RetargetPose", "Sample", "SaveKeypoints", "SmoothPose",
-    "ApplyAppearanceToModel", "EmptyFrames", "LoadAppearance", "LoadPoseControlNet", "LoadPublishedAsModel",
-    "SideBySide", "LoadMotion", "ApplyMotion", "ContextOptions", "SpeedOptions",
-}  # fmt: skip
+WIDGETS = {  # saved workflows store values in this order, scripts by these names: only ever add at the end
+    "LoadBackbone": ["ckpt_name"],
+    "LoadPublished": ["ckpt_name"],
+    "FromModel": [],
+    "ApplyAppearance": ["appearance_name", "strength", "start_percent", "end_percent"],
+    "ApplyPose": ["control_net_name", "strength", "start_percent", "end_percent"],
+    "LoadMotion": [
+        "motion_module_name",
+        "motion_lora_name",
+        "motion_lora_strength",
+        "adapter_name",
+        "adapter_strength",
+    ],
+    "ApplyMotion": ["strength", "start_percent", "end_percent"],
+    "ContextOptions": [
+        "context_length",
+        "context_overlap",
+        "closed_loop",
+        "noise_type",
+        "beta_schedule",
+        "context_stride",
+        "fuse_method",
+        "motion_in_uncond",
+        "random_starts",
+        "quick_preview",
+    ],
+    "Puppets": ["identity", "choreography", "frames", "seed", "width", "height"],
+    "DrawPoses": ["width", "height", "draw_body", "draw_hands", "draw_face"],
+    "ExtractPose": ["detector", "person", "person_index", "max_gap", "fps"],
+    "RetargetPose": ["position", "driving_frame", "fill_missing"],
+    "SmoothPose": ["method", "window_length", "min_cutoff", "beta", "fps"],
+    "PreviewPose": ["opacity", "draw_body", "draw_hands", "draw_face", "fps"],
+    "LoadKeypoints": ["file", "width", "height"],
+    "SaveKeypoints": ["filename_prefix", "format"],
+    "Sample": [
+        "seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "control_mode",
+        "preset",
+        "frames_per_batch",
+        "decode_chunk_size",
+    ],
+    "CompareFrames": ["amplification"],
+    "LoadPublishedAsModel": ["ckpt_name"],
+    "LoadPoseControlNet": ["ckpt_name"],
+    "LoadAppearance": ["ckpt_name"],
+    "ApplyAppearanceToModel": ["strength", "start_percent", "end_percent", "control_mode"],
+    "EmptyFrames": ["shared_noise"],
+    "SpeedOptions": ["cfg_start_percent", "cfg_end_percent", "reference_every", "pose_every"],
+    "SideBySide": ["labels", "enlarge"],
+}
 
 
 def inputs(cls) -> dict[str, tuple]:
@@ -28,10 +75,22 @@ def inputs(cls) -> dict[str, tuple]:
 
 
 def test_these_nodes_are_registered(pack):
-    assert set(pack.NODE_CLASS_MAPPINGS) == {f"MagicDance{name}" for name in NAMES}  # saved graphs rely on these
+    assert set(pack.NODE_CLASS_MAPPINGS) == {f"MagicDance{name}" for name in WIDGETS}
     assert set(pack.NODE_CLASS_MAPPINGS) == set(pack.NODE_DISPLAY_NAME_MAPPINGS)
     assert not TAKEN & set(pack.NODE_CLASS_MAPPINGS)
     assert (ROOT / pack.WEB_DIRECTORY / "docs").is_dir()
+
+
+def is_widget(kind) -> bool:
+    return isinstance(kind, list) or kind in ("INT", "FLOAT", "BOOLEAN", "STRING")
+
+
+def test_names_and_order_of_all_widgets(pack):
+    found = {
+        name.removeprefix("MagicDance"): [key for key, (kind, _) in inputs(cls).items() if is_widget(kind)]
+        for name, cls in pack.NODE_CLASS_MAPPINGS.items()
+    }
+    assert found == WIDGETS
 
 
 def test_every_node_explains_itself(pack):
@@ -64,7 +123,7 @@ def test_workflows_hold_a_value_for_every_widget(pack):
                 continue
             widgets = 0
             for kind, options in inputs(cls).values():
-                if isinstance(kind, list) or kind in ("INT", "FLOAT", "BOOLEAN", "STRING"):
+                if is_widget(kind):
                     widgets += 1 + bool(options.get("control_after_generate"))
             assert len(node["widgets_values"]) == widgets, f"{file.name}: {node['type']}"
 
@@ -99,12 +158,12 @@ def test_nodes_and_commands_offer_what_the_core_takes(pack, core):
     assert offered("Sample", "sampler_name") == list(choices.SCHEDULERS)
     assert offered("Sample", "preset") == list(choices.PRESETS) == list(core("sampling").PRESETS)
     assert offered("Sample", "control_mode") == list(choices.CONTROL_MODES)
-    assert offered("ContextOptions", "noise") == list(choices.NOISES)
-    assert offered("ContextOptions", "weights") == list(choices.WINDOW_WEIGHTS)
+    assert offered("ContextOptions", "noise_type") == list(choices.NOISES)
+    assert offered("ContextOptions", "fuse_method") == list(choices.WINDOW_WEIGHTS)
     assert offered("ContextOptions", "beta_schedule") == list(choices.BETA_SCHEDULES)
     assert offered("ExtractPose", "detector") == list(choices.DETECTORS)
-    assert offered("ExtractPose", "person") == [*choices.PEOPLE, "number"]
-    assert offered("RetargetPose", "place") == list(choices.PLACES)
+    assert offered("ExtractPose", "person") == [*choices.PEOPLE, "index"]
+    assert offered("RetargetPose", "position") == list(choices.PLACES)
     assert offered("SmoothPose", "method") == list(choices.SMOOTHING_METHODS)
     assert offered("SaveKeypoints", "format") == [suffix[1:] for suffix in choices.KEYPOINT_SUFFIXES]
 
@@ -143,7 +202,7 @@ def test_every_node_has_a_help_page_with_a_picture(pack):
 
 def test_a_mistake_is_a_title_and_a_sentence(node):
     """As ComfyUI's execution.py makes the title and the log of what a node raises."""
-    with pytest.raises(ValueError, match="disconnect vae") as caught:
+    with pytest.raises(ValueError, match="disconnect it") as caught:
         node("LoadBackbone").load("embedded", vae=object())
     kind = caught.type
     assert (kind.__module__, kind.__qualname__) == ("builtins", "InputError")

@@ -1,4 +1,4 @@
-"""Motion modules in the graph: loaded, applied, and what the sampler makes of them."""
+"""The nodes for motion modules, and the sampler with a motion module."""
 
 import importlib
 
@@ -12,7 +12,7 @@ PLAIN = "none", 1.0, "none", 1.0  # no LoRA and no adapter
 
 
 def lora_of(network, part: str) -> dict[str, torch.Tensor]:
-    """In diffusers' layout, of the attention weights whose names have a part."""
+    """Return a LoRA in diffusers' layout for the attention weights whose names contain `part`."""
     torch.manual_seed(3)
     state = {}
     for name, weight in network.state_dict().items():
@@ -25,7 +25,7 @@ def lora_of(network, part: str) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def model(comfy, core, node, make_tiny):
-    """The tiny model, held as a checkpoint that was loaded."""
+    """Return the tiny model, loaded from a checkpoint."""
     components = make_tiny()
     core("checkpoints").save_folder(comfy.models / "magicdance" / "tiny", components)
     return node("LoadPublished").load("tiny")[0]
@@ -38,6 +38,15 @@ def module(comfy, pack, tiny):
     torch.manual_seed(2)
     save_motion(folder / "module.safetensors", MotionModule.for_unet(tiny.unet))
     return "module.safetensors"
+
+
+@pytest.fixture
+def context_options(node):
+    """Return a function from changed widgets to the value of Context Options."""
+    widgets = {
+        name: options["default"] for name, (_, options) in node("ContextOptions").INPUT_TYPES()["required"].items()
+    }
+    return lambda **changes: node("ContextOptions").make(**widgets | changes)[0]
 
 
 @pytest.fixture
@@ -55,7 +64,7 @@ def sample(node):
     return run
 
 
-def test_its_layers_in_the_decoder_are_at_hand_with_the_vae(model, module, node, sample, comfy, tiny):
+def test_temporal_decoder_layers_are_loaded_together_with_the_vae(model, module, node, sample, comfy, tiny):
     path = comfy.models / "animatediff_models" / module
     (plain,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, *node("LoadMotion").load(module, *PLAIN))
     before = sample(plain)
@@ -69,11 +78,11 @@ def test_its_layers_in_the_decoder_are_at_hand_with_the_vae(model, module, node,
     assert [models for models, _ in comfy.loads][-1] == [moving.vae, moving.motion]
 
 
-def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node, sample, comfy):
+def test_a_motion_module_is_loaded_once_and_changes_the_frames(model, module, node, sample, comfy, context_options):
     load, apply = node("LoadMotion"), node("ApplyMotion")
     assert load.VALIDATE_INPUTS(module, "none", "none") is True
     (motion,) = load.load(module, *PLAIN)
-    assert load.load(module, *PLAIN)[0].module is motion.module  # not read twice
+    assert load.load(module, *PLAIN)[0].module is motion.module  # cached
     (moving,) = apply.apply(model, 1.0, 0.0, 1.0, motion)
     assert model.motion is None and moving.motion is motion.module
     frames = sample(moving)
@@ -81,41 +90,45 @@ def test_a_module_is_loaded_applied_and_seen_by_the_sampler(model, module, node,
     assert any(motion.module in models for models, _ in comfy.loads)
     silent = apply.apply(moving, 0.0, 0.0, 1.0)[0]
     assert silent.motion is motion.module
-    shared = node("ContextOptions").make(16, 4, 1, "pyramid", False, "shared", "default", False, False, False)[0]
+    shared = context_options(noise_type="shared")
     assert torch.allclose(sample(silent, context_options=shared), sample(model), atol=1e-5)
 
 
-def test_context_options_reach_the_run(model, module, node, sample, comfy):
+def test_context_options_change_the_frames(model, module, node, sample, comfy, context_options):
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
-    make = node("ContextOptions").make
     given = {
-        "whole": make(16, 4, 1, "pyramid", False, "default", "default", False, False, False),
-        "windows": make(3, 1, 1, "flat", False, "default", "default", False, False, False),
-        "loop": make(3, 1, 2, "ramps", True, "default", "default", False, False, False),
-        "linear": make(16, 4, 1, "pyramid", False, "default", "linear", False, False, False),
-        "uncond": make(16, 4, 1, "pyramid", False, "default", "default", True, False, False),
-        "quick": make(3, 1, 1, "pyramid", False, "default", "default", False, True, False),
-        "noise": make(16, 4, 1, "pyramid", False, "shared", "default", False, False, False),
+        "whole": context_options(),
+        "windows": context_options(context_length=3, context_overlap=1, fuse_method="flat"),
+        "loop": context_options(
+            context_length=3, context_overlap=1, context_stride=2, fuse_method="ramps", closed_loop=True
+        ),
+        "linear": context_options(beta_schedule="linear"),
+        "uncond": context_options(motion_in_uncond=True),
+        "quick": context_options(context_length=3, context_overlap=1, quick_preview=True),
+        "noise": context_options(noise_type="shared"),
     }
-    made = {name: sample(moving, context_options=options[0]) for name, options in given.items()}
+    made = {name: sample(moving, context_options=options) for name, options in given.items()}
     assert torch.equal(made["whole"], sample(moving))
-    starts = make(3, 1, 1, "flat", True, "default", "default", False, False, True)[0]
-    assert starts.seeded(7).windows.random == 7 and given["loop"][0].seeded(7) is given["loop"][0]
+    starts = context_options(
+        context_length=3, context_overlap=1, fuse_method="flat", closed_loop=True, random_starts=True
+    )
+    assert starts.seeded(7).windows.random == 7 and given["loop"].seeded(7) is given["loop"]
     assert sample(moving, context_options=starts).shape == made["loop"].shape
     assert comfy.texts == []
-    sample(model, context_options=given["loop"][0])
+    sample(model, context_options=given["loop"])
     assert "no motion module" in comfy.texts[0][0]
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
 
 
-def test_memory_is_asked_for_the_frames_that_go_through_at_once(pack, model, module, node, sample, monkeypatch):
+def test_memory_is_estimated_for_the_frames_of_a_batch_or_window(
+    pack, model, module, node, sample, monkeypatch, context_options
+):
     asked = []
     memory = importlib.import_module(f"{pack.__name__}.nodes.comfy.memory")
-    monkeypatch.setattr(memory, "fits_both_halves", lambda model, frames, shape: bool(asked.append(frames)))
+    monkeypatch.setattr(memory, "fits_batched_guidance", lambda model, frames, shape: bool(asked.append(frames)))
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
-    own = "default"
-    windows = node("ContextOptions").make(3, 1, 1, "flat", False, own, own, False, False, False)[0]
+    windows = context_options(context_length=3, context_overlap=1, fuse_method="flat")
     sample(model, frames_per_batch=2)
     sample(model)
     sample(moving, frames_per_batch=2, context_options=windows)
@@ -123,9 +136,9 @@ def test_memory_is_asked_for_the_frames_that_go_through_at_once(pack, model, mod
     assert asked == [2, 5, 3, 5]  # batches of frames; with a motion module windows of them; never more than there are
 
 
-def test_the_embedded_models_module_is_a_choice(model, node, core):
+def test_the_embedded_motion_module_can_be_chosen(model, node, core):
     load = node("LoadMotion")
-    assert "embedded" in load.INPUT_TYPES()["required"]["motion_module"][0]
+    assert "embedded" in load.INPUT_TYPES()["required"]["motion_module_name"][0]
     assert load.VALIDATE_INPUTS("embedded", "none", "none") is True
     assert "animatediff_motion_lora" in load.VALIDATE_INPUTS("embedded", "embedded", "none")
     (motion,) = load.load("embedded", *PLAIN)
@@ -133,7 +146,7 @@ def test_the_embedded_models_module_is_a_choice(model, node, core):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, motion)
 
 
-def test_what_does_not_go(model, module, node, sample, comfy, core):
+def test_unusable_motion_modules_and_windows_are_refused(model, module, node, sample, comfy, core, context_options):
     InputError = core("errors").InputError
     with pytest.raises(InputError, match="came without a motion module"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0)
@@ -148,10 +161,10 @@ def test_what_does_not_go(model, module, node, sample, comfy, core):
     with pytest.raises(InputError, match="widths"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load("other.safetensors", *PLAIN)[0])
     with pytest.raises(InputError, match="overlap from 0 to 3"):
-        node("ContextOptions").make(4, 4, 1, "flat", False, "shared", "default", False, False, False)
+        context_options(context_length=4, context_overlap=4)
 
 
-def test_a_motion_lora_goes_into_the_module_and_an_adapter_into_the_model(model, module, node, sample, comfy, core):
+def test_a_motion_lora_changes_the_module_and_an_adapter_the_unet(model, module, node, sample, comfy, core):
     load, apply = node("LoadMotion"), node("ApplyMotion")
     (plain,) = load.load(module, *PLAIN)
     zoom = lora_of(plain.module.model.inner, "motion_modules")
@@ -179,7 +192,7 @@ def test_a_motion_lora_goes_into_the_module_and_an_adapter_into_the_model(model,
     assert any(adapted.unet in models for models, _ in comfy.loads)
 
 
-def test_loras_that_do_not_go(model, module, node, comfy, core):
+def test_unusable_loras_are_refused(model, module, node, comfy, core):
     InputError = core("errors").InputError
     load = node("LoadMotion")
     (comfy.models / "animatediff_motion_lora").mkdir()
@@ -187,7 +200,7 @@ def test_loras_that_do_not_go(model, module, node, comfy, core):
     torch.save(lora_of(motion, "motion_modules"), comfy.models / "animatediff_motion_lora" / "zoom.ckpt")
     torch.save(lora_of(model.unet.model.inner, "attn1"), comfy.models / "animatediff_motion_lora" / "adapter.ckpt")
     torch.save({"lora_unet_x.lora_up.weight": torch.ones(2, 2)}, comfy.models / "animatediff_motion_lora" / "sd.ckpt")
-    with pytest.raises(InputError, match="is a motion LoRA: choose it as `motion_lora`"):
+    with pytest.raises(InputError, match="is a motion LoRA: choose it in `motion_lora_name`"):
         load.load(module, "none", 1.0, "zoom.ckpt", 1.0)
     with pytest.raises(InputError, match="spatial LoRA, .* give it as adapter"):
         load.load(module, "adapter.ckpt", 1.0, "none", 1.0)

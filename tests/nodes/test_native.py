@@ -89,9 +89,11 @@ def model(patch, appearance):
 
 @pytest.fixture
 def apply(node, model, appearance, patch):
-    def call(to=model, strength=1.0, start=0.0, end=1.0, control_mode="controlnet_important", **more):
+    def call(to=model, strength=1.0, start_percent=0.0, end_percent=1.0, control_mode="controlnet_important", **more):
         more = {"reference": {"samples": torch.ones(1, 4, 8, 8)}} | more
-        return node("ApplyAppearanceToModel").apply(to, appearance, strength, start, end, control_mode, **more)[0]
+        return node("ApplyAppearanceToModel").apply(
+            to, appearance, strength, start_percent, end_percent, control_mode, **more
+        )[0]
 
     return call
 
@@ -183,7 +185,7 @@ def test_no_strength_is_no_patch(apply):
 
 
 def test_outside_its_range_it_is_not_read(apply):
-    calls, reads = run(apply(start=0.2, end=0.6), sigmas=(9.0, 6.0, 2.0))
+    calls, reads = run(apply(start_percent=0.2, end_percent=0.6), sigmas=(9.0, 6.0, 2.0))
     assert [seen([call])[(0,)] for call in calls if call[0] == (0,)] == [0, 16, 0] and reads == 1
 
 
@@ -199,7 +201,7 @@ def attend(tokens, own: torch.Tensor, size, patch) -> torch.Tensor:
     options = {"magicdance_tokens": tokens, "block": BLOCK[:2], "block_index": 0}
     q, k, v = patch.append_tokens(own, own, own, options)
     assert k is v
-    bias = tokens.bias(BLOCK, q, k.shape[1], size) if tokens.weighed else None
+    bias = tokens.bias(BLOCK, q, k.shape[1], size) if tokens.weighted else None
     return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=bias)[:, 0]
 
 
@@ -229,12 +231,12 @@ def test_masks_go_with_their_frames_and_areas(patch, apply):
     (_, options), _ = run(apply(mask=masks))[0]
     ((_, place),) = options["magicdance_tokens"].weights
     assert place.shape == (2, 1, 8, 8) and place[0].max() == 0 and place[1].min() == 1
-    with pytest.raises(ValueError, match="3 pictures for 2 frames"):
+    with pytest.raises(ValueError, match="3 masks for 2 frames"):
         run(apply(mask=torch.ones(3, 8, 8)))
 
 
 def test_a_prompt_of_another_model_is_explained(apply):
-    with pytest.raises(ValueError, match="The prompt was written with another model's CLIP"):
+    with pytest.raises(ValueError, match="The prompt was encoded with another model's CLIP"):
         run(apply(), texts=(torch.zeros(1, 3, 99),) * 2)
 
 
@@ -247,13 +249,13 @@ def test_a_reference_of_another_size_is_mentioned(apply, caplog):
 @pytest.mark.parametrize("family", ["SDXL", "SD20"])
 def test_other_families_are_named(apply, model, family):
     other = Model(getattr(sys.modules["comfy.supported_models"], family), model.shapes)
-    with pytest.raises(ValueError, match=f"family {family}: connect one made from Stable Diffusion 1.5"):
+    with pytest.raises(ValueError, match=f"family {family}: connect one of Stable Diffusion 1.5"):
         apply(other)
 
 
 def test_another_width_is_explained(apply, model):
     model.shapes = {name: (64,) for name in model.shapes}
-    with pytest.raises(ValueError, match="of width 32, the connected MODEL has .* of width 64: take both"):
+    with pytest.raises(ValueError, match="of width 32, the connected MODEL has .* of width 64: choose both"):
         apply()
 
 
@@ -274,17 +276,17 @@ def test_replaced_self_attention_is_named(apply):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"reference": {"samples": torch.zeros(1, 16, 8, 8)}}, "4 channels: encode the picture"),
-        ({"reference": {"samples": torch.zeros(1, 4, 3, 8, 8)}}, "4 channels: encode the picture"),
-        ({"reference": {"samples": torch.full((1, 4, 8, 8), torch.nan)}}, "not numbers"),
-        ({"reference": {"samples": torch.zeros(33, 4, 8, 8)}}, "33 references: connect 1 to 32"),
-        ({"reference": None}, "There is no person: connect"),
-        ({"reference": None, "image": torch.zeros(1, 64, 64, 3)}, "There is no person: connect"),
+        ({"reference": {"samples": torch.zeros(1, 16, 8, 8)}}, "4 channels of Stable Diffusion 1.5: encode"),
+        ({"reference": {"samples": torch.zeros(1, 4, 3, 8, 8)}}, "4 channels of Stable Diffusion 1.5: encode"),
+        ({"reference": {"samples": torch.full((1, 4, 8, 8), torch.nan)}}, "not finite"),
+        ({"reference": {"samples": torch.zeros(33, 4, 8, 8)}}, "33 pictures: connect 1 to 32"),
+        ({"reference": None}, "There is no reference: connect"),
+        ({"reference": None, "image": torch.zeros(1, 64, 64, 3)}, "There is no reference: connect"),
         ({"image": torch.zeros(1, 64, 64, 3)}, "both connected: disconnect one"),
-        ({"mask": torch.zeros(1, 0, 8)}, "is no MASK"),
+        ({"mask": torch.zeros(1, 0, 8)}, "is not a MASK"),
         ({"text": [[torch.zeros(1, 3, 99), {}]]}, "another model's CLIP"),
         ({"text": [[TEXT, {}]] * 2}, "holds 2 prompts"),
-        ({"start": 0.7, "end": 0.2}, "0 <= start <= end <= 1"),
+        ({"start_percent": 0.7, "end_percent": 0.2}, "0 <= start <= end <= 1"),
     ],
 )  # fmt: skip
 def test_mistakes_are_explained(apply, changes, sentence):

@@ -141,9 +141,9 @@ def test_an_interrupt_acts_between_blocks_and_the_next_run_is_whole(sample, comf
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"poses": torch.zeros(0, 32, 32, 3)}, "poses has no frames"),
-        ({"poses": torch.full((1, 32, 32, 3), float("nan"))}, "not numbers"),
-        ({"reference": torch.zeros(32, 32, 3)}, "reference is no IMAGE"),
+        ({"poses": torch.zeros(0, 32, 32, 3)}, "`poses` has no pictures"),
+        ({"poses": torch.full((1, 32, 32, 3), float("nan"))}, "not finite"),
+        ({"reference": torch.zeros(32, 32, 3)}, "`reference` is not an IMAGE"),
         ({"reference": torch.zeros(300, 32, 32, 3)}, "holds 300 pictures"),
         ({"positive": [[torch.zeros(1, 77, 2048), {}]]}, "another model's CLIP"),
         ({"negative": [[torch.zeros(1, 5, 12), {}]] * 2}, "2 prompts"),
@@ -172,7 +172,7 @@ def test_a_missing_part_is_named_with_the_node_that_brings_it(sample, held, miss
 def test_a_model_without_text_refuses_prompts(sample, held):
     from dataclasses import replace
 
-    with pytest.raises(ValueError, match="knows no text"):
+    with pytest.raises(ValueError, match="takes no prompts"):
         sample(model=replace(held, knows_text=False), positive=[[torch.zeros(1, 5, 12), {}]])
 
 
@@ -226,7 +226,7 @@ def test_controls_from_files(node, comfy, published_files):
     assert one.appearance is two.appearance is not None  # nothing is read again for another strength
     (full,) = node("ApplyPose").apply(two, "all.th", 1.0, 0.0, 1.0)
     assert full.pose is not None and full.appearance_control.strength == 0.5
-    assert "all.th" in node("ApplyPose").INPUT_TYPES()["required"]["pose"][0]
+    assert "all.th" in node("ApplyPose").INPUT_TYPES()["required"]["control_net_name"][0]
 
 
 def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, published_files):
@@ -235,7 +235,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
     with pytest.raises(ValueError, match="came without a Pose ControlNet"):
         node("ApplyPose").apply(replace(held, pose=None), "default", 1.0, 0.0, 1.0)
     (comfy.models / "controlnet" / "other.safetensors").hardlink_to(published_files[".safetensors"])
-    with pytest.raises(ValueError, match="another kind of backbone"):
+    with pytest.raises(ValueError, match="another kind of model"):
         node("ApplyPose").apply(held, "other.safetensors", 1.0, 0.0, 1.0)
     (comfy.models / "magicdance" / "text.safetensors").write_text("not tensors")
     with pytest.raises(ValueError, match="cannot be read"):
@@ -251,7 +251,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
 def test_the_published_checkpoint_in_one_go(node, comfy, published_files):
     (comfy.models / "magicdance" / "model_state-110000.th").hardlink_to(published_files[".th"])
     loader = node("LoadPublished")
-    assert loader.INPUT_TYPES()["required"]["checkpoint"][0] == ["model_state-110000.th"]
+    assert loader.INPUT_TYPES()["required"]["ckpt_name"][0] == ["model_state-110000.th"]
     assert loader.VALIDATE_INPUTS("model_state-110000.th") is True
     (model,) = loader.load("model_state-110000.th")
     assert model.appearance and model.pose and model.defaults["num_inference_steps"] == 50
@@ -263,13 +263,13 @@ def test_folders_and_other_vaes(node, comfy, core, tiny, monkeypatch):
     folder = comfy.models / "magicdance" / "mine"
     core("checkpoints").save_folder(folder, tiny)
     loader = node("LoadPublished")
-    assert loader.INPUT_TYPES()["required"]["checkpoint"][0] == ["mine"]
+    assert loader.INPUT_TYPES()["required"]["ckpt_name"][0] == ["mine"]
     assert loader.load("mine")[0].knows_text is False
     monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder)
     backbone = node("LoadBackbone")
-    assert backbone.INPUT_TYPES()["required"]["backbone"][0] == ["embedded"]
+    assert backbone.INPUT_TYPES()["required"]["ckpt_name"][0] == ["embedded"]
     assert backbone.load("embedded")[0] is backbone.load("embedded")[0]
-    with pytest.raises(ValueError, match="disconnect vae"):
+    with pytest.raises(ValueError, match="disconnect it"):
         backbone.load("embedded", vae=object())
     monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder / "gone")
     with pytest.raises(ValueError, match="install the pack again"):
@@ -324,11 +324,11 @@ def test_comfyuis_model_and_vae(node, comfy, published_files):
     mine.sampling = sys.modules["comfy.model_sampling"].V_PREDICTION()
     assert taker.take(mine, mine)[0].scheduler.config.prediction_type == "v_prediction"
     mine.unet[key] = torch.zeros(32, 9, 3, 3)
-    with pytest.raises(ValueError, match="takes 9 channels, as for inpainting"):
+    with pytest.raises(ValueError, match="has 9 input channels, as for inpainting"):
         node("FromModel").take(mine, mine)
     mine.model.model_config = object()
-    with pytest.raises(ValueError, match="family object: connect one made from Stable Diffusion 1.5"):
+    with pytest.raises(ValueError, match="family object: connect one of Stable Diffusion 1.5"):
         node("FromModel").take(mine, mine)
     mine.vae = {"taesd": torch.zeros(1)}
     with pytest.raises(ValueError, match="VAE is not one of"):
-        node("LoadBackbone")._vae(0, lambda: inspect.getmodule(type(taker))._converted_vae(mine))
+        node("LoadBackbone")._vae(0, lambda: inspect.getmodule(type(taker))._convert_vae(mine))

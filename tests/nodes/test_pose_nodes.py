@@ -61,7 +61,7 @@ def folders(comfy, tmp_path):
 
 def extract(node, **inputs):
     return node("ExtractPose").extract(
-        **{"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0} | inputs
+        **{"detector": "drawn", "person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0} | inputs
     )
 
 
@@ -83,7 +83,7 @@ def test_extract_follows_keypoints_of_others(node, dance, points):
     keypoints, report = extract(node, keypoints=crowd)
     assert np.linalg.norm(points(keypoints) - points(dance(0)), axis=-1)[:, :130].max() < 10
     assert json.loads(report)["parts"]["face"]["filled"] == 70
-    assert extract(node, keypoints=crowd, person="number", number=1)[0][0]["people"][0]["person_id"] == [1]
+    assert extract(node, keypoints=crowd, person="index", person_index=1)[0][0]["people"][0]["person_id"] == [1]
 
 
 def test_extract_asks_for_its_files_and_its_input(node, dance):
@@ -92,7 +92,7 @@ def test_extract_asks_for_its_files_and_its_input(node, dance):
         with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose; get it from https"):
             extract(node, detector=detector, images=picture)
     for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": picture}):
-        with pytest.raises(ValueError, match="images, video or keypoints .* one of the three"):
+        with pytest.raises(ValueError, match="connect one of `images`, `video` and `keypoints`"):
             extract(node, **several)
 
 
@@ -176,7 +176,7 @@ def test_extract_reads_videos_at_the_rate_of_the_poses(node, film, dance, points
 def test_another_gap_does_not_look_at_the_pictures_again(node, comfy, dance):
     images = node("DrawPoses").draw(dance(0, 3), 64, 64, True, False, False)[0]
     extracting = node("ExtractPose")
-    settings = {"person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0}
+    settings = {"person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0}
     first = extracting.extract("drawn", images=images, **settings)
     bars = len(comfy.bars)
     assert extracting.extract("drawn", images=images, **settings | {"max_gap": 3, "fps": 15.0}) == first
@@ -278,9 +278,9 @@ def test_drawing_poses(node):
     assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
     assert draw(keypoints, 0, 0, False, False, False)[0].max() == 0
     assert draw(keypoints[0], 0, 0, True, True, True)[0].shape == (1, 64, 64, 3)
-    with pytest.raises(ValueError, match="no pose frames"):
+    with pytest.raises(ValueError, match="has no frames"):
         draw([], 0, 0, True, True, True)
-    with pytest.raises(ValueError, match="set width and height"):
+    with pytest.raises(ValueError, match="set `width` and `height`"):
         draw([*keypoints, {**keypoints[0], "canvas_width": 96}], 0, 0, True, True, True)
     with pytest.raises(ValueError, match="lacks 'people'"):
         draw([{}], 0, 0, True, True, True)
@@ -299,11 +299,11 @@ def test_preview(node, dance):
     assert torch.equal(preview(dance(0), 0.8, pictures[:1]), shown)
     assert preview(dance(0), 1.0).shape == (12, SIDE, SIDE, 3)
     assert torch.equal(preview(dance(0), 0.0, pictures), (pictures * 255).round() / 255)
-    with pytest.raises(ValueError, match="5 pictures for 12 poses"):
+    with pytest.raises(ValueError, match="5 pictures, `keypoints` has 12 frames"):
         preview(dance(0), 0.8, pictures[:5])
-    with pytest.raises(ValueError, match="no pose frames"):
+    with pytest.raises(ValueError, match="has no frames"):
         preview([], 0.8)
-    with pytest.raises(ValueError, match="images or video .* not both"):
+    with pytest.raises(ValueError, match="both `images` and `video`"):
         preview(dance(0), 0.8, pictures, video=pictures)
 
 

@@ -38,5 +38,5 @@ def test_inputs_may_have_gaps_and_any_shape(arrange):
 def test_what_is_wrong_is_said(arrange):
     with pytest.raises(ValueError, match="3 labels for 2 inputs"):
         arrange(video(1, 8), video(1, 8), labels="a, b, c")
-    with pytest.raises(ValueError, match="image_2 has no frames"):
+    with pytest.raises(ValueError, match="`image_2` has no pictures"):
         arrange(video(1, 8), torch.zeros(0, 8, 8, 3))

@@ -1,4 +1,4 @@
-"""ComfyUI's input and output folders, and its videos as files."""
+"""Files in ComfyUI's input and output folders, and VIDEOs as files."""
 
 import os
 import tempfile
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from .folders import confined
 
-EXAMPLE = " [example]"  # after the name of a file that comes with the pack, as ComfyUI writes [input] and [output]
-NAMELESS = "MagicDance"
+EXAMPLE = " [example]"  # marks the names of files that come with the pack, like ComfyUI's [input] and [output]
+DEFAULT_NAME = "MagicDance"
 
 
 def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
-    """The files with one of the suffixes: of ComfyUI's input folder, then the pack's examples, marked as such."""
+    """List the files with these suffixes: those in ComfyUI's input folder, then the pack's examples."""
     import folder_paths
 
     base = Path(folder_paths.get_input_directory())
@@ -23,9 +23,9 @@ def input_files(suffixes: tuple[str, ...], examples: Path) -> list[str]:
 
 
 def input_path(name: str, examples: Path) -> Path | None:
-    """Where a name of `input_files` is on the disk; ComfyUI's [output] and [temp] after it name those folders.
+    """Return the path of a name from `input_files`; ComfyUI's marks [output] and [temp] select those folders.
 
-    None where it leads out of its folder: nothing else is opened, nor is anybody told whether it is there.
+    Returns None if the path leads out of its folder, whether or not there is a file.
     """
     import folder_paths
 
@@ -39,25 +39,25 @@ def input_path(name: str, examples: Path) -> Path | None:
 
 
 def stamp(path: Path | None) -> str:
-    """Changes whenever the file does; empty where there is none."""
-    if path is None or not os.path.isfile(path):  # which never raises
+    """Return a text that changes whenever the file does; empty if there is none."""
+    if path is None or not os.path.isfile(path):  # unlike Path.is_file, never raises
         return ""
     return f"{path.stat().st_mtime_ns} {path.stat().st_size}"
 
 
 @contextmanager
 def video_file(video) -> Iterator[Path]:
-    """A VIDEO as a file: the one it was loaded from, or a temporary one where it is cut or held in memory."""
+    """Yield a VIDEO's file: the one it was loaded from, or a temporary one if it is trimmed or in memory."""
     from comfy_api.input_impl import VideoFromFile
 
     source = video.get_stream_source()
-    cut = 0 < seconds(video) < seconds(VideoFromFile(source)) - 0.05
-    if isinstance(source, str) and not cut:
+    trimmed = 0 < seconds(video) < seconds(VideoFromFile(source)) - 0.05
+    if isinstance(source, str) and not trimmed:
         yield Path(source)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "video.mp4"
-        if cut:
+        if trimmed:
             video.save_to(str(file))
         else:
             file.write_bytes(source.getbuffer())
@@ -65,7 +65,7 @@ def video_file(video) -> Iterator[Path]:
 
 
 def seconds(video) -> float:
-    """How long a VIDEO is; 0 where nothing tells (a damaged file is explained where it is read)."""
+    """Return the duration of a VIDEO; 0 if it is unknown (reading a damaged file reports it)."""
     try:
         return video.get_duration()
     except (ValueError, OSError, EOFError):
@@ -73,20 +73,20 @@ def seconds(video) -> float:
 
 
 def output_path(prefix: str, suffix: str) -> Path:
-    """A new file's name in ComfyUI's output folder, counted on like its own; NAMELESS where the prefix gives none.
+    """Return the path of a new file in ComfyUI's output folder, numbered like ComfyUI's own.
 
-    Raises InputError where the prefix leads out of the folder, also by a link.
+    A prefix without a name gets `DEFAULT_NAME`. Raises InputError if the prefix, or a link, leads out of the folder.
     """
     import folder_paths
 
     from ...magicdance_core.errors import InputError
 
     base = folder_paths.get_output_directory()
-    prefix = prefix if os.path.basename(os.path.normpath(prefix)) != "." else NAMELESS
+    prefix = prefix if os.path.basename(os.path.normpath(prefix)) != "." else DEFAULT_NAME
     if confined(base, prefix) is None:
-        raise InputError("filename_prefix leads out of ComfyUI's output folder: give a name inside it.")
+        raise InputError("`filename_prefix` leads out of ComfyUI's output folder: give a name inside it.")
     try:
         folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, base)
     except OSError as error:
-        raise InputError(f"filename_prefix cannot be used ({error.strerror}): give another one.") from error
+        raise InputError(f"`filename_prefix` cannot be used ({error.strerror}): give another one.") from error
     return Path(folder) / f"{name}_{counter:05}_{suffix}"

@@ -1,4 +1,4 @@
-"""What travels on the links between the nodes."""
+"""Types of the links between the pack's nodes, and the values that travel on them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from ..magicdance_core.models.motion_module import NoiseKind
     from ..magicdance_core.sampling import Control, Windows
 
-TYPE = "MAGICDANCE_MODEL"
+MODEL_TYPE = "MAGICDANCE_MODEL"
 MOTION_TYPE = "MAGICDANCE_MOTION"
 CONTEXT_TYPE = "MAGICDANCE_CONTEXT"
-SPEED_TYPE = "MAGICDANCE_SPEED"  # sampling.Shortcuts
+SPEED_TYPE = "MAGICDANCE_SPEED"  # its value is a sampling.Shortcuts
+APPEARANCE_TYPE = "MAGICDANCE_APPEARANCE"  # its value is an Appearance Control Model (`memory.hold`)
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """MAGICDANCE_MOTION: a motion module in ComfyUI's keeping (`memory.hold`). adapter: what is added to the UNet for
-    it, this many times."""
+    """Value of MAGICDANCE_MOTION: a motion module (`memory.hold`), and a LoRA for the UNet that belongs to it."""
 
     module: ModelPatcher
     adapter: Lora | None = None
@@ -36,9 +36,10 @@ class Motion:
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """MAGICDANCE_CONTEXT: how a motion module is used; None stands for its own way.
+    """Value of MAGICDANCE_CONTEXT: how a motion module is applied. None and "default" stand for the model's default.
 
-    quick: the first frames soon, an approximation. windows: random ones wait for the seed of a run.
+    quick: sample window after window, so that the first frames are ready soon; an approximation.
+    windows: their random starts, if any, are seeded by `seeded`.
     """
 
     windows: Windows | None = None
@@ -48,7 +49,7 @@ class ContextOptions:
     quick: bool = False
 
     def seeded(self, seed: int) -> ContextOptions:
-        """For a run of a seed."""
+        """Return these options with the random starts of the windows drawn from `seed`."""
         if self.windows is None or self.windows.random is None:
             return self
         return replace(self, windows=replace(self.windows, random=seed))
@@ -56,12 +57,14 @@ class ContextOptions:
 
 @dataclass(frozen=True, eq=False)
 class MagicDanceModel:
-    """MAGICDANCE_MODEL: networks in ComfyUI's keeping (`memory.hold`) and settings; nodes return changed copies.
+    """Value of MAGICDANCE_MODEL: networks (`memory.hold`) and settings. Nodes return changed copies of it.
 
-    context: the empty prompt `[1, n, C]`; None where no CLIP was connected. knows_text: whether prompts can replace
-    it. puppets_only: whether drawn puppets are all it knows. scheduler: never stepped, only copied. defaults:
-    `num_inference_steps`, `guidance_scale`, `sample_size`. appearance_control, pose_control, motion_control: strength
-    and range; None for full strength all the time.
+    context: embeddings of the empty prompt, `[1, n, C]`; None without a CLIP.
+    knows_text: whether prompts can replace `context`.
+    puppets_only: whether the model was trained on drawn puppets only.
+    scheduler: a template, copied for every run.
+    defaults: `num_inference_steps`, `guidance_scale` and `sample_size`.
+    appearance_control, pose_control, motion_control: strength and range; None for strength 1 at all steps.
     """
 
     unet: ModelPatcher

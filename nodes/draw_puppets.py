@@ -1,20 +1,22 @@
-"""Puppets: drawn people as a source that needs no file."""
+"""Node that draws puppets, an input that needs no file."""
 
 from .comfy import progress
-from .pictures import to_image
+from .socket_values import to_image
+from .widgets import integer, seed
 
 CHOREOGRAPHY_FPS = 30
-SECONDS = 10  # of a choreography from which the beginning and the reference's moment are drawn
+SECONDS = 10  # the first frame and the reference's pose are drawn from this long a part of a choreography
+SIZE_TOOLTIP = "{} of all pictures in pixels: 128 for the embedded model, 512 for others."
 
 
 class MagicDancePuppets:
-    """A drawn person in a reference picture and in a dance."""
+    """Draw a person in a reference picture and in a dance."""
 
     SEARCH_ALIASES = ["magicdance", "puppet", "demo", "test", "source", "drawn person"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
-        "Draws a person and a dance, so that a first graph needs no file: a reference picture, pose maps, keypoints, "
-        "and the true frames to compare the result with."
+        "Draws a person and a dance, so that a first workflow needs no file: a reference picture, pose maps, "
+        "keypoints, and the true frames to compare the result with."
     )
     RETURN_TYPES = ("IMAGE", "IMAGE", "POSE_KEYPOINT", "IMAGE")
     RETURN_NAMES = ("reference", "poses", "keypoints", "truth")
@@ -22,29 +24,20 @@ class MagicDancePuppets:
         "The person in a pose of another dance, for Sample Video Frames.",
         "Pose maps of the dance, for Sample Video Frames.",
         "Keypoints of the dance, for Draw Poses.",
-        "The person in the dance: what a perfect model would make of reference and poses.",
+        "The person in the dance: what a perfect model would generate from reference and poses.",
     )
     FUNCTION = "draw"
 
     @classmethod
     def INPUT_TYPES(cls):
-        def number(default: int, low: int, high: int, tooltip: str, **more) -> tuple:
-            return ("INT", {"default": default, "min": low, "max": high, "tooltip": tooltip, **more})
-
         return {
             "required": {
-                "identity": number(0, 0, 999999, "Which person: face, hair, clothes and scene."),
-                "choreography": number(0, 0, 999999, "Which dance."),
-                "frames": number(16, 1, 4096, "How many frames, 15 a second."),
-                "seed": number(
-                    0,
-                    0,
-                    0xFFFFFFFFFFFFFFFF,
-                    "Where in the dance the frames begin, and the pose of the reference picture.",
-                    control_after_generate=True,
-                ),
-                "width": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, else 512.", step=64),
-                "height": number(128, 64, 2048, "Of all pictures: 128 for the embedded model, else 512.", step=64),
+                "identity": integer(0, 0, 999999, "Which person: face, hair, clothes and background."),
+                "choreography": integer(0, 0, 999999, "Which dance."),
+                "frames": integer(16, 1, 4096, "Number of frames, at 15 frames per second."),
+                "seed": seed("Where in the dance the frames begin, and the pose of the reference picture."),
+                "width": integer(128, 64, 2048, SIZE_TOOLTIP.format("Width"), step=64),
+                "height": integer(128, 64, 2048, SIZE_TOOLTIP.format("Height"), step=64),
             }
         }
 
@@ -53,7 +46,7 @@ class MagicDancePuppets:
         from ..magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
         from ..magicdance_core.puppets.random_stream import RandomStream
 
-        person = Identity.from_seed(identity, "test")  # the embedded model has never seen anyone of "test"
+        person = Identity.from_seed(identity, "test")  # the embedded model was not trained on the "test" identities
         dance, other_dance = (Choreography.from_seed(2 * choreography + k, "test") for k in range(2))
         rng = RandomStream("puppets node", "test", seed)
         begin, moment = (int(rng.uniform(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))

@@ -1,0 +1,201 @@
+"""Nodes that keypoints come from and go to: pose detection in pictures, and keypoint files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE
+from .comfy import folders, memory, progress, user_files
+from .model_files import LastResult, SameObject
+from .socket_values import to_arrays, video_pictures
+from .widgets import choice, integer, socket, video_fps
+
+INDEX = "index"  # choice of `person` that takes the widget `person_index`, beside the core's automatic ones
+EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
+
+
+class MagicDanceExtractPose:
+    """Detect people in pictures or a video, and follow one of them."""
+
+    SEARCH_ALIASES = ["magicdance", "openpose", "dwpose", "detect pose", "keypoints", "track person", "pose estimation"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = (
+        "Detects the people in each frame, follows one of them, removes outliers and fills short gaps. Frames without "
+        "a person stay empty and do not stop the run. Connect pictures, a video of any length, or keypoints of another "
+        "detector. Detector files go to models/magicdance_pose; nothing is downloaded."
+    )
+    RETURN_TYPES = ("POSE_KEYPOINT", "STRING")
+    RETURN_NAMES = ("keypoints", "report")
+    OUTPUT_TOOLTIPS = (
+        "At most one person in each frame, for Retarget Pose, Smooth Pose or Draw Poses.",
+        "JSON: how many keypoints of each body part were found, filled and lost. For Preview Any.",
+    )
+    FUNCTION = "extract"
+
+    def __init__(self) -> None:
+        self._detected = LastResult()  # another person or max_gap does not run the detector again
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "detector": choice(
+                    DETECTORS,
+                    "openpose: needs body_pose_model.pth, hand_pose_model.pth and facenet.pth. dwpose: needs "
+                    "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. drawn: the pictures are pose "
+                    "maps; their bodies are read back.",
+                ),
+                "person": choice(
+                    [*PEOPLE, INDEX],
+                    "Which person to follow. continuity: the one seen in most frames. size: the largest in each "
+                    "frame. index: the one of `person_index`.",
+                ),
+                "person_index": integer(
+                    0, 0, 999, "With person = index: people are numbered from 0 in order of appearance, from the left."
+                ),
+                "max_gap": integer(
+                    15,
+                    0,
+                    300,
+                    "Longest gap in frames that is filled by interpolation. Filled keypoints get half the confidence.",
+                    advanced=True,
+                ),
+                "fps": video_fps(),
+            },
+            "optional": {
+                "images": socket("IMAGE", "Frames to detect people in."),
+                "video": socket("VIDEO", "A video to detect people in, from Load Video; read frame by frame."),
+                "keypoints": socket("POSE_KEYPOINT", "Keypoints to follow a person in, instead of pictures."),
+            },
+        }
+
+    def extract(self, detector, person, person_index, max_gap, fps, images=None, video=None, keypoints=None):
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
+        from ..magicdance_core.pose.extraction import follow
+
+        if (connected := sum(source is not None for source in (images, video, keypoints))) != 1:
+            raise InputError(f"Extract Pose has {connected} sources: connect one of `images`, `video` and `keypoints`.")
+        damaged = 0
+        if keypoints is not None:
+            people = frames_from_pose_keypoint(keypoints)
+        else:
+            source = (SameObject(images), 0) if video is None else (SameObject(video), fps)
+            people, damaged = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
+        extraction = follow(people, person_index if person == INDEX else person, max_gap)
+        report = json.dumps(extraction.report | {"damaged": damaged}, indent=2)
+        return frames_to_pose_keypoint(extraction.frames), report
+
+
+class MagicDanceLoadKeypoints:
+    """Read keypoints from a file."""
+
+    SEARCH_ALIASES = ["magicdance", "load keypoints", "load openpose json", "pose json", "npz"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = (
+        "Reads keypoints from ComfyUI's input folder: .npz and .json files of Save Keypoints or the extract command, "
+        "POSE_KEYPOINT as JSON, or OpenPose's own JSON with 18 or 25 body points. An example comes with the pack."
+    )
+    RETURN_TYPES = ("POSE_KEYPOINT", "INT")
+    RETURN_NAMES = ("keypoints", "frames")
+    OUTPUT_TOOLTIPS = ("The people of each frame.", "The number of frames.")
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        tooltip = "{} of the picture in pixels, for OpenPose's own JSON, which does not state it. 0: as in the file."
+        return {
+            "required": {
+                "file": choice(
+                    user_files.input_files(KEYPOINT_SUFFIXES, EXAMPLES),
+                    "A .json or .npz file in the input folder, or an [example] that comes with the pack.",
+                ),
+                "width": integer(0, 0, 16384, tooltip.format("Width"), advanced=True),
+                "height": integer(0, 0, 16384, tooltip.format("Height"), advanced=True),
+            }
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, file, **sizes):
+        return user_files.stamp(user_files.input_path(file, EXAMPLES))
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, file):
+        if file and user_files.stamp(user_files.input_path(file, EXAMPLES)):
+            return True
+        return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
+
+    def load(self, file, width, height):
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.pose import frames_to_pose_keypoint
+        from ..magicdance_core.pose.keypoint_files import load_keypoints
+
+        path = user_files.input_path(file, EXAMPLES)
+        if path is None:
+            raise InputError(f"{file} is not in the input folder: put it there and choose it.")
+        frames = load_keypoints(path, width or None, height or None)
+        return frames_to_pose_keypoint(frames), len(frames)
+
+
+class MagicDanceSaveKeypoints:
+    """Write keypoints to a file."""
+
+    SEARCH_ALIASES = ["magicdance", "save keypoints", "export openpose json", "pose json", "npz"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = (
+        "Writes keypoints to ComfyUI's output folder without loss: .json for other packs and programs, .npz for small "
+        "files. Existing files are never overwritten."
+    )
+    RETURN_TYPES = ("POSE_KEYPOINT",)
+    RETURN_NAMES = ("keypoints",)
+    OUTPUT_TOOLTIPS = ("The same keypoints.",)
+    FUNCTION = "save"
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        prefix = {"default": "keypoints/MagicDance", "tooltip": "Folder and first part of the file name."}
+        return {
+            "required": {
+                "keypoints": socket("POSE_KEYPOINT", "The keypoints to write."),
+                "filename_prefix": ("STRING", prefix),
+                "format": choice(
+                    [suffix[1:] for suffix in KEYPOINT_SUFFIXES], "json: for other programs. npz: a small file."
+                ),
+            }
+        }
+
+    def save(self, keypoints, filename_prefix, format):
+        from ..magicdance_core.pose import frames_from_pose_keypoint
+        from ..magicdance_core.pose.keypoint_files import save_keypoints
+
+        path = user_files.output_path(filename_prefix, f".{format}")
+        save_keypoints(path, frames_from_pose_keypoint(keypoints))
+        return {"ui": {"text": [str(path)]}, "result": (keypoints,)}
+
+
+def _detect(images, video, fps: float, name: str) -> tuple[list, int]:
+    """Return all people of each frame, and the number of frames of a video that could not be decoded."""
+    from ..magicdance_core.pose.extraction import detect
+
+    detector, network = _make_detector(name)
+    with progress.interruptible(network):
+        if video is None:
+            return detect(to_arrays(progress.counted(images), "images"), detector), 0
+        with video_pictures(video, fps) as pictures:
+            count = max(1, round(user_files.seconds(video) * fps))
+            return detect(progress.counted(pictures, count), detector), pictures.damaged
+
+
+def _make_detector(name: str):
+    """Return a detector, and its network under ComfyUI's memory management; None if it has no torch network."""
+    from ..magicdance_core.pose.detectors import detector_file, make_detector
+
+    detector: Any = make_detector(name, folders.detector_folder(detector_file(name)))
+    if name != "openpose":
+        return detector, None
+    held = memory.hold(detector.networks, "detector")
+    memory.load([held], memory.DETECTOR_MEMORY)
+    detector.device = memory.device_and_dtype(held)[0]
+    detector.keeper = held  # ComfyUI itself keeps a weak reference only
+    return detector, detector.networks
