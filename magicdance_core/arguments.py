@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .checkpoints import Components
+from .checks import check_type, number
 from .choices import CONTROL_MODES
 from .errors import InputError
 from .models import Networks, vae_scale_factor
@@ -15,7 +16,6 @@ from .sampling.denoise import windows_for
 from .sampling.images import to_images
 from .sampling.noise import make_noise
 from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts, check_settings
-from .schema import check_type, number
 
 
 def run_arguments(

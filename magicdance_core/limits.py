@@ -1,7 +1,7 @@
 """How large things from outside may be: what is beyond is refused before any work or memory goes into it."""
 
+from .checks import number
 from .errors import InputError
-from .schema import number
 
 MAX_PIXELS = 2**26  # of a picture, a video's frame or a canvas: 8192 x 8192
 MAX_SIDE = 32_767  # of the same; what OpenCV counts pixels with ends here

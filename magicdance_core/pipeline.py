@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .arguments import run_arguments
 from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
+from .checks import check_type
 from .errors import InputError
 from .models import MotionModule, check_motion_fits, vae_scale_factor
 from .models.compilation import check_compiler, compile_blocks
@@ -32,7 +33,6 @@ from .sampling import (
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 from .sampling.settings import FULL, NO_SHORTCUTS, Shortcuts
 from .sampling.steps import remembers
-from .schema import check_type
 
 
 @dataclass(frozen=True)

@@ -1,189 +1,167 @@
-"""Checked configurations: dataclasses whose fields say what they take, filled from plain data (YAML, JSON)."""
+"""Configurations: dataclasses that pydantic fills from plain data (YAML, JSON); mistakes are told in one sentence."""
 
 import dataclasses
 import difflib
 import math
-import types
-import typing
-from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Annotated, Any, TypeVar
 
+from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+
+from .checks import limits, shown
 from .errors import InputError
 
 T = TypeVar("T")
-LIMITS = "limits"
-FREE = "free"
+UNKNOWN_KEY = ("unexpected_keyword_argument", "invalid_key")
+WRONG_LENGTH = ("missing", "too_short", "too_long", "string_too_short", "string_too_long")
+OUT_OF_RANGE = ("greater_than_equal", "less_than_equal")
+WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a finite number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "dict_type": "keys and values",
+}
 
 
-def setting(default: Any = dataclasses.MISSING, *, low=None, high=None, free: bool = False) -> Any:
-    """A dataclass field with limits.
+class Configuration:
+    """Base of the dataclasses that `build` fills: no unknown key, no conversion of types, finite numbers only."""
 
-    default: a list or dict is copied for each instance; left out, the key is required. low, high: inclusive limits of
-    a number; of a list or a text, of its length; of the items where those are numbers. free: the key says how a thing
-    is done and not what comes out, so `differences` passes over it.
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return {**handler(source), "strict": False}  # a dict may stand for the dataclass; the fields stay strict
+
+
+def _float(value: object) -> object:
+    if type(value) in (int, str):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except ValueError:
+            return value
+        except OverflowError:
+            return math.inf
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_float)]
+"""A float that may be written as a whole number, or as 1e-3, which YAML takes for a text."""
+ListOf = Annotated[list[T], BeforeValidator(lambda value: list(value) if isinstance(value, tuple) else value)]
+PairOf = Annotated[tuple[T, T], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+
+def setting(default: Any = dataclasses.MISSING, *, free: bool = False, **constraints: Any) -> Any:
+    """Return a dataclass field with constraints.
+
+    default: a list or dict is copied for each instance; without one the key is required. constraints: of
+    `pydantic.Field`, such as ge, le, min_length. free: the key does not influence the result of a run, so
+    `differences` ignores it.
     """
-    metadata = {LIMITS: (low, high), FREE: free}
+    metadata = {"free": free, **constraints}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def build(kind: type[T], values: object, where: str) -> T:
-    """An instance of the dataclass `kind` from a dict of plain values.
+    """Return an instance of the `Configuration` `kind`, filled from a dict of plain values.
 
-    Types are those of the annotations: bool, int, float (finite; whole numbers and texts such as "1e-3", which YAML
-    takes for a text, will do), str, Literal, a dataclass, dict, and lists, tuples, dicts and options (`X | None`) of
-    these. What `__post_init__` raises as InputError gets the place put in front.
-    where: names the place in messages, such as a file.
-    Raises InputError that names the key, what it holds and what it takes.
+    where: names the source of the values in messages, such as a file.
+    Raises InputError that names the key, its value and what to write, also for what `__post_init__` refuses.
     """
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: {_show(values)} stands where keys and values belong: write key: value.")
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise InputError(f"{where}: the key {_show(key)} is unknown{_hint(str(key), fields)}.")
-    hints = typing.get_type_hints(kind)
-    made = {}
-    for name, f in fields.items():
-        if name in values:
-            made[name] = _value(hints[name], values[name], f"{where}: {name}", f.metadata.get(LIMITS, (None, None)))
-        elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise InputError(f"{where}: the key {name} is missing: add it.")
     try:
-        return kind(**made)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        return _adapter(kind).validate_python(values)
+    except ValidationError as error:
+        # An unknown key first: it may be the misspelt name of one that is missing.
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN_KEY)
+        raise InputError(_sentence(kind, first, where)) from error
 
 
-def differences(old: object, new: object) -> Iterator[tuple[str, Any, Any]]:
-    """The keys in which two instances differ, as (path such as "stages[1].steps", old value, new value)."""
-    yield from _differences("", old, new)
-
-
-def plain(value: object) -> Any:
-    """An instance as JSON can hold it; `build` of it gives an equal one."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def number(kind: type, value: object, what: str, low=None, high=None):
-    """A number that a program hands over, as `kind` (int or float); NumPy's and torch's single numbers will do.
-
-    low, high: inclusive limits. what: names it in messages. Raises InputError for anything else.
-    """
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()
-    if kind is float and isinstance(value, str):
-        raise InputError(f"{what} is {_show(value)}: give a finite number.")
-    return _scalar(kind, value, what, (low, high))
-
-
-def check_type(value: object, what: str, kind) -> None:
-    """Raises InputError unless an argument is of this class or union of classes."""
-    if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", str(kind))
-        raise InputError(f"{what} is a {type(value).__name__}: give {wanted}.")
-
-
-def _value(kind: Any, value: object, where: str, limits: tuple = (None, None)):
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
-    if origin in (typing.Union, types.UnionType):
-        kinds = [argument for argument in arguments if argument is not type(None)]
-        return None if value is None and len(kinds) < len(arguments) else _value(kinds[0], value, where, limits)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool) != isinstance(arguments[0], bool):
-            known = ", ".join(map(str, arguments))
-            raise InputError(f"{where} is {_show(value)}: give one of {known}{_hint(str(value), arguments, '; ')}.")
-        return value
-    if dataclasses.is_dataclass(kind):
-        return build(typing.cast(type, kind), value, where)
-    if kind is dict or origin is dict:
-        if not isinstance(value, dict):
-            raise InputError(f"{where} is {_show(value)}: give keys and values.")
-        items = arguments[1] if arguments else Any
-        return {key: _value(items, item, f"{where}.{key}", limits) for key, item in value.items()}
-    if origin in (list, tuple):
-        return _sequence(origin, arguments, value, where, limits)
-    return _scalar(kind, value, where, limits)
-
-
-def _sequence(origin: type, arguments: tuple, value: object, where: str, limits: tuple):
-    if not isinstance(value, (list, tuple)):
-        raise InputError(f"{where} is {_show(value)}: give a list, such as [{_show(value)}].")
-    fixed = origin is tuple and arguments[-1] is not Ellipsis
-    if fixed and len(value) != len(arguments):
-        raise InputError(f"{where} has {len(value)} entries: give {len(arguments)}.")
-    numbers = arguments[0] in (int, float)
-    if not (fixed or numbers):
-        _check_limits(len(value), where, limits, "entries")
-    kinds = arguments if fixed else arguments[:1] * len(value)
-    items = (
-        _value(item_kind, item, f"{where}[{number}]", limits if numbers else (None, None))
-        for number, (item_kind, item) in enumerate(zip(kinds, value))
-    )
-    return origin(items)
-
-
-def _scalar(kind: Any, value: Any, where: str, limits: tuple):
-    if kind is float and isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < 1e300 else math.inf
-    wrong_bool = isinstance(value, bool) and kind is not bool
-    if wrong_bool or not isinstance(value, kind) or (kind is float and not math.isfinite(value)):
-        words = {int: "a whole number", float: "a finite number", str: "a text", bool: "true or false"}
-        raise InputError(f"{where} is {_show(value)}: give {words.get(kind, kind.__name__)}.")
-    _check_limits(len(value) if kind is str else value, where, limits, "letters" if kind is str else "")
-    return value
-
-
-def _check_limits(number: float, where: str, limits: tuple, unit: str) -> None:
-    low, high = limits
-    if (low is None or number >= low) and (high is None or number <= high):
-        return
-    allowed = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
-    raise InputError(f"{where} {f'has {number} {unit}' if unit else f'is {number}'}: give {allowed}.")
-
-
-def _differences(path: str, old: object, new: object) -> Iterator[tuple[str, Any, Any]]:
-    if dataclasses.is_dataclass(old) and type(old) is type(new):
-        for f in dataclasses.fields(old):
-            if not f.metadata.get(FREE):
+def differences(old: object, new: object, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the keys in which two instances differ, as (path such as "stages[1].steps", old value, new value)."""
+    if isinstance(old, Configuration) and type(old) is type(new):
+        for f in dataclasses.fields(old):  # type: ignore[arg-type]
+            if not f.metadata.get("free"):
                 inner = f"{path}.{f.name}" if path else f.name
-                yield from _differences(inner, getattr(old, f.name), getattr(new, f.name))
+                yield from differences(getattr(old, f.name), getattr(new, f.name), inner)
     elif isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(key for key in new if key not in old)]:
-            yield from _differences(f"{path}.{key}", old.get(key), new.get(key))
+        for key in old | new:
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}")
     elif isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
         for number, (before, after) in enumerate(zip(old, new)):
-            yield from _differences(f"{path}[{number}]", before, after)
+            yield from differences(before, after, f"{path}[{number}]")
     elif old != new:
         yield path, old, new
 
 
-def _hint(word: str, known, before: str = ": did you mean ") -> str:
-    close = difflib.get_close_matches(word, map(str, known), 1)
-    if before.startswith(":"):
-        return f": did you mean {close[0]}?" if close else f": known keys are {', '.join(sorted(known))}"
-    return f" (did you mean {close[0]}?)" if close else ""
+def plain(value: object) -> Any:
+    """Return an instance as JSON can hold it; `build` of it gives an equal one."""
+    return TypeAdapter(Any).dump_python(value, mode="json")
 
 
-def _show(value: object) -> str:
-    return shown(repr(value))
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
 
 
-def shown(value: object) -> str:
-    """A value as messages show it, in 60 letters at most."""
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _sentence(kind: type, error: Any, where: str) -> str:
+    """Return an error of pydantic as one sentence."""
+    what, keys, value = error["type"], error["loc"], error["input"]
+    if what in UNKNOWN_KEY or (what == "missing" and isinstance(keys[-1], str)):
+        *keys, key = keys
+        if what == "missing":
+            return f"{_place(where, keys)}: the key {key} is missing: add it."
+        known = sorted(_described(kind, keys)["properties"])
+        hint = _did_you_mean(key, known) or f"known keys are {', '.join(known)}"
+        return f"{_place(where, keys)}: the key {shown(repr(key))} is unknown: {hint}."
+    if what == "missing":  # an entry of a pair
+        keys = keys[:-1]
+    place, described = _place(where, keys), _described(kind, keys)
+    if what == "value_error":  # raised by __post_init__
+        return f"{place}: {error['ctx']['error']}"
+    if what == "dataclass_type":
+        return f"{place}: {shown(repr(value))} stands where keys and values belong: write key: value."
+    low, high = (
+        next((described[f"{end}{of}"] for of in ("imum", "Items", "Length") if f"{end}{of}" in described), None)
+        for end in ("min", "max")
+    )
+    if what in WRONG_LENGTH:
+        unit = "characters" if isinstance(value, str) else "entries"
+        return f"{place} has {len(value)} {unit}: give {limits(low, high)}."
+    if what in OUT_OF_RANGE:
+        return f"{place} is {shown(value)}: give {limits(low, high)}."
+    if what == "literal_error":
+        known = described.get("enum", [described.get("const")])
+        hint = _did_you_mean(value, known)
+        return f"{place} is {shown(repr(value))}: give one of {', '.join(known)}{hint and f' ({hint})'}."
+    wanted = f"a list, such as [{shown(repr(value))}]" if what in ("list_type", "tuple_type") else WANTED.get(what)
+    return f"{place} is {shown(repr(value))}: give {wanted or error['msg']}."
+
+
+def _place(where: str, keys: Iterable[str | int]) -> str:
+    """Return "file: stages[1]: steps" of ("stages", 1, "steps")."""
+    return where + "".join(f"[{key}]" if isinstance(key, int) else f": {key}" for key in keys)
+
+
+def _described(kind: type, keys: Iterable[str | int]) -> dict[str, Any]:
+    """Return the JSON schema of the value under these keys."""
+    whole = _adapter(kind).json_schema()
+
+    def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+        for several in ("anyOf", "allOf"):  # of X | None the X
+            schema = schema.get(several, [schema])[0]
+        return whole["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+    found = resolved(whole)
+    for key in keys:
+        inner = found["properties"][key] if isinstance(key, str) else found.get("items") or found["prefixItems"][key]
+        found = resolved(inner)
+    return found
+
+
+def _did_you_mean(word: object, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, 1)
+    return f"did you mean {close[0]}?" if close else ""

@@ -1,25 +1,26 @@
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from magicdance_core.errors import InputError
-from magicdance_core.schema import build, differences, plain, setting
+from magicdance_core.schema import Configuration, Float, ListOf, PairOf, build, differences, plain, setting
 
 
 @dataclass(frozen=True)
-class Inner:
-    steps: int = setting(low=1)
+class Inner(Configuration):
+    steps: int = setting(ge=1)
     kind: Literal["one", "two"] = "one"
-    rate: float = setting(1e-3, low=0, high=1)
+    rate: Float = setting(1e-3, ge=0, le=1)
 
 
 @dataclass(frozen=True)
-class Outer:
+class Outer(Configuration):
     inner: Inner
-    several: list[Inner] = setting([])
-    widths: list[int] = setting([1], low=1, high=8)
-    shape: tuple[int, int] = (1, 2)
+    several: ListOf[Inner] = setting([])
+    widths: ListOf[Annotated[int, Field(ge=1, le=8)]] = setting([1])
+    shape: PairOf[int] = (1, 2)
     free: dict = setting({})
     maybe: str | None = None
     quick: bool = setting(False, free=True)

@@ -6,10 +6,12 @@ here with their limits; the others must have the library's own value. What neith
 
 import inspect
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ..errors import InputError
-from ..schema import build, setting
+from ..schema import Configuration, ListOf, build, setting
 
 MAX_LEVELS = 8
 MAX_LAYERS = 64  # a level
@@ -21,17 +23,16 @@ MAX_DECODER_CHANNELS = 1024  # of temporal layers, convolutions made likewise
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 DownBlock = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
 UpBlock = Literal["CrossAttnUpBlock2D", "UpBlock2D"]
-
-
-def _channels(default: Any) -> Any:
-    return setting(default, low=1, high=MAX_CHANNELS)
+Channels = Annotated[int, Field(ge=1, le=MAX_CHANNELS)]
+MotionChannels = Annotated[int, Field(ge=1, le=MAX_MOTION_CHANNELS)]
+DecoderChannels = Annotated[int, Field(ge=1, le=MAX_DECODER_CHANNELS)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Levels:
-    block_out_channels: list[int] = _channels([320, 640, 1280, 1280])
-    layers_per_block: int = setting(2, low=1, high=MAX_LAYERS)
-    norm_num_groups: int = _channels(32)
+class _Levels(Configuration):
+    block_out_channels: ListOf[Channels] = setting([320, 640, 1280, 1280])
+    layers_per_block: int = setting(2, ge=1, le=MAX_LAYERS)
+    norm_num_groups: Channels = 32
     act_fn: Activation = "silu"
 
     def __post_init__(self):
@@ -52,18 +53,18 @@ class _Levels:
 class _Encoder(_Levels):
     """What the UNet, the appearance network and the ControlNet share; defaults are diffusers'."""
 
-    in_channels: int = _channels(4)
-    down_block_types: list[DownBlock] = setting(["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
-    attention_head_dim: int = _channels(8)
-    cross_attention_dim: int = _channels(1280)
+    in_channels: Channels = 4
+    down_block_types: ListOf[DownBlock] = setting(["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
+    attention_head_dim: Channels = 8
+    cross_attention_dim: Channels = 1280
     use_linear_projection: bool = False
     upcast_attention: bool = False
     resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
-    downsample_padding: int = setting(1, low=0, high=1)
-    mid_block_scale_factor: float = setting(1.0, low=1e-6, high=1e6)
-    norm_eps: float = setting(1e-5, low=0, high=1)
+    downsample_padding: int = setting(1, ge=0, le=1)
+    mid_block_scale_factor: float = setting(1.0, ge=1e-6, le=1e6)
+    norm_eps: float = setting(1e-5, ge=0, le=1)
     flip_sin_to_cos: bool = True
-    freq_shift: int = setting(0, low=0, high=0)
+    freq_shift: int = setting(0, ge=0, le=0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -79,12 +80,12 @@ class _Encoder(_Levels):
 class UNetConfig(_Encoder):
     """Of `UNet2DConditionModel` and `AppearanceControlModel`."""
 
-    out_channels: int = _channels(4)
-    up_block_types: list[UpBlock] = setting(["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3)
-    sample_size: int | None = setting(None, low=1, high=8192)
-    dropout: float = setting(0.0, low=0, high=1)
+    out_channels: Channels = 4
+    up_block_types: ListOf[UpBlock] = setting(["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3)
+    sample_size: int | None = setting(None, ge=1, le=8192)
+    dropout: float = setting(0.0, ge=0, le=1)
     center_input_sample: bool = False
-    resnet_out_scale_factor: float = setting(1.0, low=1e-6, high=1e6)
+    resnet_out_scale_factor: float = setting(1.0, ge=1e-6, le=1e6)
 
     def __post_init__(self):
         super().__post_init__()
@@ -97,8 +98,8 @@ class UNetConfig(_Encoder):
 class PoseConfig(_Encoder):
     """Of `PoseControlNet`."""
 
-    conditioning_channels: int = setting(3, low=3, high=3)
-    conditioning_embedding_out_channels: list[int] = _channels([16, 32, 96, 256])
+    conditioning_channels: int = setting(3, ge=3, le=3)
+    conditioning_embedding_out_channels: ListOf[Channels] = setting([16, 32, 96, 256])
     controlnet_conditioning_channel_order: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self):
@@ -111,15 +112,15 @@ class PoseConfig(_Encoder):
 class VAEConfig(_Levels):
     """Of `AutoencoderKL`."""
 
-    block_out_channels: list[int] = _channels([64])
-    layers_per_block: int = setting(1, low=1, high=MAX_LAYERS)
-    in_channels: int = setting(3, low=3, high=3)
-    out_channels: int = setting(3, low=3, high=3)
-    latent_channels: int = _channels(4)
-    down_block_types: list[Literal["DownEncoderBlock2D"]] = setting(["DownEncoderBlock2D"])
-    up_block_types: list[Literal["UpDecoderBlock2D"]] = setting(["UpDecoderBlock2D"])
-    sample_size: int = setting(32, low=1, high=8192)
-    scaling_factor: float = setting(0.18215, low=1e-4, high=1e4)
+    block_out_channels: ListOf[Channels] = setting([64])
+    layers_per_block: int = setting(1, ge=1, le=MAX_LAYERS)
+    in_channels: int = setting(3, ge=3, le=3)
+    out_channels: int = setting(3, ge=3, le=3)
+    latent_channels: Channels = 4
+    down_block_types: ListOf[Literal["DownEncoderBlock2D"]] = setting(["DownEncoderBlock2D"])
+    up_block_types: ListOf[Literal["UpDecoderBlock2D"]] = setting(["UpDecoderBlock2D"])
+    sample_size: int = setting(32, ge=1, le=8192)
+    scaling_factor: float = setting(0.18215, ge=1e-4, le=1e4)
     force_upcast: bool = True
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
@@ -131,20 +132,20 @@ class VAEConfig(_Levels):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionConfig:
+class MotionConfig(Configuration):
     """Of `MotionModule`."""
 
-    block_out_channels: list[int] = setting([320, 640, 1280, 1280], low=1, high=MAX_MOTION_CHANNELS)
+    block_out_channels: ListOf[MotionChannels] = setting([320, 640, 1280, 1280])
     motion_layers_per_block: Any = 2
-    motion_num_attention_heads: int = setting(8, low=1, high=1024)
-    motion_norm_num_groups: int = _channels(32)
-    motion_max_seq_length: int = setting(32, low=1, high=4096)
+    motion_num_attention_heads: int = setting(8, ge=1, le=1024)
+    motion_norm_num_groups: Channels = 32
+    motion_max_seq_length: int = setting(32, ge=1, le=4096)
     use_motion_mid_block: bool = True
     norm_over_frames: bool = False
     noise: Literal["shared", "independent", "mixed", "free"] = "independent"
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
-    decoder_block_out_channels: list[int] | None = setting(None, low=1, high=MAX_DECODER_CHANNELS)
-    decoder_norm_num_groups: int = _channels(32)
+    decoder_block_out_channels: ListOf[DecoderChannels] | None = None
+    decoder_norm_num_groups: Channels = 32
 
     def __post_init__(self):
         layers, levels = self.motion_layers_per_block, len(self.block_out_channels)
@@ -165,21 +166,21 @@ class MotionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextConfig:
+class TextConfig(Configuration):
     """Of `CLIPTextModel`. The empty prompt has 77 tokens, the last of them number 49407."""
 
-    vocab_size: int = setting(49408, low=49408, high=1_000_000)
-    hidden_size: int = _channels(512)
-    intermediate_size: int = setting(2048, low=1, high=4 * MAX_CHANNELS)
-    projection_dim: int = _channels(512)
-    num_hidden_layers: int = setting(12, low=1, high=MAX_LAYERS)
-    num_attention_heads: int = setting(8, low=1, high=1024)
-    max_position_embeddings: int = setting(77, low=77, high=MAX_CHANNELS)
+    vocab_size: int = setting(49408, ge=49408, le=1_000_000)
+    hidden_size: Channels = 512
+    intermediate_size: int = setting(2048, ge=1, le=4 * MAX_CHANNELS)
+    projection_dim: Channels = 512
+    num_hidden_layers: int = setting(12, ge=1, le=MAX_LAYERS)
+    num_attention_heads: int = setting(8, ge=1, le=1024)
+    max_position_embeddings: int = setting(77, ge=77, le=MAX_CHANNELS)
     hidden_act: Literal["quick_gelu", "gelu", "gelu_new", "relu", "silu"] = "quick_gelu"
-    layer_norm_eps: float = setting(1e-5, low=0, high=1)
-    bos_token_id: int | None = setting(49406, low=0, high=1_000_000)
-    eos_token_id: int | None = setting(49407, low=0, high=1_000_000)
-    pad_token_id: int | None = setting(1, low=0, high=49407)
+    layer_norm_eps: float = setting(1e-5, ge=0, le=1)
+    bos_token_id: int | None = setting(49406, ge=0, le=1_000_000)
+    eos_token_id: int | None = setting(49407, ge=0, le=1_000_000)
+    pad_token_id: int | None = setting(1, ge=0, le=49407)
 
     def __post_init__(self):
         if self.hidden_size % self.num_attention_heads:
@@ -187,25 +188,25 @@ class TextConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchedulerConfig:
+class SchedulerConfig(Configuration):
     """Of the schedulers that suit: one prediction a timestep, noise of 1000 or as many steps, alphas."""
 
-    num_train_timesteps: int = setting(1000, low=1, high=10_000)
-    beta_start: float = setting(0.0001, low=1e-8, high=0.999)
-    beta_end: float = setting(0.02, low=1e-8, high=0.999)
+    num_train_timesteps: int = setting(1000, ge=1, le=10_000)
+    beta_start: float = setting(0.0001, ge=1e-8, le=0.999)
+    beta_end: float = setting(0.02, ge=1e-8, le=0.999)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "linear"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "epsilon"
     timestep_spacing: Literal["leading", "trailing", "linspace"] = "leading"
-    steps_offset: int = setting(0, low=0, high=1000)
+    steps_offset: int = setting(0, ge=0, le=1000)
     set_alpha_to_one: bool = True
     rescale_betas_zero_snr: bool = False
     clip_sample: bool = False
-    clip_sample_range: float = setting(1.0, low=1e-3, high=1e3)
+    clip_sample_range: float = setting(1.0, ge=1e-3, le=1e3)
     thresholding: bool = False
-    dynamic_thresholding_ratio: float = setting(0.995, low=0, high=1)
-    sample_max_value: float = setting(1.0, low=1e-3, high=1e3)
+    dynamic_thresholding_ratio: float = setting(0.995, ge=0, le=1)
+    sample_max_value: float = setting(1.0, ge=1e-3, le=1e3)
     variance_type: Literal["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"] | None = None
-    solver_order: int = setting(2, low=1, high=3)
+    solver_order: int = setting(2, ge=1, le=3)
     solver_type: Literal["midpoint", "heun", "bh1", "bh2", "logrho"] = "midpoint"
     algorithm_type: Literal["dpmsolver++", "sde-dpmsolver++", "dpmsolver", "sde-dpmsolver", "deis"] = "dpmsolver++"
     predict_x0: bool = True
@@ -230,12 +231,12 @@ class SchedulerConfig:
 
 
 @dataclass(frozen=True)
-class Defaults:
+class Defaults(Configuration):
     """What a model proposes to its users: steps, guidance, and the side of a square picture in pixels."""
 
-    num_inference_steps: int = setting(50, low=1, high=1000)
-    guidance_scale: float = setting(7.0, low=0, high=100)
-    sample_size: int = setting(512, low=8, high=4096)
+    num_inference_steps: int = setting(50, ge=1, le=1000)
+    guidance_scale: float = setting(7.0, ge=0, le=100)
+    sample_size: int = setting(512, ge=8, le=4096)
 
 
 def checked(kind: type, config: object, where: str, library: type | None = None) -> dict:

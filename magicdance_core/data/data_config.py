@@ -1,14 +1,16 @@
 """Configuration of a data set: the section `data` of a training run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..errors import InputError
-from ..schema import setting
+from ..schema import Configuration, Float, PairOf, setting
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Configuration):
     """Where pictures come from, and what of them is shown.
 
     kind: "puppets", drawn people, or "videos", a folder that the command `dataset` wrote (or a TikTok/DisCo folder,
@@ -26,19 +28,19 @@ class DataConfig:
     """
 
     kind: Literal["puppets", "videos"] = "puppets"
-    size: int = setting(64, low=16, high=4096)
-    identities: int = setting(1000, low=1, high=10_000_000)
-    frames: int = setting(8, low=2, high=1_000_000)
+    size: int = setting(64, ge=16, le=4096)
+    identities: int = setting(1000, ge=1, le=10_000_000)
+    frames: int = setting(8, ge=2, le=1_000_000)
     motion: Literal["moments", "dance"] = "moments"
-    fps: float = setting(30.0, low=1, high=240)
-    held_out: int = setting(8, low=0, high=10_000)
+    fps: Float = setting(30.0, ge=1, le=240)
+    held_out: int = setting(8, ge=0, le=10_000)
     folder: str | None = None
     background: Literal["keep", "black"] = "keep"
-    crop: tuple[float, float] = setting((1.0, 1.0), low=0.1, high=1)
+    crop: PairOf[Annotated[Float, Field(ge=0.1, le=1)]] = (1.0, 1.0)
     shared_crop: bool = True
-    crops: int = setting(1, low=0, high=64)
+    crops: int = setting(1, ge=0, le=64)
     captions: bool = False
-    workers: int = setting(0, low=0, high=256, free=True)
+    workers: int = setting(0, ge=0, le=256, free=True)
 
     def __post_init__(self):
         if self.crop[0] > self.crop[1]:

@@ -7,8 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ..checks import number
 from ..errors import InputError
-from ..schema import number
 
 
 @dataclass(frozen=True)

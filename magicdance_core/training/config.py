@@ -1,22 +1,25 @@
 """What a training run is made of: one YAML file, one dataclass tree, every wrong key reported."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..data.data_config import DataConfig
 from ..errors import InputError
 from ..files import existing_file
-from ..schema import build, setting
+from ..schema import Configuration, Float, ListOf, PairOf, build, setting
 
 NetworkName = Literal["vae", "unet", "appearance", "pose", "motion", "temporal_decoder"]
 ControlName = Literal["appearance", "pose", "motion"]
+Width = Annotated[int, Field(ge=1, le=65_536)]
 CONFIGS = Path(__file__).parent / "configs"
 
 
 @dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Configuration):
     """One stage of training.
 
     train: networks that learn; the others are frozen. controls: what is attached to the UNet. "temporal_decoder", the
@@ -52,46 +55,46 @@ class StageConfig:
     held-out losses and between sampled pictures; 0 for never.
     """
 
-    name: str = setting(low=1, high=60)
-    train: list[NetworkName] = setting(low=1)
-    steps: int = setting(low=1, high=100_000_000)
-    controls: list[ControlName] = setting([])
-    references: int = setting(4, low=1, high=65_536)
-    targets: int = setting(4, low=1, high=1024)
-    per_pass: int = setting(0, low=0, high=65_536)
-    stride: int = setting(0, low=0, high=1000)
+    name: str = setting(min_length=1, max_length=60)
+    train: ListOf[NetworkName] = setting(min_length=1)
+    steps: int = setting(ge=1, le=100_000_000)
+    controls: ListOf[ControlName] = setting([])
+    references: int = setting(4, ge=1, le=65_536)
+    targets: int = setting(4, ge=1, le=1024)
+    per_pass: int = setting(0, ge=0, le=65_536)
+    stride: int = setting(0, ge=0, le=1000)
     vary_stride: bool = False
-    noises: list[Literal["independent", "shared", "mixed"]] = setting([])
-    change_weight: float = setting(0.0, low=0, high=1000)
-    still_weight: float = setting(0.0, low=0, high=1000)
-    rollout_steps: int = setting(0, low=0, high=1000)
-    rollout_guidance: float = setting(1.0, low=0, high=100)
-    distance: int = setting(0, low=0, high=1_000_000)
-    plain: float = setting(0.0, low=0, high=1)
-    drop_reference: float = setting(0.0, low=0, high=1)
-    drop_pose: float = setting(0.0, low=0, high=1)
-    drop_text: float = setting(0.0, low=0, high=1)
-    from_unet: list[ControlName] = setting([])
-    crop: int = setting(0, low=0, high=4096)
+    noises: ListOf[Literal["independent", "shared", "mixed"]] = setting([])
+    change_weight: Float = setting(0.0, ge=0, le=1000)
+    still_weight: Float = setting(0.0, ge=0, le=1000)
+    rollout_steps: int = setting(0, ge=0, le=1000)
+    rollout_guidance: Float = setting(1.0, ge=0, le=100)
+    distance: int = setting(0, ge=0, le=1_000_000)
+    plain: Float = setting(0.0, ge=0, le=1)
+    drop_reference: Float = setting(0.0, ge=0, le=1)
+    drop_pose: Float = setting(0.0, ge=0, le=1)
+    drop_text: Float = setting(0.0, ge=0, le=1)
+    from_unet: ListOf[ControlName] = setting([])
+    crop: int = setting(0, ge=0, le=4096)
     optimizer: Literal["muon", "adamw", "adamw8bit"] = "muon"
-    learning_rate: float = setting(1e-3, low=0, high=10)
-    weight_decay: float = setting(0.0, low=0, high=10)
-    warmup: int = setting(0, low=0, high=100_000_000)
-    decay: float = setting(0.3, low=0, high=1)
+    learning_rate: Float = setting(1e-3, ge=0, le=10)
+    weight_decay: Float = setting(0.0, ge=0, le=10)
+    warmup: int = setting(0, ge=0, le=100_000_000)
+    decay: Float = setting(0.3, ge=0, le=1)
     schedule: Literal["linear", "cosine"] = "linear"
-    clip: float = setting(0.0, low=0, high=1e6)
-    ema: float = setting(0.995, low=0, high=0.999999)
+    clip: Float = setting(0.0, ge=0, le=1e6)
+    ema: Float = setting(0.995, ge=0, le=0.999999)
     ema_on_cpu: bool = setting(False, free=True)
-    head_weight: float = setting(1.0, low=0, high=1000)
-    hand_weight: float = setting(1.0, low=0, high=1000)
+    head_weight: Float = setting(1.0, ge=0, le=1000)
+    hand_weight: Float = setting(1.0, ge=0, le=1000)
     timesteps: Literal["uniform", "stratified"] = "stratified"
-    min_snr: float = setting(0.0, low=0, high=1000)
+    min_snr: Float = setting(0.0, ge=0, le=1000)
     checkpointing: bool = False
-    rank: int = setting(0, low=0, high=1024)
-    save_every: int = setting(200, low=1, free=True)
-    save_minutes: float = setting(20.0, low=0.01, high=100_000, free=True)
-    validate_every: int = setting(0, low=0, free=True)
-    sample_every: int = setting(0, low=0, free=True)
+    rank: int = setting(0, ge=0, le=1024)
+    save_every: int = setting(200, ge=1, free=True)
+    save_minutes: Float = setting(20.0, ge=0.01, le=100_000, free=True)
+    validate_every: int = setting(0, ge=0, free=True)
+    sample_every: int = setting(0, ge=0, free=True)
 
     def __post_init__(self):
         if not self.name.replace("-", "").replace("_", "").isalnum():
@@ -136,7 +139,7 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class StartConfig:
+class StartConfig(Configuration):
     """Weights to start from; paths of files or folders, a path that begins with ~ in the home.
 
     model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or our own file
@@ -146,7 +149,7 @@ class StartConfig:
     `tokenizer` in the folder `model`.
     """
 
-    model: str = setting(low=1)
+    model: str = setting(min_length=1)
     appearance: str | None = None
     pose: str | None = None
     motion: str | None = None
@@ -154,7 +157,7 @@ class StartConfig:
 
 
 @dataclass(frozen=True)
-class NetworksConfig:
+class NetworksConfig(Configuration):
     """Networks that start at random: diffusers' own configurations, and the widths of the pose encoder.
 
     warm_start: a file or folder of a model of ours that lends UNet, appearance and pose its weights, wherever name and
@@ -163,21 +166,21 @@ class NetworksConfig:
 
     vae: dict
     unet: dict
-    pose_channels: list[int] = setting(low=1, high=65_536)
+    pose_channels: ListOf[Width] = setting(min_length=1)
     warm_start: str | None = None
 
 
 @dataclass(frozen=True)
-class DefaultsConfig:
+class DefaultsConfig(Configuration):
     """What the saved model proposes to its users; sample_size in pixels."""
 
-    num_inference_steps: int = setting(20, low=1, high=1000)
-    guidance_scale: float = setting(1.5, low=0, high=100)
-    sample_size: int = setting(64, low=8, high=4096)
+    num_inference_steps: int = setting(20, ge=1, le=1000)
+    guidance_scale: Float = setting(1.5, ge=0, le=100)
+    sample_size: int = setting(64, ge=8, le=4096)
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Configuration):
     """A run. Either `networks`, which start at random, or `start`, whose weights are trained on.
 
     prediction_type: None for the start's own (epsilon where there is none). context: rows and width of the constant
@@ -187,22 +190,22 @@ class TrainingConfig:
     tensorboard or wandb. validation: held-out groups in the loss by timestep band. pictures: people in a sampled grid.
     """
 
-    stages: list[StageConfig] = setting(low=1)
+    stages: ListOf[StageConfig] = setting(min_length=1)
     networks: NetworksConfig | None = None
     start: StartConfig | None = None
-    data: DataConfig = DataConfig()
+    data: DataConfig = field(default_factory=DataConfig)
     prediction_type: Literal["epsilon", "v_prediction"] | None = None
-    context: tuple[int, int] = setting((1, 32), low=1, high=65_536)
-    seed: int = setting(0, low=0, high=2**62)
+    context: PairOf[Width] = (1, 32)
+    seed: int = setting(0, ge=0, le=2**62)
     defaults: dict = setting({})
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     frozen: Literal["float32", "bfloat16", "float16"] = "float32"
-    threads: int = setting(0, low=0, high=1024, free=True)
+    threads: int = setting(0, ge=0, le=1024, free=True)
     export: Literal["float32", "bfloat16", "float16"] = "float32"
-    keep: int = setting(1, low=1, high=1000, free=True)
-    trackers: list[str] = setting([], free=True)
-    validation: int = setting(16, low=1, high=4096, free=True)
-    pictures: int = setting(4, low=1, high=64, free=True)
+    keep: int = setting(1, ge=1, le=1000, free=True)
+    trackers: ListOf[str] = setting([], free=True)
+    validation: int = setting(16, ge=1, le=4096, free=True)
+    pictures: int = setting(4, ge=1, le=64, free=True)
 
     def __post_init__(self):
         build(DefaultsConfig, self.defaults, "defaults")

@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checks import shown
 from ..errors import InputError
 from ..files import atomic_folder, atomic_write, check_target, read_json
-from ..schema import build, differences, plain, shown
+from ..schema import build, differences, plain
 from .config import TrainingConfig
 
 MARK = "state.json"

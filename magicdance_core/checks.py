@@ -1,0 +1,47 @@
+"""Checks of single arguments, in messages that name the argument, its value and what to give instead."""
+
+import math
+from types import UnionType
+from typing import Any, TypeVar
+
+from .errors import InputError
+
+N = TypeVar("N", int, float)
+WORDS = {int: "a whole number", float: "a finite number"}
+
+
+def number(kind: type[N], value: object, what: str, low: float | None = None, high: float | None = None) -> N:
+    """Return an argument as `kind` (int or float); single numbers of NumPy and torch will do.
+
+    what: the argument's name in messages. low, high: inclusive limits.
+    Raises InputError for anything else, numbers that are not finite included.
+    """
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if kind is float and type(value) is int:
+        value = float(value) if abs(value) < 1e300 else math.inf
+    if isinstance(value, bool) or not isinstance(value, kind) or (kind is float and not math.isfinite(value)):
+        raise InputError(f"{what} is {shown(repr(value))}: give {WORDS[kind]}.")
+    if not ((low is None or value >= low) and (high is None or value <= high)):
+        raise InputError(f"{what} is {shown(value)}: give {limits(low, high)}.")
+    return value
+
+
+def check_type(value: object, what: str, kind: type | UnionType | Any) -> None:
+    """Raise InputError unless the argument `what` is of this class or union of classes."""
+    if not isinstance(value, kind):
+        raise InputError(f"{what} is a {type(value).__name__}: give {getattr(kind, '__name__', str(kind))}.")
+
+
+def limits(low: float | None, high: float | None) -> str:
+    """Return inclusive limits in words, such as "1 to 8" or "at least 1"."""
+    low, high = (int(end) if isinstance(end, float) and end.is_integer() else end for end in (low, high))
+    if low == high:
+        return str(low)
+    return f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it, in 60 characters at most."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
