@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
     if pipe.appearance is None or pipe.pose is None:
         raise InputError(f"{options.model} lacks Appearance Control or the Pose ControlNet; give a MagicDance model.")
     width, height = _size(pipe, options, first.size)
-    around = poses.people() if options.fit == "keep" and describe_crop("", first.size, (width, height)) else None
+    around = poses.people_box() if options.fit == "keep" and describe_crop("", first.size, (width, height)) else None
     shape = _size(pipe, options, reference.size)
     taken = (
         describe_crop("poses", first.size, (width, height), around),

@@ -1,4 +1,4 @@
-"""Pose maps, pixel for pixel as the published Pose ControlNet was trained on."""
+"""Draw pose maps, pixel for pixel as the published Pose ControlNet was trained on."""
 
 import colorsys
 import math
@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..limits import MAX_RATIO, check_size
 from .keypoints import PoseFrame
 
-# The published maps were drawn on frames 604 pixels wide, then resized; this fixes the strokes' relative size.
+# The published maps were drawn on frames 604 pixels wide, then resized; this sets the relative stroke width.
 PUBLISHED_SHORT_SIDE = 604
 
 LIMB_HALF_WIDTH = 4
@@ -28,7 +28,7 @@ LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
     (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
-# The published code darkens the whole canvas between limbs and joints; on opaque strokes that is a darker colour.
+# The published code darkens the whole canvas between limbs and joints, which for opaque strokes is a darker colour.
 LIMB_COLOURS = tuple(tuple(value * 3 // 5 for value in colour) for colour in PALETTE[: len(LIMBS)])
 HAND_EDGES = tuple((0 if joint == 0 else 4 * finger + joint, 4 * finger + joint + 1)
                    for finger in range(5) for joint in range(4))  # fmt: skip
@@ -40,20 +40,22 @@ FACE_POINT_COLOUR = (255, 255, 255)
 def draw_pose(
     frame: PoseFrame, width: int | None = None, height: int | None = None, *, body=True, hands=True, face=True
 ) -> np.ndarray:
-    """The pose map of a frame: uint8 [height, width, 3], RGB on black.
+    """Draw the pose map of a frame: uint8 [height, width, 3], RGB on black.
 
-    width, height: size of the map in pixels; the frame's own by default. People are stretched to it.
+    width, height: size of the map in pixels, the frame's by default; coordinates are scaled to it.
     body, hands, face: which parts to draw.
 
-    The strokes have the published sizes on a canvas whose short side is 604 pixels, which is then shrunk by area
-    averaging. A map with a larger short side is drawn at its own size with wider strokes.
-    Raises InputError where a size is not positive or beyond what limits.py allows.
+    Strokes have the published sizes on a canvas whose short side is 604 pixels, which is then shrunk by area
+    averaging. A map with a longer short side is drawn at full size with proportionally wider strokes.
+    Raises InputError if a size is not positive, exceeds limits.py, or the map is too narrow.
     """
     width = frame.width if width is None else width
     height = frame.height if height is None else height
     width, height = check_size(width, height, "A pose map")
     if max(width, height) > MAX_RATIO * min(width, height):
-        raise InputError(f"A pose map of {width} x {height} pixels is too narrow; give sides of nearer lengths.")
+        raise InputError(
+            f"A pose map of {width} x {height} pixels is too narrow: give sides of a ratio of at most {MAX_RATIO}."
+        )
     scale = PUBLISHED_SHORT_SIDE / min(width, height)
     if scale <= 1:
         return draw_pose_strokes(frame.scaled(width, height), 1 / scale, body=body, hands=hands, face=face)
@@ -63,9 +65,9 @@ def draw_pose(
 
 
 def draw_pose_strokes(frame: PoseFrame, stroke: float = 1.0, *, body=True, hands=True, face=True) -> np.ndarray:
-    """The frame's people at the frame's own size, without resampling: uint8 [height, width, 3], RGB on black.
+    """Draw a frame at its own size, without resampling: uint8 [height, width, 3], RGB on black.
 
-    stroke multiplies the published stroke sizes, which are in pixels; the results are rounded to whole pixels.
+    stroke: multiplies the published stroke sizes, which are in pixels; the products are rounded to whole pixels.
     """
     canvas = np.zeros((frame.height, frame.width, 3), np.uint8)
     if body:
@@ -111,14 +113,16 @@ def _draw_hand(canvas: np.ndarray, points: list, stroke: float) -> None:
 
 
 def _whole_points(part: np.ndarray) -> list[tuple[int, int] | None]:
-    """Whole pixel positions; None for a missing point, and as published for one in the first row or column."""
+    """Return integer positions; None for a missing point and, as published, for one in the first row or column."""
     points = ((int(x), int(y), confidence) for x, y, confidence in part.tolist())
     return [(x, y) if confidence > 0 and x > 0 and y > 0 else None for x, y, confidence in points]
 
 
 def overlay(picture: np.ndarray, frame: PoseFrame, opacity: float = 0.8, **parts: bool) -> np.ndarray:
-    """The frame's pose map laid over a picture: uint8 [H, W, 3], RGB, like the picture, which may have another size
-    than the frame's canvas. opacity of the strokes: 0 to 1. parts: body, hands, face, see draw_pose."""
+    """Draw a frame's pose map over a picture of any size: uint8 [H, W, 3], RGB, like the picture.
+
+    opacity: of the strokes, 0 to 1. parts: body, hands, face as in `draw_pose`.
+    """
     height, width = picture.shape[:2]
     strokes = draw_pose(frame, width, height, **parts).astype(np.float32)
     cover = opacity * (strokes.max(axis=-1, keepdims=True) > 0)

@@ -1,4 +1,4 @@
-"""Keypoint files: read JSON and .npz, write both."""
+"""Read and write keypoint files: .npz archives (NumPy, without pickle) and JSON."""
 
 import json
 import lzma
@@ -25,43 +25,43 @@ from .keypoints import POINTS, PoseFrame, people_to_points, points_to_person
 
 
 def holds_keypoints(path: Path) -> bool:
-    """Whether a path is a keypoint file by its name, or a folder with JSON files and no pictures."""
+    """Return whether a path is a keypoint file by its suffix, or a folder of JSON files without pictures."""
     if path.is_dir():
         return bool(files_with_suffix(path, (".json",))) and not files_with_suffix(path, PICTURE_SUFFIXES)
     return path.suffix.lower() in KEYPOINT_SUFFIXES
 
 
 def load_keypoints(path: str | Path, width: int | None = None, height: int | None = None) -> list[PoseFrame]:
-    """The frames of a .npz archive, of a JSON file, or of a folder of JSON files sorted by name.
+    """Load the frames of a .npz archive, a JSON file, or a folder of JSON files sorted by name.
 
-    JSON is POSE_KEYPOINT (a dict a frame, alone or in a list) or OpenPose's own, which does not say how large its
-    picture was: for that, give width and height in pixels.
-    Raises InputError where there is no frame or a file is something else.
+    JSON is POSE_KEYPOINT (one dict per frame, alone or in a list) or OpenPose's own format. The latter does not contain
+    the size of its picture: give `width` and `height` in pixels for it.
+    Raises InputError if there is no frame or a file has another format.
     """
     path = existing(path)
     files = files_with_suffix(path, (".json",)) if path.is_dir() else [path]
-    frames = [frame for file in files for frame in _file(file, width, height)]
+    frames = [frame for file in files for frame in _load_file(file, width, height)]
     if not frames:
-        raise InputError(f"{path} holds no pose frames; give keypoints of at least one frame.")
+        raise InputError(f"{path} has no pose frames: give keypoints of at least one frame.")
     return frames
 
 
 def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
-    """Write frames to a .npz archive or a .json file (POSE_KEYPOINT), whole or not at all, losslessly."""
+    """Write frames losslessly and atomically to a .npz archive or a .json file (POSE_KEYPOINT)."""
     suffix = Path(path).suffix.lower()
     if suffix == ".npz":
         save_archive(path, frames)
     elif suffix == ".json":
         with atomic_write(path) as part, part.open("w", encoding="utf-8") as file:
-            for number, frame in enumerate(frames):  # one by one: the text of a long clip takes much memory
+            for number, frame in enumerate(frames):  # frame by frame: the text of a long clip needs much memory
                 file.write(",\n" if number else "[\n")
                 json.dump(frames_to_pose_keypoint([frame])[0], file)
             file.write("\n]\n" if frames else "[]\n")
     else:
-        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(KEYPOINT_SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown suffix: use one of {', '.join(KEYPOINT_SUFFIXES)}.")
 
 
-def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
+def _load_file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
     if path.suffix.lower() == ".npz":
         return load_archive(path)
     data = read_json(path, "keypoints as .json or .npz")
@@ -70,7 +70,7 @@ def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
             return frames_from_pose_keypoint(data)
         if width is None or height is None:
             raise InputError(
-                "OpenPose's JSON does not say how large its picture was; give its width and height "
+                "OpenPose's JSON does not contain the size of its picture: give its width and height "
                 "(the extract command takes them and writes keypoints.npz)."
             )
         return [frame_from_openpose_json(data, width, height)]
@@ -79,27 +79,26 @@ def _file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
 
 
 _ARRAYS = ("points", "identities", "people", "sizes")
-_NOBODY = -1
+_NO_IDENTITY = -1
 
-
-# What damaged and foreign bytes make NumPy and zipfile raise; MemoryError where a header promises more than there is.
-_FOREIGN = (
+# What NumPy and zipfile raise for damaged and foreign files; MemoryError if a header claims more than the file has.
+_READ_ERRORS = (
     AttributeError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, SyntaxError, TypeError, ValueError,
     lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
 def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
-    """Write frames to a .npz file, whole or not at all. `load_archive` gives the same frames back, to the bit.
+    """Write frames atomically to a .npz file; `load_archive` returns bit-identical frames.
 
-    points: float32 [P, 136, 3], all people of all frames: body, left hand, right hand, face, feet, each point x, y in
-    pixels and confidence; identities: int64 [P], -1 for none; people: int32 [F], how many a frame has; sizes:
-    int32 [F, 2], width and height of each frame's canvas.
+    Its arrays: points, float32 [P, 136, 3], all people of all frames in the order of keypoints.SLICES (x, y in pixels,
+    confidence); identities, int64 [P], -1 for none; people, int32 [F], the number per frame; sizes, int32 [F, 2], width
+    and height of each frame's canvas.
     """
     people = [person for frame in frames for person in frame.people]
     arrays = {
         "points": people_to_points(people),
-        "identities": np.array([_NOBODY if p.identity is None else p.identity for p in people], np.int64),
+        "identities": np.array([_NO_IDENTITY if p.identity is None else p.identity for p in people], np.int64),
         "people": np.array([len(frame.people) for frame in frames], np.int32),
         "sizes": np.array([(frame.width, frame.height) for frame in frames], np.int32).reshape(-1, 2),
     }
@@ -108,7 +107,7 @@ def save_archive(path: str | Path, frames: Sequence[PoseFrame]) -> None:
 
 
 def load_archive(path: str | Path) -> list[PoseFrame]:
-    """The frames of a file that `save_archive` wrote. InputError where it is something else or damaged."""
+    """Load the frames of a file written by `save_archive`. Raises InputError if it is damaged or another format."""
     path = existing_file(path)
     try:
         _check_archive(path)
@@ -117,9 +116,11 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a readable file.") from error
-    except _FOREIGN as error:
-        raise InputError(f"{path} holds no keypoints of this pack ({error}); extract them again.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give a readable file.") from error
+    except _READ_ERRORS as error:
+        raise InputError(
+            f"{path} is not a keypoint archive of this pack ({error}): extract the keypoints again."
+        ) from error
     consistent = (
         points.dtype.kind == "f"
         and all(array.dtype.kind in "iu" for array in (identities, people, sizes))
@@ -128,33 +129,35 @@ def load_archive(path: str | Path) -> list[PoseFrame]:
         and people.ndim == 1
         and sizes.shape == (len(people), 2)
     )
-    # The sum may overflow where single counts are out of bounds.
+    # Counts are checked first, as their sum could overflow.
     if not consistent or not ((people >= 0) & (people <= MAX_PEOPLE)).all() or people.sum() != len(points):
-        raise InputError(f"{path} holds arrays that do not fit together; extract the keypoints again.")
+        raise InputError(f"{path} has arrays whose shapes do not match: extract the keypoints again.")
     try:
-        return list(_frames(points, identities, people, sizes))
+        return list(_unpack(points, identities, people, sizes))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _frames(points, identities, people, sizes) -> Iterator[PoseFrame]:
+def _unpack(points, identities, people, sizes) -> Iterator[PoseFrame]:
     start = 0
     for count, (width, height) in zip(people.tolist(), sizes.tolist()):
-        own = zip(points[start : start + count], identities[start : start + count].tolist())
-        made = tuple(points_to_person(row, None if number == _NOBODY else number) for row, number in own)
-        yield PoseFrame(made, width, height)
+        rows = zip(points[start : start + count], identities[start : start + count].tolist())
+        people_of_frame = tuple(
+            points_to_person(row, None if number == _NO_IDENTITY else number) for row, number in rows
+        )
+        yield PoseFrame(people_of_frame, width, height)
         start += count
 
 
 def _check_archive(path: Path) -> None:
-    """Raise InputError where unpacking would need a password or more memory than keypoints ever do."""
+    """Raise InputError if the archive is encrypted or would unpack to more than keypoints ever need."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
     if any(member.flag_bits & 1 for member in members):
-        raise InputError(f"{path} is encrypted; give an archive without a password.")
+        raise InputError(f"{path} is encrypted: give an archive without a password.")
     counts = {member.filename: member.file_size for member in members}
     if sum(counts.values()) > MAX_ARCHIVE_BYTES or counts.get("people.npy", 0) > 8 * MAX_FRAMES + 1024:
         raise InputError(
-            f"{path} holds more than {MAX_ARCHIVE_BYTES / 1e6:.0f} MB of keypoints or {MAX_FRAMES:,} frames; "
+            f"{path} has more than {MAX_ARCHIVE_BYTES / 1e6:.0f} MB of keypoints or {MAX_FRAMES:,} frames: "
             "give a shorter clip."
         )

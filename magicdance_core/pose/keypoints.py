@@ -19,19 +19,19 @@ def _missing(part: str):
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One person's keypoints: rows of (x, y, confidence), float32.
+    """Keypoints of one person: rows of (x, y, confidence), float32.
 
-    x and y are in pixels of the canvas, the top left corner of the picture being (0, 0); confidence is in [0, 1],
-    0 marks a missing point. A missing part is all zeros.
+    x and y are in pixels of the canvas, (0, 0) is its top left corner. Confidence is in [0, 1]; 0 marks a missing
+    point. A missing part is all zeros.
 
     body: [18, 3], OpenPose's COCO order: nose, neck, right shoulder, elbow, wrist, the same left, right hip, knee,
         ankle, the same left, right eye, left eye, right ear, left ear.
     left_hand, right_hand: [21, 3], OpenPose's order: wrist, then four joints a finger from the thumb on.
     face: [70, 3], the 68 iBUG landmarks, then the right and the left pupil.
-    feet: [6, 3], big toe, small toe and heel of the left foot, then of the right one; not part of a pose map.
-    identity: the person's number where somebody tracks people through frames, else None.
+    feet: [6, 3], big toe, small toe and heel of the left foot, then of the right foot; not drawn in pose maps.
+    identity: the person's track number, None if people are not tracked.
 
-    Raises InputError where a part has another shape or a value is not finite.
+    Raises InputError if a part has another shape or a value is not finite.
     """
 
     body: np.ndarray = _missing("body")
@@ -45,23 +45,25 @@ class Person:
         for part, count in PARTS.items():
             shape = (count, 3)
             try:
-                with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+                with np.errstate(over="ignore"):  # values beyond float32 become infinite
                     points = np.asarray(getattr(self, part), dtype=np.float32)
             except (TypeError, ValueError, OverflowError):
-                raise InputError(f"Person.{part} is no array of numbers; give one of shape {list(shape)}.") from None
+                raise InputError(
+                    f"Person.{part} is not an array of numbers: give one of shape {list(shape)}."
+                ) from None
             if points.shape != shape:
-                raise InputError(f"Person.{part} has shape {list(points.shape)}; give an array of shape {list(shape)}.")
+                raise InputError(f"Person.{part} has shape {list(points.shape)}: give an array of shape {list(shape)}.")
             if not np.isfinite(points).all():
-                raise InputError(f"Person.{part} has values that are not finite; mark missing points with zeros.")
+                raise InputError(f"Person.{part} has values that are not finite: mark missing points with zeros.")
             object.__setattr__(self, part, points)
 
 
 @dataclass(frozen=True, eq=False)
 class PoseFrame:
-    """The people of one frame and the size in pixels of the canvas that their coordinates belong to.
+    """The people of one frame, and the size in pixels of the canvas that their coordinates refer to.
 
-    Raises InputError where a size is not positive, more than limits.py allows, people are not or too many, or one is
-    more than MAX_CANVASES of its longer sides away.
+    Raises InputError if a size is not positive or exceeds limits.py, `people` is not a tuple of at most MAX_PEOPLE
+    Person, or a keypoint lies more than MAX_CANVASES times the longer side away.
     """
 
     people: tuple[Person, ...]
@@ -71,20 +73,20 @@ class PoseFrame:
     def __post_init__(self):
         width, height = check_size(self.width, self.height, "A pose frame")
         if not isinstance(self.people, (list, tuple)) or not all(isinstance(person, Person) for person in self.people):
-            raise InputError("The people of a pose frame are none; give a tuple of Person.")
+            raise InputError("PoseFrame.people is not a tuple of Person: give one.")
         if len(self.people) > MAX_PEOPLE:
-            raise InputError(f"A pose frame shows {len(self.people)} people; at most {MAX_PEOPLE} will do.")
+            raise InputError(f"A pose frame has {len(self.people)} people: give at most {MAX_PEOPLE}.")
         for person in self.people:
             if not _is_near(person, width, height):
                 raise InputError(
-                    f"A pose frame of {width} x {height} pixels has a keypoint more than {MAX_CANVASES} of its sides "
-                    "away; give coordinates in pixels of the canvas."
+                    f"A pose frame of {width} x {height} pixels has a keypoint more than {MAX_CANVASES} times its "
+                    "longer side away: give coordinates in pixels of the canvas."
                 )
         for name, value in (("people", tuple(self.people)), ("width", width), ("height", height)):
             object.__setattr__(self, name, value)
 
     def scaled(self, width: int, height: int) -> PoseFrame:
-        """The same people on a canvas of width x height pixels; each axis is stretched on its own."""
+        """Return the same people on a canvas of width x height pixels; each axis is scaled independently."""
         factors = np.array([width / self.width, height / self.height, 1], np.float32)
         people = [replace(p, **{part: getattr(p, part) * factors for part in PARTS}) for p in self.people]
         return PoseFrame(tuple(people), width, height)
@@ -101,14 +103,14 @@ POINTS = _ENDS[-1]
 
 
 def person_to_points(person: Person | None) -> np.ndarray:
-    """All points of a person: float32 [136, 3], in the order of SLICES; zeros for None."""
+    """Return all keypoints of a person, float32 [136, 3] in the order of SLICES; zeros for None."""
     if person is None:
         return np.zeros((POINTS, 3), np.float32)
     return np.concatenate([getattr(person, part) for part in PARTS])
 
 
 def people_to_points(people: Sequence[Person | None]) -> np.ndarray:
-    """`person_to_points` of many: float32 [N, 136, 3]."""
+    """Return the keypoints of several people, float32 [N, 136, 3]."""
     points = np.zeros((len(people), POINTS, 3), np.float32)
     for row, person in zip(points, people):
         row[:] = person_to_points(person)
@@ -116,25 +118,25 @@ def people_to_points(people: Sequence[Person | None]) -> np.ndarray:
 
 
 def points_to_person(points: np.ndarray, identity: int | None = None) -> Person:
-    """The person of points [136, 3]."""
+    """Return the Person of keypoints [136, 3]; the inverse of `person_to_points`."""
     return Person(**{part: points[where] for part, where in SLICES.items()}, identity=identity)
 
 
 def frames_to_points(frames: Sequence[PoseFrame]) -> np.ndarray:
-    """float32 [F, 136, 3]: x, y in pixels, confidence; zeros where a frame is empty.
+    """Return the keypoints of one person through time, float32 [F, 136, 3]; zeros where a frame is empty.
 
-    Raises InputError where a frame has several people or the canvas changes.
+    Raises InputError if a frame has several people or the canvas size changes.
     """
     for number, frame in enumerate(frames):
         if len(frame.people) > 1:
-            raise InputError(f"Frame {number} has {len(frame.people)} people; choose one person first.")
+            raise InputError(f"Frame {number} has {len(frame.people)} people: choose one person first.")
         if (frame.width, frame.height) != (frames[0].width, frames[0].height):
-            raise InputError(f"Frame {number} has a canvas of another size; scale the frames to one size first.")
+            raise InputError(f"Frame {number} has a canvas of another size: scale the frames to one size first.")
     return people_to_points([frame.people[0] if frame.people else None for frame in frames])
 
 
 def points_to_frames(points: np.ndarray, width: int, height: int, identity: int | None = None) -> list[PoseFrame]:
-    """The inverse of `frames_to_points`; a frame without any point is empty."""
+    """Return a frame for each row of [F, 136, 3], empty for zeros; the inverse of `frames_to_points`."""
     return [
         PoseFrame((points_to_person(row, identity),) if row[:, 2].any() else (), width, height)
         for row in np.asarray(points, np.float32)
@@ -142,10 +144,10 @@ def points_to_frames(points: np.ndarray, width: int, height: int, identity: int 
 
 
 def apply_per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
-    """Apply `change(points [F, 136, 3]) -> points` to each person through all frames, on frames of one canvas size.
+    """Apply `change(points [F, 136, 3]) -> points` to each person through all frames of one canvas size.
 
-    People with an identity are followed by it, others by their place in their frame's list. Someone who has no point
-    left is left out.
+    People are matched across frames by identity, or by their position in the frame's list if they have none. A person
+    without any keypoint left is dropped.
     """
     keys = [[(p.identity, i if p.identity is None else 0) for i, p in enumerate(f.people)] for f in frames]
     people = list(dict.fromkeys(key for row in keys for key in row))

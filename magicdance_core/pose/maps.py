@@ -1,4 +1,4 @@
-"""Pose maps from wherever a user has them: pictures, a video, or keypoints."""
+"""Read pose maps from pictures, a video, or keypoint files."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,51 +14,56 @@ from .draw import draw_pose
 from .keypoint_files import holds_keypoints, load_keypoints
 from .keypoints import PoseFrame, people_to_points
 
-# Lossy videos have a noisy black.
+# Black is noisy in lossy videos.
 _BLACK = 40
-# What belongs to a person around the box of their points, in its size: hair above, elbows and feet elsewhere.
-_ABOVE, _AROUND = 0.1, 0.03
+# Margins around the box of a person's keypoints, as fractions of its size: hair above, elbows and feet elsewhere.
+_MARGIN_ABOVE, _MARGIN = 0.1, 0.03
 
 
 @dataclass(frozen=True)
 class PoseMaps(Frames):
-    """people: looks at all frames and tells the box around everybody in any of them, None where there is nobody."""
+    """Pose maps that are read one by one.
 
-    people: Callable[[], Box | None] = lambda: None
+    people_box: reads all frames and returns the box around everybody in any of them, None if there is nobody.
+    """
+
+    people_box: Callable[[], Box | None] = lambda: None
 
 
 def read_poses(path: str | Path) -> PoseMaps:
-    """Pose maps of a folder or video of drawn maps, of a keypoint file (.npz, .json), or of a folder of JSON files.
+    """Read pose maps of a folder or video of drawn maps, a keypoint file (.npz, .json) or a folder of JSON files.
 
-    Keypoints are drawn as the published Pose ControlNet expects them, each in the size of its canvas. In a folder that
-    holds pictures and JSON files, the pictures count.
-    Raises InputError where there is no pose; while iterating, where a frame cannot be read.
+    Keypoints are drawn as the published Pose ControlNet expects them, in the size of their canvas. In a folder of
+    pictures and JSON files the pictures are read.
+    Raises InputError if there is no pose; while iterating, if a frame cannot be read.
     """
     path = existing(path)
     if not holds_keypoints(path):
         maps = read_frames(path)
-        return PoseMaps(maps.read, maps.count, maps.fps, maps.names, lambda: _box(map(_drawn, maps)))
+        return PoseMaps(maps.read, maps.count, maps.fps, maps.names, lambda: _union(map(_drawn_box, maps)))
     frames = load_keypoints(path)
     return PoseMaps(
         lambda: (Image.fromarray(draw_pose(frame)) for frame in frames),
         len(frames),
-        people=lambda: _box(map(_shown, frames)),
+        people_box=lambda: _union(map(_keypoint_box, frames)),
     )
 
 
-def _box(boxes: Iterable[Box | None]) -> Box | None:
-    """The box around all boxes with a person's margins, within the picture."""
+def _union(boxes: Iterable[Box | None]) -> Box | None:
+    """Return the box around all boxes, with margins, clipped to the picture."""
     found = [box for box in boxes if box]
     if not found:
         return None
     left, top = np.min([box[:2] for box in found], axis=0)
     right, bottom = np.max([box[2:] for box in found], axis=0)
     wide, high = right - left, bottom - top
-    made = np.clip([left - _AROUND * wide, top - _ABOVE * high, right + _AROUND * wide, bottom + _AROUND * high], 0, 1)
+    made = np.clip(
+        [left - _MARGIN * wide, top - _MARGIN_ABOVE * high, right + _MARGIN * wide, bottom + _MARGIN * high], 0, 1
+    )
     return tuple(made.tolist())
 
 
-def _drawn(pose_map: Image.Image) -> Box | None:
+def _drawn_box(pose_map: Image.Image) -> Box | None:
     bright = np.asarray(pose_map).max(axis=-1) > _BLACK
     columns, rows = (np.flatnonzero(bright.any(axis=axis)) for axis in (0, 1))
     if not len(rows):
@@ -67,7 +72,7 @@ def _drawn(pose_map: Image.Image) -> Box | None:
     return columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
 
 
-def _shown(frame: PoseFrame) -> Box | None:
+def _keypoint_box(frame: PoseFrame) -> Box | None:
     points = people_to_points(frame.people)
-    seen = points[points[..., 2] > 0, :2] / (frame.width, frame.height)
-    return (*seen.min(axis=0), *seen.max(axis=0)) if len(seen) else None
+    visible = points[points[..., 2] > 0, :2] / (frame.width, frame.height)
+    return (*visible.min(axis=0), *visible.max(axis=0)) if len(visible) else None

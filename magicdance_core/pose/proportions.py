@@ -1,4 +1,4 @@
-"""How long a person's bones are, as far as pictures show it, and how two people's compare."""
+"""Measure the lengths of a person's limbs in frames, and compare those of two people."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ NOSE, NECK = 0, 1
 SHOULDERS, ELBOWS, WRISTS = (2, 5), (3, 6), (4, 7)
 HIPS, KNEES, ANKLES = (8, 11), (9, 12), (10, 13)
 EYES, EARS = (14, 15), (16, 17)
-MIDDLE_HIP = POINTS  # of the points with the middle of the hips appended
+MIDDLE_HIP = POINTS  # index in points with the middle of the hips appended
 
 _FACE, _HANDS = SLICES["face"].start, (SLICES["right_hand"].start, SLICES["left_hand"].start)
 
-# Pairs of points whose distance is a length. Of the two sides the longer counts: the other points at the viewer.
+# Pairs of points whose distance is a length. Of the two sides the longer counts: the other one is foreshortened.
 LENGTHS: dict[str, tuple[tuple[int, int], ...]] = {
     "torso": ((NECK, MIDDLE_HIP),),
     "shoulders": tuple((NECK, s) for s in SHOULDERS),
@@ -28,15 +28,15 @@ LENGTHS: dict[str, tuple[tuple[int, int], ...]] = {
     "head height": ((_FACE + 8, _FACE + 27), (_FACE + 33, _FACE + 27), (NOSE, EYES[0]), (NOSE, EYES[1])),
     "hand": tuple((h, h + k) for h in _HANDS for k in (5, 9, 13, 17)),
 }
-# Of a length's values over a clip this quantile is taken: of limbs, which turn to the viewer and look shorter, one
-# near the longest; of the trunk and the head, which a nod or a bend makes shorter or longer, the middle.
+# The quantile of a length's values over a clip that is taken: near the longest for limbs, which look shorter when they
+# point at the viewer; the median for trunk and head, which look shorter or longer in a bend or nod.
 LIMB_QUANTILE, TRUNK_QUANTILE = 0.9, 0.5
 _TRUNK = ("torso", "neck", "head width", "head height")
 _MINIMUM_PIXELS = 1.0
 
 
 def with_middle_hip(points: np.ndarray) -> np.ndarray:
-    """Points [F, 136, 3] with the middle of the hips appended: [F, 137, 3], float32."""
+    """Return points [F, 136, 3] with the middle of the hips appended: float32 [F, 137, 3]."""
     points = np.asarray(points, np.float32)
     right, left = points[:, HIPS[0]], points[:, HIPS[1]]
     middle = np.concatenate([(right[:, :2] + left[:, :2]) / 2, np.minimum(right[:, 2:], left[:, 2:])], axis=1)
@@ -44,7 +44,7 @@ def with_middle_hip(points: np.ndarray) -> np.ndarray:
 
 
 def measure(points: np.ndarray) -> dict[str, tuple[float, ...]]:
-    """The lengths of a person shown in frames [F, 137, 3]: for each name one value a pair, in pixels; NaN if unseen."""
+    """Return the lengths in pixels of a person in frames [F, 137, 3], one value per pair; NaN if unknown."""
     lengths = {}
     for name, pairs in LENGTHS.items():
         quantile = TRUNK_QUANTILE if name in _TRUNK else LIMB_QUANTILE
@@ -54,7 +54,7 @@ def measure(points: np.ndarray) -> dict[str, tuple[float, ...]]:
 
 @dataclass(frozen=True)
 class Ratios:
-    """How many times longer each length is on the target than on the driver; scale is that of the whole person."""
+    """Ratios of the target's lengths to the driver's, and `scale`, that of the whole person."""
 
     scale: float
     lengths: dict[str, float]
@@ -64,12 +64,12 @@ class Ratios:
 
 
 def compare(driver: dict, target: dict, trust: float, neck_trust: float) -> Ratios:
-    """Ratios of two people's `measure`.
+    """Return the ratios of two people's `measure`.
 
-    The scale is the length-weighted mean over what both show of torso, thigh and shin, else of head and shoulders,
-    else of anything; 1 where they share nothing. A ratio is the longest side's, moved towards the scale by 1 - trust
-    (in logarithm): a single picture foreshortens; neck_trust is the same for the neck, which every nod changes. What
-    either does not show has the scale's ratio.
+    The scale is the length-weighted mean over the known ratios of torso, thigh and shin, else of head and shoulders,
+    else of anything; 1 if no length is known of both. Each ratio is that of the longer sides, moved towards the scale
+    by 1 - trust (of the logarithm), as lengths in a single picture are foreshortened; `neck_trust` is the same for the
+    neck, whose length changes with every nod. Lengths unknown of either person get the scale.
     """
     raw = {name: _ratio(driver[name], target[name]) for name in LENGTHS}
     scale = 1.0

@@ -1,4 +1,4 @@
-"""Fit the motion of one person to the body of another."""
+"""Retarget the motion of one person to the body of another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,24 +28,24 @@ from .proportions import (
 )
 from .tracking import person_size
 
-# How far the lengths of a single reference picture are believed against the person's overall scale.
+# Weight of limb lengths measured in a single reference picture, against the overall scale of the person.
 TRUST, NECK_TRUST = 0.8, 0.4
-# A reference this far, in person sizes, outside the stretch that a clip covers still counts as within: one picture of a
-# dance shows a sway or a step.
+# A reference this far, in person sizes, outside the range that a clip covers still counts as inside: a single picture
+# of a dance may show a step to the side.
 MARGIN = 0.1
-# Of the heights of the lower foot over a clip this quantile is the ground: feet are on it most of the time.
+# The quantile of the lower foot's height over a clip that is the ground: feet are on it most of the time.
 GROUND_QUANTILE = 0.9
 _RIGHT_TO_LEFT = (0, 1)
 
 
 @dataclass(frozen=True)
 class _Bone:
-    """A point is carried by its parent; without that, by the parent's parent, and so on."""
+    """A keypoint that moves with its parent; if that is missing, with the parent's parent, and so on."""
 
     point: int
     parent: int
-    across: str  # the length that the part of it along the picture's x axis belongs to
-    along: str  # ... along its y axis
+    across: str  # name of the length that scales its x component
+    along: str  # ... its y component
 
 
 def _bones() -> tuple[_Bone, ...]:
@@ -85,39 +85,41 @@ def retarget(
     complete: bool = True,
     trust: float | None = None,
 ) -> list[PoseFrame]:
-    """The motion of one person as another would perform it: frames on the reference's canvas.
+    """Return the motion of one person with the proportions of another: frames on the reference's canvas.
 
-    frames: one person at most in each, all of one canvas size; an empty frame stays empty. reference: the pose of the
-    person to fit to; of several people the largest counts.
-    like: the number of a driving frame that shows the reference's pose; its lengths are compared with the reference's.
-    Without it those of the whole clip are, where most limbs are seen unshortened once.
+    frames: at most one person each, all of one canvas size; empty frames stay empty.
+    reference: the pose of the person to fit to; of several people the largest.
+    like: the number of a driving frame in the same pose as the reference, whose lengths are compared with it. By
+    default the lengths of the whole clip are, in which most limbs are visible at full length once.
     place: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
-    median place goes to where the reference stands, and paths scale with the person; "auto", for each axis the former
-    if the reference stands within the stretch that the clip covers (or next to it), else the latter.
-    complete: body points that no driving frame shows are taken from the reference, carried by their nearest joint.
-    trust: 0 only scales the whole person, 1 takes each limb's length as the reference shows it; by default 1 with
-    `like` and 0.8 without, as a single picture foreshortens limbs.
+    median position is moved to the reference's, and paths scale with the person; "auto", for each axis the former if
+    the reference stands within (or next to) the range that the clip covers, else the latter.
+    complete: take body points that no driving frame has from the reference, moving with their nearest joint.
+    trust: 0 only scales the whole person, 1 takes each limb's length from the reference; by default 1 with `like` and
+    0.8 without, as limbs are foreshortened in a single picture.
 
-    Rules. Each bone keeps its direction and gets the reference's length; hand points scale about the wrist, face points
-    about the nose, in width and height apart. Lengths that either side does not show follow the overall scale (torso
-    and legs, else head and shoulders). Where both show ankles, feet stay on the reference's ground: the lower ankle is
-    as far above it, in leg lengths, as above the clip's own. Else the middle of the hips is placed, else the neck; a
-    half-body reference therefore lets the legs leave the canvas, and a half-body clip gets the reference's legs.
-    Raises InputError where there is nobody in the reference or in the frames, or a choice is unknown.
+    Each limb keeps its direction and gets the reference's length; hand points scale about the wrist, face points about
+    the nose, with separate factors for width and height. Lengths unknown of either person follow the overall scale
+    (torso and legs, else head and shoulders). If both have ankles, feet stay on the reference's ground: the lower ankle
+    keeps its height above the ground in leg lengths. Otherwise the middle of the hips is positioned, or the neck, so
+    that the legs may leave the canvas of a half-body reference, and a half-body clip gets the reference's legs.
+    Raises InputError if there is nobody in the reference or in the frames, or an argument is out of range.
     """
     if place not in PLACES:
-        raise InputError(f"{place!r} is no place to put the person; choose one of {', '.join(PLACES)}.")
+        raise InputError(f"The place {place!r} is unknown: choose one of {', '.join(PLACES)}.")
     if trust is not None and not 0 <= trust <= 1:
-        raise InputError(f"A trust of {trust} has no meaning; give a number from 0 to 1.")
+        raise InputError(f"trust is {trust}: give a number from 0 to 1.")
     driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
     shown = driver[..., 2].any(axis=1)
     if not shown.any():
-        raise InputError("No driving frame shows a person; give poses of somebody.")
+        raise InputError("No driving frame has a person: give poses of somebody.")
     usual = (TRUST, NECK_TRUST) if like is None else (1.0, 1.0)
-    ratios = compare(measure(_measured(driver, like)), measure(target), *(usual if trust is None else (trust, trust)))
-    fitted = _carry(driver, ratios)
+    ratios = compare(
+        measure(_frames_to_measure(driver, like)), measure(target), *(usual if trust is None else (trust, trust))
+    )
+    fitted = _scale_limbs(driver, ratios)
     if complete:
-        _complete(driver, fitted, target[0])
+        _add_missing(driver, fitted, target[0])
     fitted[..., :2] += _shift(driver, fitted, target[0], ratios, place, frames[0], reference)[:, None]
     fitted[(fitted[..., 2] <= 0) | ~shown[:, None]] = 0
     identity = next(p.identity for f in frames for p in f.people)
@@ -125,34 +127,34 @@ def retarget(
 
 
 def first_frame_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
-    """The first frame that shows somebody, to retarget to. InputError where there is none."""
+    """Return the first frame with a person. Raises InputError if there is none."""
     for frame in frames:
         if frame.people:
             return frame
-    raise InputError("The reference shows nobody; give a picture or keypoints of the person to fit to.")
+    raise InputError("The reference shows nobody: give a picture or keypoints of the person to fit to.")
 
 
 def _reference_points(reference: PoseFrame) -> np.ndarray:
     if not any(person.body[:, 2].any() for person in reference.people):
-        raise InputError("The reference pose shows nobody; give a picture or keypoints of the person to fit to.")
+        raise InputError("The reference pose shows nobody: give a picture or keypoints of the person to fit to.")
     largest = max(reference.people, key=person_size)
     return with_middle_hip(frames_to_points([replace(reference, people=(largest,))]))
 
 
-def _measured(driver: np.ndarray, like: int | None) -> np.ndarray:
+def _frames_to_measure(driver: np.ndarray, like: int | None) -> np.ndarray:
     if like is None:
         return driver
     if not 0 <= like < len(driver):
-        raise InputError(f"There is no driving frame {like}; give a number from 0 to {len(driver) - 1}.")
+        raise InputError(f"There is no driving frame {like}: give a number from 0 to {len(driver) - 1}.")
     if not driver[like, :, 2].any():
-        raise InputError(f"The driving frame {like} shows nobody; choose another one.")
+        raise InputError(f"The driving frame {like} shows nobody: choose another one.")
     return driver[like : like + 1]
 
 
-def _carry(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
-    """Every bone in its direction with its new length, from the neck on; no place on the canvas yet."""
+def _scale_limbs(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
+    """Scale every limb along its direction, from the neck on. The result is not yet positioned on the canvas."""
     fitted = driver.copy()
-    fitted[..., :2] *= ratios.scale  # for a point that nothing carries
+    fitted[..., :2] *= ratios.scale  # for points without any parent
     for bone in _BONES:
         here, waiting = driver[:, bone.point, 2] > 0, driver[:, bone.point, 2] > 0
         parent = bone.parent
@@ -169,13 +171,12 @@ def _carry(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
     return fitted
 
 
-def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> None:
-    """Put body points that no driving frame shows into `fitted`, as in the reference relative to the nearest joint that
-    it does show."""
-    unseen = ~(driver[..., 2] > 0).any(axis=0)
+def _add_missing(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> None:
+    """Add body points that no driving frame has to `fitted`: the reference's, relative to their nearest joint."""
+    missing = ~(driver[..., 2] > 0).any(axis=0)
     for bone in _BONES:
         point, parent = bone.point, bone.parent
-        if not unseen[point] or target[point, 2] == 0 or SLICES["body"].stop <= point < POINTS:
+        if not missing[point] or target[point, 2] == 0 or SLICES["body"].stop <= point < POINTS:
             continue
         while target[parent, 2] == 0 and parent in _PARENTS:
             parent = _PARENTS[parent]
@@ -187,17 +188,16 @@ def _complete(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> Non
 
 
 def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:
-    """By how much each frame [F, 2] has to move to its place on the reference's canvas; where a frame does not show
-    the anchor, what lies between its neighbours' shifts."""
+    """Return the translation [F, 2] of each frame on the reference's canvas, interpolated without an anchor."""
     anchor, feet = _anchor(driver, target)
     seen = (driver[:, anchor, 2] > 0).all(axis=1)
-    before, after = (_place(points[seen], anchor, feet) for points in (driver, fitted))
+    before, after = (_position(points[seen], anchor, feet) for points in (driver, fitted))
     size, new_size = (np.array([f.width, f.height], np.float64) for f in (frame, reference))
-    goal, kept = _place(target[None], anchor, feet)[0], before / size * new_size
-    home = np.median(before, axis=0)
+    goal, kept = _position(target[None], anchor, feet)[0], before / size * new_size
+    median_position = np.median(before, axis=0)
     if feet:
-        home[1] = np.quantile(before[:, 1], GROUND_QUANTILE)
-    moved = goal + (before - home) * ratios.scale
+        median_position[1] = np.quantile(before[:, 1], GROUND_QUANTILE)
+    moved = goal + (before - median_position) * ratios.scale
     keep = np.full(2, place == "driving")
     if place == "auto":
         margin = MARGIN * typical_size(target[None])
@@ -209,17 +209,17 @@ def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame,
 
 
 def _anchor(driver: np.ndarray, target: np.ndarray) -> tuple[list[int], bool]:
-    """The points whose place decides where a person is, and whether these are feet."""
+    """Return the points that define the position of a person, and whether they are feet."""
     choices = ([*ANKLES, MIDDLE_HIP], [MIDDLE_HIP], [NECK], [NOSE])
     for points in choices:
         if (target[points, 2] > 0).all() and (driver[:, points, 2] > 0).all(axis=1).any():
             return points, len(points) > 1
-    raise InputError("The reference and the driving poses share neither hips, neck nor nose; give fuller poses.")
+    raise InputError("The reference and the driving poses share neither hips, neck nor nose: give more complete poses.")
 
 
-def _place(points: np.ndarray, anchor: list[int], feet: bool) -> np.ndarray:
-    """x of the hips and y of the lower ankle, or the one anchor point: [F, 2]."""
-    place = points[:, anchor[-1], :2].copy()
+def _position(points: np.ndarray, anchor: list[int], feet: bool) -> np.ndarray:
+    """Return x of the hips and y of the lower ankle, or the position of the single anchor point: [F, 2]."""
+    position = points[:, anchor[-1], :2].copy()
     if feet:
-        place[:, 1] = points[:, anchor[:2], 1].max(axis=1)
-    return place
+        position[:, 1] = points[:, anchor[:2], 1].max(axis=1)
+    return position

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame, and whom to follow."""
+"""Track people through frames, and select one of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,84 +9,87 @@ from ..choices import PEOPLE
 from ..errors import InputError
 from .keypoints import Person, PoseFrame
 
-# A person may be this far, in own sizes, from where the track expects them; the longer unseen, the farther.
+# The largest distance, in person sizes, between a detection and the position that a track predicts, and its growth per
+# frame without a detection.
 GATE = 0.35
 GATE_GROWTH = 0.03
-# Two detections nearer than this to each other, in sizes of the larger one, are one person seen twice.
+# Two detections nearer to each other than this, in sizes of the larger one, are the same person.
 DUPLICATE = 0.04
 
 
 @dataclass
 class _Track:
     identity: int
-    body: np.ndarray  # [18, 3], each joint where it was seen last
+    body: np.ndarray  # [18, 3], each joint at its last visible position
     velocity: np.ndarray  # pixels a frame
-    seen: int
+    last_seen: int
 
     def expected(self, frame: int) -> np.ndarray:
-        steps = min(frame - self.seen, 3)  # no longer does a straight line hold
+        steps = min(frame - self.last_seen, 3)  # motion is not linear for longer
         return np.concatenate([self.body[:, :2] + steps * self.velocity, self.body[:, 2:]], axis=1)
 
     def update(self, body: np.ndarray, frame: int) -> None:
         both = (self.body[:, 2] > 0) & (body[:, 2] > 0)
         if both.any():
-            moved = np.median(body[both, :2] - self.body[both, :2], axis=0) / (frame - self.seen)
+            moved = np.median(body[both, :2] - self.body[both, :2], axis=0) / (frame - self.last_seen)
             self.velocity = 0.5 * self.velocity + 0.5 * moved
         self.body = np.where(body[:, 2:] > 0, body, self.body)
-        self.seen = frame
+        self.last_seen = frame
 
 
 def person_size(person: Person) -> float:
-    """The longer side, in pixels, of the box around a person's body points; 0 without any."""
+    """Return the longer side in pixels of the box around a person's body points; 0 without any."""
     return float(_extent(person.body).max(initial=0))
 
 
 def track(frames: Sequence[PoseFrame], max_gap: int = 30) -> list[PoseFrame]:
-    """The same frames with an identity for each person, numbered from 0 as they appear, within a frame from the left.
+    """Return the frames with an identity for each person, numbered from 0 as they appear, left to right.
 
-    Detections are assigned to tracks so that the sum of mean joint distances to where each track would be at constant
-    velocity is least (Hungarian algorithm). A track ends after `max_gap` frames unseen. People without a body point are
-    left out, and so is a person that a detector saw twice.
+    Detections are assigned to tracks so that the sum of mean joint distances to the positions predicted at constant
+    velocity is minimal (Hungarian algorithm). A track ends after `max_gap` frames without a detection. People without
+    body points and duplicate detections of a person are dropped.
     """
     tracks: list[_Track] = []
-    born, made = 0, []
+    next_identity, result = 0, []
     for number, frame in enumerate(frames):
-        people = sorted(_once(frame.people), key=lambda p: _centre(p.body)[0])
-        tracks = [t for t in tracks if number - t.seen <= max_gap + 1]
+        people = sorted(_without_duplicates(frame.people), key=lambda p: _centre(p.body)[0])
+        tracks = [t for t in tracks if number - t.last_seen <= max_gap + 1]
         owners = _assign(tracks, people, number)
         for i, person in enumerate(people):
             if i in owners:
                 owners[i].update(person.body, number)
             else:
-                owners[i] = _Track(born, person.body, np.zeros(2), number)
+                owners[i] = _Track(next_identity, person.body, np.zeros(2), number)
                 tracks.append(owners[i])
-                born += 1
-        made.append(replace(frame, people=tuple(replace(p, identity=owners[i].identity) for i, p in enumerate(people))))
-    return made
+                next_identity += 1
+        result.append(
+            replace(frame, people=tuple(replace(p, identity=owners[i].identity) for i, p in enumerate(people)))
+        )
+    return result
 
 
-def choose(frames: Sequence[PoseFrame], who: str | int = "continuity") -> list[PoseFrame]:
-    """Tracked frames with one person at most in each.
+def select_person(frames: Sequence[PoseFrame], selection: str | int = "continuity") -> list[PoseFrame]:
+    """Return tracked frames with at most one person each.
 
-    who: "size", in each frame the largest person; "continuity", the person whose area summed over the frames is
-    largest, and in frames before or after that track the next such person who never meets those already taken (the
-    same one, after a cut or a long absence); a number, that identity.
-    Raises InputError where there is no such identity or way to choose.
+    selection: "size", the largest person of each frame; "continuity", the person with the largest area summed over the
+    frames, and in other frames the next such person that never appears together with those already selected (the same
+    person, after a cut or a long absence); a number, that identity.
+    Raises InputError if the identity or the method is unknown.
     """
-    if who == "size":
+    if selection == "size":
         return [replace(f, people=tuple(sorted(f.people, key=_area)[-1:])) for f in frames]
-    if who == "continuity":
+    if selection == "continuity":
         chosen = _main_tracks(frames)
         kept = [replace(f, people=tuple(p for p in f.people if p.identity in chosen)) for f in frames]
         main = min(chosen, default=None)
         return [replace(f, people=tuple(replace(p, identity=main) for p in f.people)) for f in kept]
-    if not isinstance(who, int):
-        raise InputError(f"{who!r} is no way to choose a person; give {', '.join(PEOPLE)} or a number.")
+    if not isinstance(selection, int):
+        raise InputError(f"The person {selection!r} is unknown: give {', '.join(PEOPLE)} or a number.")
     known = {p.identity for f in frames for p in f.people}
-    if who not in known:
+    if selection not in known:
         found = f"people 0 to {max(known)} were found" if known else "nobody was found"
-        raise InputError(f"There is no person {who}, {found}; choose another number, size or continuity.")
-    return [replace(f, people=tuple(p for p in f.people if p.identity == who)) for f in frames]
+        raise InputError(f"There is no person {selection} ({found}): choose another number, size or continuity.")
+    return [replace(f, people=tuple(p for p in f.people if p.identity == selection)) for f in frames]
 
 
 def _main_tracks(frames: Sequence[PoseFrame]) -> set[int]:
@@ -114,7 +117,7 @@ def _assign(tracks: list[_Track], people: list[Person], frame: int) -> dict[int,
     cost = np.full((len(people), len(tracks)), far)
     for j, candidate in enumerate(tracks):
         expected = candidate.expected(frame)
-        gate = GATE + GATE_GROWTH * (frame - candidate.seen - 1)
+        gate = GATE + GATE_GROWTH * (frame - candidate.last_seen - 1)
         for i, person in enumerate(people):
             distance = _distance(expected, person.body)
             if distance < gate:
@@ -123,8 +126,8 @@ def _assign(tracks: list[_Track], people: list[Person], frame: int) -> dict[int,
     return {i: tracks[j] for i, j in zip(rows.tolist(), columns.tolist()) if cost[i, j] < far}
 
 
-def _once(people: Sequence[Person]) -> list[Person]:
-    """People with body points, the fullest first, without those that repeat a fuller one."""
+def _without_duplicates(people: Sequence[Person]) -> list[Person]:
+    """Return people with body points, the most complete first, without duplicates of more complete ones."""
     kept: list[Person] = []
     for person in sorted(people, key=lambda p: np.count_nonzero(p.body[:, 2]), reverse=True):
         if person.body[:, 2].any() and all(_distance(other.body, person.body) > DUPLICATE for other in kept):
@@ -133,7 +136,7 @@ def _once(people: Sequence[Person]) -> list[Person]:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean distance of the joints that both bodies [18, 3] show, else of their centres, in sizes of the larger one."""
+    """Return the mean distance of two bodies' common joints, else of their centres, in sizes of the larger one."""
     size = max(_extent(a).max(initial=0), _extent(b).max(initial=0), 1.0)
     both = (a[:, 2] > 0) & (b[:, 2] > 0)
     difference = a[both, :2] - b[both, :2] if both.any() else (_centre(a) - _centre(b))[None]
@@ -145,9 +148,9 @@ def _centre(body: np.ndarray) -> np.ndarray:
 
 
 def _extent(body: np.ndarray) -> np.ndarray:
-    """Width and height of the box around the points, or nothing."""
-    seen = body[body[:, 2] > 0, :2]
-    return np.ptp(seen, axis=0) if len(seen) else np.zeros(0)
+    """Return width and height [2] of the box around the visible points; [0] without any."""
+    visible = body[body[:, 2] > 0, :2]
+    return np.ptp(visible, axis=0) if len(visible) else np.zeros(0)
 
 
 def _area(person: Person) -> float:

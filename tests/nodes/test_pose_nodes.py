@@ -89,7 +89,7 @@ def test_extract_follows_keypoints_of_others(node, dance, points):
 def test_extract_asks_for_its_files_and_its_input(node, dance):
     picture = torch.zeros(1, 8, 8, 3)
     for detector, name in (("openpose", "body_pose_model.pth"), ("dwpose", "yolox_l.onnx")):
-        with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose; get it from https"):
+        with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose: download it from https"):
             extract(node, detector=detector, images=picture)
     for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": picture}):
         with pytest.raises(ValueError, match="connect one of `images`, `video` and `keypoints`"):
@@ -122,7 +122,7 @@ def test_detectors_that_another_pack_has_downloaded_are_found(pack, comfy, node)
     (folder / "yolox_l.onnx").touch()
     folders.register_model_folders()
     assert folders.detector_folder("yolox_l.onnx") == folder
-    with pytest.raises(ValueError, match="dw-ll_ucoco_384.onnx is not in .*DWPose; get it from"):
+    with pytest.raises(ValueError, match="dw-ll_ucoco_384.onnx is not in .*DWPose: download it from"):
         extract(node, detector="dwpose", images=torch.zeros(1, 8, 8, 3))
     assert folders.detector_folder("body_pose_model.pth") == comfy.models / "magicdance_pose"
 

@@ -1,4 +1,4 @@
-"""Detectors: decoding against known truth in pixels, wiring with the real networks on random weights."""
+"""Detectors: decoding compared with known keypoints, and the real networks with random weights."""
 
 import importlib.util
 import subprocess
@@ -69,7 +69,7 @@ def openpose_maps(bodies, cells):
     return fields, joints
 
 
-def test_peaks_lie_between_cells():
+def test_peaks_have_sub_pixel_precision():
     random = np.random.default_rng(0)
     wanted = random.uniform(40, 320, (40, 2))
     found = np.array([highest_peaks(bumps([p], 46)[None], 0.1)[0] for p in wanted])
@@ -79,14 +79,14 @@ def test_peaks_lie_between_cells():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_one_body_is_read_back(seed):
+def test_one_body_is_decoded(seed):
     body = puppet(seed)[:18]
     (found,) = people_from_maps(*openpose_maps([body], 64))
     apart = np.linalg.norm(found[:, :2] - body[:, :2], axis=1)[found[:, 2] > 0]
     assert len(apart) >= 16 and apart.mean() < 1.5 and apart.max() < 6
 
 
-def test_several_people_are_told_apart():
+def test_several_people_are_separated():
     bodies = [puppet(seed)[:18] * [0.5, 0.5, 1] + [x, 100, 0] for seed, x in ((1, -40), (2, 60), (3, 170), (4, 260))]
     found = people_from_maps(*openpose_maps(bodies, 64))
     assert len(found) == 4
@@ -95,7 +95,7 @@ def test_several_people_are_told_apart():
         assert min(errors) < 2
 
 
-def test_cut_off_bodies_and_noise():
+def test_cut_off_bodies_are_found_and_noise_is_not():
     body = puppet(5)[:18].copy()
     body[8:14] = 0
     (found,) = people_from_maps(*openpose_maps([body], 64))
@@ -156,7 +156,7 @@ def test_openpose_coordinates_through_every_resize():
         assert np.linalg.norm(found[:, :2] - true[:, :2], axis=1)[seen].mean() < 2.0, part
 
 
-def test_boxes():
+def test_hand_and_face_boxes():
     body = np.zeros((18, 3))
     assert hand_box(body, 2, 3, 4) is None and face_box(body) is None
     body[[2, 3, 4]] = [(0, 0, 1), (100, 0, 1), (200, 0, 1)]
@@ -183,7 +183,7 @@ def weights(tmp_path_factory):
 
 
 @needs_aux
-def test_real_networks_are_wired(weights):
+def test_real_networks_run_with_random_weights(weights):
     detector = OpenPoseDetector.from_folder(weights, resolution=64)
     fields, joints = detector._run("body", np.zeros((64, 48, 3), np.uint8))
     assert fields.shape == (38, 8, 6) and joints.shape == (19, 8, 6)
@@ -201,8 +201,10 @@ def test_real_networks_are_wired(weights):
 
 
 @needs_aux
-def test_a_missing_or_wrong_file(weights, tmp_path):
-    with pytest.raises(InputError, match=f"body_pose_model.pth is not in {tmp_path}; get it from https://hugg.*Annot"):
+def test_missing_and_wrong_files_are_refused(weights, tmp_path):
+    with pytest.raises(
+        InputError, match=f"body_pose_model.pth is not in {tmp_path}: download it from https://hugg.*Annot"
+    ):
         make_detector("openpose", tmp_path)
     (tmp_path / FILES["body"]).write_bytes((weights / FILES["hand"]).read_bytes())
     with pytest.raises(InputError, match="does not hold the body network"):
@@ -215,7 +217,7 @@ def test_a_missing_or_wrong_file(weights, tmp_path):
 
 
 @needs_aux
-def test_works_beside_a_mediapipe_that_breaks_controlnet_aux(tmp_path):
+def test_networks_load_when_controlnet_aux_cannot_be_imported(tmp_path):
     (tmp_path / "mediapipe.py").write_text("")  # like a current one: no `solutions`
     code = (
         "import sys, torch\n"
@@ -244,7 +246,7 @@ def test_importing_the_pack_imports_no_detector():
 # DWPose
 
 
-def test_letterbox_and_boxes():
+def test_yolox_boxes_are_decoded_in_picture_pixels():
     picture = np.full((100, 200, 3), (255, 0, 0), np.uint8)
     pixels, scale = letterbox(picture)
     assert pixels.shape == (1, 3, 640, 640) and scale == 3.2
@@ -336,7 +338,7 @@ def test_dwpose_through_onnxruntime(tmp_path):
     assert person.left_hand[:, 2] == pytest.approx(0.7) and not person.face[68:].any()
 
 
-def test_dwpose_crop_shows_what_the_matrix_says():
+def test_dwpose_crop_matches_its_matrix():
     from magicdance_core.pose.detectors.dwpose import pose_input
 
     picture = np.zeros((400, 300, 3), np.uint8)
@@ -346,14 +348,14 @@ def test_dwpose_crop_shows_what_the_matrix_says():
     assert back[:, :2] @ bright + back[:, 2] == pytest.approx([150.5, 200.5], abs=0.3)
 
 
-def test_dwpose_without_files_or_people(tmp_path):
-    with pytest.raises(InputError, match="yolox_l.onnx is not in .*; get it from https://.*DWPose"):
+def test_dwpose_refuses_missing_files_and_finds_nobody_in_noise(tmp_path):
+    with pytest.raises(InputError, match="yolox_l.onnx is not in .*: download it from https://.*DWPose"):
         make_detector("dwpose", tmp_path)
     nobody = DWPoseDetector(lambda pixels: [yolox_output([], 1)], lambda pixels: pytest.fail("asked for points"))
     assert nobody.detect(np.zeros((1, 1, 3), np.uint8)) == ()
 
 
-def test_dwpose_without_onnxruntime_or_with_a_damaged_file(tmp_path, monkeypatch):
+def test_dwpose_refuses_missing_onnxruntime_and_damaged_files(tmp_path, monkeypatch):
     for name in ("yolox_l.onnx", "dw-ll_ucoco_384.onnx"):
         (tmp_path / name).write_bytes(b"nothing")
     if importlib.util.find_spec("onnxruntime"):
@@ -368,7 +370,7 @@ def test_dwpose_without_onnxruntime_or_with_a_damaged_file(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("side", [256, 512, 604])
-def test_a_drawn_map_is_read_back(side):
+def test_drawn_map_is_read_back(side):
     clip = puppet_clip(Identity.from_seed(6, "test"), Choreography.from_seed(6, "test"), range(0, 60, 12))
     errors, found = [], 0
     for frame in clip:

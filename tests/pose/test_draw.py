@@ -1,4 +1,4 @@
-"""Pose maps and POSE_KEYPOINT, against the published drawing's facts."""
+"""Pose maps against the published drawing, and POSE_KEYPOINT."""
 
 import json
 
@@ -39,7 +39,7 @@ def is_colour(image, colour):
     return (image == colour).all(axis=-1)
 
 
-def test_limb_is_dimmed_and_joints_are_not():
+def test_limbs_are_dimmed_and_joints_are_not():
     image = draw_pose(frame(body=part(18, p2=(200, 300), p3=(300, 300))))
     limb = is_colour(image, (153, 102, 0))  # the third limb, 0.6 x (255, 170, 0)
     assert limb.sum() + is_colour(image, (255, 170, 0)).sum() + is_colour(image, (255, 255, 0)).sum() == (
@@ -78,7 +78,7 @@ def test_ear_to_shoulder_is_not_drawn():
     assert not image[300, 250].any()
 
 
-def test_missing_points_take_their_limbs_along():
+def test_limbs_of_missing_points_are_not_drawn():
     image = draw_pose(frame(body=part(18, p2=(200, 300))))
     assert image.any(axis=-1).sum() == 49
 
@@ -151,7 +151,7 @@ def test_larger_maps_have_wider_strokes():
     assert (right - left, bottom - top) == (16, 16)
 
 
-def test_empty_frame_and_sizes():
+def test_empty_frame_is_black_and_bad_sizes_are_refused():
     assert not draw_pose(PoseFrame((), 96, 64)).any()
     assert draw_pose(PoseFrame((), 96, 64)).shape == (64, 96, 3)
     assert draw_pose(PoseFrame((), 96, 64), 32, 48).shape == (48, 32, 3)
@@ -161,7 +161,7 @@ def test_empty_frame_and_sizes():
         PoseFrame((), 0, 5)
 
 
-def test_person_checks_its_parts():
+def test_person_refuses_parts_of_wrong_shape():
     with pytest.raises(ValueError, match=r"Person.face has shape \[68, 3\]"):
         Person(face=np.zeros((68, 3)))
     with pytest.raises(ValueError, match="not finite"):
@@ -182,7 +182,7 @@ def test_json_round_trip():
     assert not first.people[0].left_hand.any()
 
 
-def test_units_are_decided_for_each_part():
+def test_units_are_detected_for_each_part():
     body, face = [0.5, 1.02, 1.0] + [0.0] * 51, [48.0, 64.0, 1.0] * 68
     entry = {
         "canvas_width": 96,
@@ -197,7 +197,7 @@ def test_units_are_decided_for_each_part():
 @pytest.mark.parametrize(
     "data, message",
     [
-        ("people", "not str"),
+        ("people", "keypoints are str"),
         ([3], "Frame 0 .* is int"),
         ({"people": []}, "lacks 'canvas_width'"),
         ({"people": [], "canvas_width": "wide", "canvas_height": 4}, "not a number"),
@@ -208,6 +208,6 @@ def test_units_are_decided_for_each_part():
         ({"people": [], "canvas_width": 0, "canvas_height": 4}, "positive"),
     ],
 )
-def test_wrong_json(data, message):
+def test_wrong_json_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
         frames_from_pose_keypoint(data)

@@ -1,4 +1,4 @@
-"""Videos of every kind to keypoints: times, damage, rotation; and the command."""
+"""Extraction of keypoints from videos (frame rates, damage, rotation), and the extract command."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def levels(pictures):
 # Times
 
 
-def test_resampling_by_time():
+def test_resampling_takes_the_nearest_frame_in_time():
     times = [0, 0.1, 0.2, 0.5, 0.52, 1.0]
     shown = list(resample(((t, round(100 * t)) for t in times), 10))
     assert shown == [0, 10, 20, 20, 50, 50, 52, None, None, 100, 100]
@@ -71,7 +71,7 @@ def test_fast_video_is_thinned_and_slow_video_repeats(tmp_path):
     assert len(pictures) == 39 and len({id(p) for p in pictures}) == 20
 
 
-def test_variable_frame_rate(tmp_path):
+def test_variable_frame_rate_is_resampled_evenly(tmp_path):
     times = [0, 0.02, 0.1, 0.2, 0.21, 0.22, 0.3, 0.5]
     path = write_video(tmp_path / "a.mp4", [grey(round(400 * t)) for t in times], times)
     shown = levels(ResampledFrames(path, fps=20))
@@ -79,7 +79,7 @@ def test_variable_frame_rate(tmp_path):
     assert shown == pytest.approx([400 * t for t in nearest], abs=5)
 
 
-def test_folders_and_animations(tmp_path):
+def test_folders_keep_their_frames_and_animations_are_resampled(tmp_path):
     for k in range(3):
         (tmp_path / "folder").mkdir(exist_ok=True)
         Image.fromarray(np.dstack([grey(k), np.zeros((SIDE, SIDE, 1), np.uint8)])).save(tmp_path / f"folder/{k}.png")
@@ -107,7 +107,7 @@ def test_rotated_video_is_upright(tmp_path):
     assert shown.shape == (96, 64, 3) and shown[:40].mean() > 150 > 60 > shown[56:].mean()
 
 
-def test_damage_in_the_middle_loses_only_what_is_damaged(tmp_path):
+def test_damage_in_the_middle_loses_only_damaged_frames(tmp_path):
     random = np.random.default_rng(0)
     noise = [(grey(5 * k) + random.integers(0, 40, (SIDE, SIDE, 3))).astype(np.uint8) for k in range(40)]
     path = write_video(tmp_path / "a.mp4", noise)
@@ -125,13 +125,13 @@ def test_damage_in_the_middle_loses_only_what_is_damaged(tmp_path):
     assert levels([shown[k] for k in whole]) == pytest.approx(levels([noise[k] for k in whole]), abs=3)
 
 
-def test_a_long_stretch_without_pictures_has_none():
+def test_long_gaps_without_pictures_give_none():
     shown = list(resample([(0, "a"), (1.0, "b")], 30))
     assert shown.count(None) > 20 and (shown[0], shown[-1]) == ("a", "b") and len(shown) == 31
 
 
 @pytest.mark.parametrize("kind, message", [("empty", "a.mp4"), ("sound", "no picture track"), ("text", "a.mp4")])
-def test_what_is_no_video(tmp_path, kind, message):
+def test_other_files_are_refused(tmp_path, kind, message):
     path = tmp_path / "a.mp4"
     if kind == "sound":
         with av.open(str(path), "w") as container:
@@ -162,7 +162,7 @@ class Counting:
         return (Person(body),)
 
 
-def test_repeated_pictures_are_looked_at_once_and_missing_ones_not_at_all():
+def test_repeated_pictures_are_detected_once_and_missing_ones_skipped():
     a, b = grey(1), grey(2)
     detector, done = Counting(), []
     frames = detect([a, a, None, b, b], detector, done.append)
@@ -170,7 +170,7 @@ def test_repeated_pictures_are_looked_at_once_and_missing_ones_not_at_all():
     assert [len(f.people) for f in frames] == [1, 1, 0, 1, 1] and frames[1].people[0].body[0, 0] == 1
 
 
-def test_progress_may_stop_and_sizes_may_not_change():
+def test_progress_can_stop_and_changed_sizes_are_refused():
     def stop(done):
         raise KeyboardInterrupt
 
@@ -182,7 +182,7 @@ def test_progress_may_stop_and_sizes_may_not_change():
         detect([], Counting())
 
 
-def test_memory_does_not_grow_with_pictures():
+def test_memory_does_not_grow_with_the_number_of_pictures():
     def run(count):
         tracemalloc.start()
         detect((grey(k % 256, 256, 256) for k in range(count)), Counting())
@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_pictures():
     assert (many - few) / 200 < 6000  # bytes a frame: keypoints, not the picture's 196608
 
 
-def test_overlay_keeps_the_picture_where_nothing_is_drawn():
+def test_overlay_changes_only_drawn_pixels():
     frame = puppet_clip(Identity.from_seed(0), Choreography.from_seed(0), [0])[0]
     shown, strokes = overlay(grey(90, 96, 64), frame), draw_pose(frame, 96, 64)
     untouched = strokes.max(axis=-1) == 0
@@ -256,7 +256,7 @@ def test_extract_and_retarget(work, capsys):
     assert "reference shows nobody" in capsys.readouterr().err and not Path("none").exists()
 
 
-def test_extract_where_nobody_is(work):
+def test_extract_without_people_writes_empty_frames(work):
     write_video("black.mp4", [grey(0)] * 5)
     assert main(["extract", "black.mp4", "--out", "got", "--detector", "drawn"]) == 0
     assert json.loads(Path("got/report.json").read_text())["frames_with_person"] == 0
@@ -266,16 +266,16 @@ def test_extract_where_nobody_is(work):
     "arguments, message",
     [
         (["none.mp4"], "does not exist"),
-        (["black.mp4"], "body_pose_model.pth is not in models/magicdance_pose; get it from"),
-        (["black.mp4", "--detector", "dwpose", "--models", "m"], "yolox_l.onnx is not in m; get it from"),
-        (["black.mp4", "--detector", "drawn", "--person", "1"], "no person 1, nobody was found"),
+        (["black.mp4"], "body_pose_model.pth is not in models/magicdance_pose: download it from"),
+        (["black.mp4", "--detector", "dwpose", "--models", "m"], "yolox_l.onnx is not in m: download it from"),
+        (["black.mp4", "--detector", "drawn", "--person", "1"], "no person 1 (nobody was found)"),
         (["black.mp4", "--detector", "drawn", "--person", "me"], "continuity, size"),
         (["black.mp4", "--detector", "drawn", "--fps", "0"], "positive rate"),
         (["black.mp4", "--detector", "drawn", "--max-gap", "-1"], "0 or more"),
         (["other.json"], "lacks 'people'"),
     ],
 )
-def test_extract_says_what_is_wrong_and_leaves_nothing(work, capsys, arguments, message):
+def test_extract_explains_errors_and_leaves_nothing(work, capsys, arguments, message):
     write_video("black.mp4", [grey(0)] * 3)
     Path("other.json").write_text('{"shapes": []}')
     before = sorted(os.listdir())
@@ -305,7 +305,7 @@ def test_extract_openpose_folder(work):
     assert json.loads(Path("got/keypoints.json").read_text())[0]["people"][0]["pose_keypoints_2d"] == expected
 
 
-def test_one_pixel(work):
+def test_picture_of_one_pixel(work):
     Path("folder").mkdir()
     Image.new("RGB", (1, 1)).save("folder/a.png")
     assert len(detect(ResampledFrames(Path("folder")), DrawnMapDetector())) == 1

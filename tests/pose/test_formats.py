@@ -1,4 +1,4 @@
-"""Keypoint formats: what goes out comes back."""
+"""Keypoint formats are read as they were written."""
 
 import json
 
@@ -71,7 +71,7 @@ def test_pose_keypoint_is_lossless(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_normalised_pose_keypoint(seed):
+def test_normalised_pose_keypoint_is_scaled_to_pixels(seed):
     random = np.random.default_rng(seed)
     whole = Person(**{part: points(random, count, 96, 128) for part, count in PARTS.items()})
     entry = frames_to_pose_keypoint([PoseFrame((whole,), 96, 128)])[0]
@@ -110,7 +110,7 @@ def test_wholebody_points_go_to_openpose_joints():
     assert read.right_hand[:, 0].tolist() == list(range(112, 133))
 
 
-def test_wholebody_neck_and_threshold():
+def test_wholebody_neck_is_computed_and_threshold_applied():
     whole = np.zeros((133, 3), np.float32)
     whole[5], whole[6] = (30, 10, 0.9), (10, 20, 0.4)
     assert person_from_wholebody(whole).body[1] == pytest.approx([20, 15, 0.4])
@@ -127,25 +127,25 @@ def test_archive_is_lossless(seed, tmp_path):
 
 
 @pytest.mark.parametrize("seed", SEEDS[:5])
-def test_sequence_is_lossless(seed):
+def test_points_array_is_lossless(seed):
     random = np.random.default_rng(seed)
     made = [PoseFrame((person(random),) if k % 3 else (), 96, 128) for k in range(6)]
     assert_same(made, points_to_frames(frames_to_points(made), 96, 128))
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.json"])
-def test_files(tmp_path, name):
+def test_keypoint_files_are_lossless(tmp_path, name):
     save_keypoints(tmp_path / name, frames(3))
     assert_same(frames(3), load_keypoints(tmp_path / name))
 
 
-def test_frames_without_people_or_without_anything():
+def test_frames_without_people_take_the_canvas_of_their_neighbour():
     full = frames_to_pose_keypoint(frames(3))[0]
     data = [None, {"people": None, "canvas_width": 7, "canvas_height": 9}, None, full]
     made = frames_from_pose_keypoint(data)
     assert [(f.width, f.height) for f in made[:3]] == [(7, 9)] * 3 and not any(f.people for f in made[:3])
     assert_same(made[3:], frames(3)[:1])
-    with pytest.raises(InputError, match="how large its canvas is"):
+    with pytest.raises(InputError, match="canvas size"):
         frames_from_pose_keypoint([None])
 
 
@@ -158,7 +158,7 @@ def dancer(seed, moment=30):
 
 
 @pytest.mark.parametrize("lost, right", [(1, 0.97), (5, 0.95), (15, 0.85)])
-def test_faces_without_their_missing_landmarks(lost, right):
+def test_landmarks_are_numbered_in_faces_without_the_missing_ones(lost, right):
     random, same = np.random.default_rng(0), []
     for seed in range(20):
         person, entry = dancer(seed)
@@ -173,7 +173,7 @@ def test_faces_without_their_missing_landmarks(lost, right):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 71])
-def test_faces_of_any_number_of_landmarks(count):
+def test_faces_with_any_number_of_landmarks(count):
     person, entry = dancer(3)
     points = np.concatenate([person.face, [[5, 5, 1]]])[:count]
     entry["people"][0]["face_keypoints_2d"] = points.flatten().tolist()
@@ -185,7 +185,7 @@ def test_faces_of_any_number_of_landmarks(count):
         frames_from_pose_keypoint(entry)
 
 
-def test_missing_hand_points_of_controlnet_aux():
+def test_missing_hand_points_of_controlnet_aux_are_dropped():
     person, entry = dancer(3)
     hand = person.left_hand / [512, 512, 1]
     hand[[4, 8]] = -1 / 512, -1 / 512, 1
@@ -194,7 +194,7 @@ def test_missing_hand_points_of_controlnet_aux():
     assert not read[[4, 8]].any() and np.allclose(np.delete(read, [4, 8], 0), np.delete(person.left_hand, [4, 8], 0))
 
 
-def test_exchanged_hands_of_sdpose():
+def test_swapped_hands_of_sdpose_are_exchanged():
     person, entry = dancer(3)
     people = entry["people"][0]
     left, right = people["hand_left_keypoints_2d"], people["hand_right_keypoints_2d"]
@@ -220,27 +220,31 @@ def test_openpose_folder_needs_a_size(tmp_path):
         ("a.json", b"\xff\xfe", "not JSON"),
         ("a.json", b'{"version": "ap10k", "animals": []}', "lacks 'people'"),
         ("a.json", b"[]", "no pose frames"),
-        ("a.npz", b"PK\x03\x04 broken", "no keypoints"),
-        ("a.npz", b"", "no keypoints"),
+        ("a.npz", b"PK\x03\x04 broken", "not a keypoint archive"),
+        ("a.npz", b"", "not a keypoint archive"),
     ],
 )
-def test_files_of_another_kind(tmp_path, name, content, message):
+def test_files_of_other_formats_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         load_keypoints(tmp_path / name)
 
 
-def test_archives_of_another_kind(tmp_path):
+def test_archives_of_other_formats_are_refused(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     np.savez(tmp_path / "pickle.npz", points=np.array([{}], object))
     wrong = {"identities": np.zeros(2, np.int64), "people": np.array([9]), "sizes": np.ones((1, 2), np.int32)}
     np.savez(tmp_path / "wrong.npz", points=np.zeros((2, 136, 3)), **wrong)
-    for name, message in (("other", "no keypoints"), ("pickle", "no keypoints"), ("wrong", "do not fit")):
+    for name, message in (
+        ("other", "not a keypoint archive"),
+        ("pickle", "not a keypoint archive"),
+        ("wrong", "do not match"),
+    ):
         with pytest.raises(InputError, match=message):
             load_archive(tmp_path / f"{name}.npz")
 
 
 @pytest.mark.parametrize("values", [[float("nan")] * 54, [1e400, 5, 1] * 18, [3, 4, -1] * 18])
-def test_what_is_no_number_is_missing(values):
+def test_points_that_are_not_finite_are_missing(values):
     entry = {"people": [{"pose_keypoints_2d": values}], "canvas_width": 9, "canvas_height": 9}
     assert not frames_from_pose_keypoint(entry)[0].people[0].body.any()

@@ -1,4 +1,4 @@
-"""The motion of one puppet fitted to another, against the other's true keypoints."""
+"""Retargeting the motion of one puppet to another, compared with the other's true keypoints."""
 
 from dataclasses import replace
 
@@ -44,19 +44,19 @@ def test_within_two_percent_from_a_child():
     assert figures["after"] < 2 and figures["after"] < 0.2 * figures["before"]
 
 
-def test_onto_oneself_changes_nothing():
+def test_retargeting_to_the_same_person_changes_nothing():
     own = clip(0)
     assert distance(retarget(own, own[0], like=0, place="driving"), own) < 0.01
     assert distance(retarget(own, own[4]), own) < 2
 
 
-def test_from_a_chosen_frame():
+def test_a_matching_frame_gives_precise_lengths():
     driving, truth = clip(1001, child=True), clip(1)
     for like in (0, 7):
         assert distance(retarget(driving, truth[like], like=like), truth) < 2.5
 
 
-def test_another_canvas_keeps_the_shape_of_people():
+def test_another_canvas_keeps_the_proportions_of_people():
     driver, person = Identity.from_seed(1002, "test"), Identity.from_seed(2, "test")
     dance = Choreography.from_seed(2, "test")
     wide = [puppet_keypoints(driver, dance.pose(k), 960, 540) for k in MOMENTS]
@@ -74,7 +74,7 @@ def test_feet_stay_on_the_ground():
     assert np.abs(made - truth).max() < 0.02 * 512
 
 
-def test_place():
+def test_person_moves_to_the_reference_or_stays():
     driving, reference = clip(1004, 4), clip(4, 4)[0]
     aside = points_to_frames(frames_to_points([reference]) + [400, 0, 0], 1024, 512)[0]
     centre = np.median(frames_to_points(retarget(driving, aside))[:, [8, 11], 0])
@@ -103,7 +103,7 @@ def test_half_body_driving_gets_the_reference_legs():
     assert not frames_to_points(retarget(driving, truth[0], complete=False))[:, LEGS].any()
 
 
-def test_head_and_shoulders_alone():
+def test_head_and_shoulders_alone_are_retargeted():
     driving, truth = clip(1007, 7, child=True), clip(7, 7)
     below = [*range(8, 14)]
     made = retarget(without(driving, below), without(truth[:1], below)[0])
@@ -112,7 +112,7 @@ def test_head_and_shoulders_alone():
     assert sizes[0] == pytest.approx(sizes[1], rel=0.12)
 
 
-def test_lost_points_and_frames_stay_lost_and_do_not_shift_the_others():
+def test_missing_points_and_frames_stay_missing_and_do_not_shift_the_others():
     driving, truth = clip(1008, 8), clip(8, 8)
     broken = frames_to_points(driving)
     broken[3, [3, 6]], broken[5], broken[7, [10, 13]] = 0, 0, 0
@@ -123,7 +123,7 @@ def test_lost_points_and_frames_stay_lost_and_do_not_shift_the_others():
     assert np.linalg.norm(made - whole, axis=-1)[there].max() < 0.06 * 512
 
 
-def test_what_cannot_be_fitted():
+def test_poses_that_cannot_be_fitted_are_refused():
     frames = clip(0)
     nobody = PoseFrame((), 64, 64)
     hands = without(frames[:1], slice(0, 18))
@@ -140,7 +140,7 @@ def test_what_cannot_be_fitted():
             call()
 
 
-def test_of_several_people_in_the_reference_the_largest_counts():
+def test_the_largest_person_of_the_reference_is_used():
     reference = clip(9, 9)[0]
     small = replace(reference.scaled(100, 100), width=512, height=512)
     both = PoseFrame((small.people[0], reference.people[0]), 512, 512)

@@ -1,4 +1,4 @@
-"""Jitter removed against lag, on noisy puppets."""
+"""Smoothing of noisy puppet keypoints: jitter and lag."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ from magicdance_core.puppets import Choreography, Identity, puppet_clip
 @pytest.mark.parametrize(
     "method, jitter, error, lag", [("savitzky-golay", 0.35, 0.65, 0.05), ("one-euro", 0.62, 0.85, 0.6)]
 )
-def test_jitter_goes_and_gestures_do_not_lag(method, jitter, error, lag):
+def test_jitter_is_reduced_without_lag(method, jitter, error, lag):
     figures = smoothing_errors(method, clips=2, frames=90)
     assert figures["jitter_after"] < jitter * figures["jitter_before"]
     assert figures["error_after"] < error * figures["error_before"]
     assert abs(figures["lag"]) <= lag
 
 
-def test_clean_dances_stay_as_they_are():
+def test_clean_dances_are_hardly_changed():
     clip = puppet_clip(Identity.from_seed(1, "test"), Choreography.from_seed(1, "test"), range(60))
     truth, made = frames_to_points(clip), frames_to_points(smooth(clip))
     assert np.linalg.norm(made - truth, axis=-1)[:, :130].mean() < 1
@@ -37,7 +37,7 @@ def row(xs, confidence=1.0):
 
 
 @pytest.mark.parametrize("method", SMOOTHING_METHODS)
-def test_confidence_weighs(method):
+def test_points_are_weighted_by_confidence(method):
     xs = np.full(21, 100.0)
     xs[10] = 130
     doubtful = np.ones(21)
@@ -73,7 +73,7 @@ def test_one_euro_is_the_published_filter():
 
 
 @pytest.mark.parametrize("method", SMOOTHING_METHODS)
-def test_missing_points_stay_missing_and_part_the_curve(method):
+def test_missing_points_stay_missing_and_split_the_curve(method):
     points = row(np.r_[np.full(10, 10.0), np.zeros(5), np.full(10, 90.0)])
     points[10:15, 0] = 0
     made = frames_to_points(smooth(points_to_frames(points, 100, 100), method))
@@ -83,12 +83,12 @@ def test_missing_points_stay_missing_and_part_the_curve(method):
 
 @pytest.mark.parametrize("method", SMOOTHING_METHODS)
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
-def test_short_clips(method, length):
+def test_short_clips_use_a_smaller_window(method, length):
     xs = np.linspace(10, 20, length)
     assert len(smooth(points_to_frames(row(xs), 100, 100), method)) == length
 
 
-def test_several_people_are_smoothed_apart():
+def test_several_people_are_smoothed_separately():
     a, b = row(np.full(9, 10.0)), row(np.full(9, 90.0))
     frames = []
     for k, (p, q) in enumerate(zip(a, b, strict=True)):
@@ -98,7 +98,7 @@ def test_several_people_are_smoothed_apart():
     assert all({p.identity: round(float(p.body[0, 0])) for p in f.people} == {0: 10, 1: 90} for f in made)
 
 
-def test_empty_frames_and_wrong_numbers():
+def test_empty_frames_stay_and_wrong_numbers_are_refused():
     assert len(smooth([PoseFrame((), 9, 9)] * 3)) == 3 and smooth([]) == []
     for settings in ({"window": 4}, {"window": 3, "order": 3}, {"method": "mean"}, {"method": "one-euro", "fps": 0}):
         with pytest.raises(InputError):

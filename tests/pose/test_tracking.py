@@ -1,4 +1,4 @@
-"""Following people through frames, filling gaps, dropping hiccups; the truth is the puppets'."""
+"""Tracking people, filling gaps and dropping outliers, compared with the puppets' true keypoints."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from magicdance_core.pose import Person, PoseFrame
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.filling import count_parts, repair
 from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_to_frames, points_to_person
-from magicdance_core.pose.tracking import choose, track
+from magicdance_core.pose.tracking import select_person, track
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 FRAMES = 60
@@ -41,13 +41,13 @@ def xs(frames, identity):
     return [p.body[1, 0] for f in frames for p in f.people if p.identity == identity]
 
 
-def test_people_keep_their_numbers_whatever_the_order(dance):
+def test_identities_do_not_depend_on_the_order(dance):
     tracked = track(crowd(dance, moved(dance, 400)))
     assert {p.identity for f in tracked for p in f.people} == {0, 1}
     assert np.ptp(np.array(xs(tracked, 1)) - xs(tracked, 0)) < 1 and xs(tracked, 0)[0] < xs(tracked, 1)[0]
 
 
-def test_people_who_cross_keep_their_numbers(dance):
+def test_people_who_cross_keep_their_identities(dance):
     path = np.linspace(0, 400, FRAMES)
     there = np.stack([moved(row, x) for row, x in zip(dance, path, strict=True)])
     back = np.stack([moved(row, 400 - x, 0.9) for row, x in zip(dance[::-1], path, strict=True)])
@@ -56,39 +56,39 @@ def test_people_who_cross_keep_their_numbers(dance):
     assert xs(tracked, 0)[-1] > xs(tracked, 0)[0] + 300 and xs(tracked, 1)[-1] < xs(tracked, 1)[0] - 300
 
 
-def test_a_short_absence_keeps_the_number_a_long_one_does_not(dance):
+def test_identity_survives_short_absences_only(dance):
     gone = dance.copy()
     gone[10:20] = 0
     assert {p.identity for f in track(crowd(gone)) for p in f.people} == {0}
     assert {p.identity for f in track(crowd(gone), max_gap=5) for p in f.people} == {0, 1}
 
 
-def test_one_person_seen_twice_is_one(dance):
+def test_duplicate_detections_are_merged(dance):
     half = dance.copy()
     half[:, 8:14] = 0
     assert all(len(f.people) == 1 and f.people[0].body[8, 2] for f in track(crowd(half, dance)))
 
 
-def test_choosing(dance):
+def test_selecting_a_person(dance):
     small, large = moved(dance, 600, 0.5), dance.copy()
     small[:5] = 0
     large[40:] = 0
     tracked = track(crowd(large, small))
-    sizes = [np.ptp(f.people[0].body[:, 1]) for f in choose(tracked, "size")]
+    sizes = [np.ptp(f.people[0].body[:, 1]) for f in select_person(tracked, "size")]
     assert min(sizes[:40]) > 200 > max(sizes[40:])
-    assert [len(f.people) for f in choose(tracked, "continuity")] == [1] * 40 + [0] * 20
-    assert [len(f.people) for f in choose(tracked, 1)] == [0] * 5 + [1] * 55
-    for who, message in ((7, "people 0 to 1"), ("best", "no way")):
+    assert [len(f.people) for f in select_person(tracked, "continuity")] == [1] * 40 + [0] * 20
+    assert [len(f.people) for f in select_person(tracked, 1)] == [0] * 5 + [1] * 55
+    for who, message in ((7, "people 0 to 1"), ("best", "is unknown")):
         with pytest.raises(InputError, match=message):
-            choose(tracked, who)
+            select_person(tracked, who)
     with pytest.raises(InputError, match="nobody"):
-        choose([PoseFrame((), 9, 9)], 0)
+        select_person([PoseFrame((), 9, 9)], 0)
 
 
-def test_continuity_goes_on_after_a_cut(dance):
+def test_continuity_continues_after_a_cut(dance):
     cut = dance.copy()
     cut[30:] = moved(cut[30:], 500)
-    chosen = choose(track(crowd(cut)), "continuity")
+    chosen = select_person(track(crowd(cut)), "continuity")
     assert all(len(f.people) == 1 for f in chosen) and len({f.people[0].identity for f in chosen}) == 1
 
 
@@ -110,7 +110,7 @@ def test_gaps_are_filled_near_the_truth_and_marked(dance):
     assert counts["feet"] == {"found": 0, "filled": 0, "lost": 6 * FRAMES}
 
 
-def test_a_lost_hand_goes_with_its_wrist(dance):
+def test_a_filled_hand_moves_with_its_wrist(dance):
     broken = dance.copy()
     broken[20:30, SLICES["left_hand"]] = 0
     made = repair(broken).points
@@ -118,7 +118,7 @@ def test_a_lost_hand_goes_with_its_wrist(dance):
     assert np.linalg.norm(palm - wrist, axis=1).max() < 1  # the hand's first point is the wrist
 
 
-def test_long_gaps_and_the_ends_stay_empty(dance):
+def test_long_gaps_and_both_ends_stay_empty(dance):
     broken = dance.copy()
     broken[:4], broken[20:40], broken[-3:] = 0, 0, 0
     made = repair(broken, max_gap=15)
@@ -126,7 +126,7 @@ def test_long_gaps_and_the_ends_stay_empty(dance):
     assert repair(broken, max_gap=20).filled.sum() == 20 * 130
 
 
-def test_hiccups_are_dropped_and_dancing_is_not(dance):
+def test_outliers_are_dropped_and_dancing_is_not(dance):
     broken = dance.copy()
     broken[15, 4, :2] += (150, -90)
     broken[30:32, 10, :2] += (0, -200)
@@ -141,31 +141,31 @@ def test_hiccups_are_dropped_and_dancing_is_not(dance):
 
 @pytest.mark.parametrize("step", [1, 2, 3])  # 30, 15 and 10 frames a second
 @pytest.mark.parametrize("seed", range(12))
-def test_no_dance_looks_like_a_hiccup(seed, step):
+def test_no_dance_is_taken_for_an_outlier(seed, step):
     moments = range(0, 90 * step, step)
     clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), moments)
     assert not repair(frames_to_points(clip)).dropped.any()
 
 
 @pytest.mark.parametrize("step, share", [(1, 0.97), (2, 0.95), (3, 0.9)])
-def test_most_hiccups_are_dropped_in_fast_dances_too(step, share):
+def test_most_outliers_are_dropped_in_fast_dances(step, share):
     random, found = np.random.default_rng(0), []
     for seed in range(20, 26):
         moments = range(0, 90 * step, step)
         clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), moments)
         points = frames_to_points(clip)
-        broken, hiccups = points.copy(), []
+        broken, outliers = points.copy(), []
         for frame in range(4, 86, 6):
             joint, angle, length = random.integers(18), random.uniform(0, 2 * np.pi), random.uniform(80, 240)
             if points[frame, joint, 2] > 0:
                 broken[frame, joint, :2] += length * np.array([np.cos(angle), np.sin(angle)])
-                hiccups.append((frame, joint))
+                outliers.append((frame, joint))
         dropped = repair(broken).dropped
-        found += [dropped[hiccup] for hiccup in hiccups]
+        found += [dropped[outlier] for outlier in outliers]
     assert np.mean(found) >= share
 
 
-def test_following_a_hard_clip(dance):
+def test_a_hard_clip_is_followed(dance):
     """Someone passes by, frames without anybody, lost hands, jitter: the one who dances comes out, near the truth."""
     random = np.random.default_rng(0)
     passer = moved(dance[::-1], 500, 0.6)
@@ -185,7 +185,7 @@ def test_following_a_hard_clip(dance):
     assert np.linalg.norm(inner[..., :2] - dance[2:-2, :130, :2], axis=-1)[shown].mean() < 2
 
 
-def test_nobody_at_all_is_no_error():
+def test_frames_without_people_are_not_an_error():
     result = follow([PoseFrame((), 1, 1)] * 4)
     assert result.report["frames_empty"] == 4 and not any(f.people for f in result.frames)
     empty = follow([PoseFrame((Person(),), 64, 64)] * 2)

@@ -1,4 +1,4 @@
-"""Finding people in pictures."""
+"""Detectors of people's keypoints in pictures."""
 
 from .detector import Detector, detector_file, make_detector
 

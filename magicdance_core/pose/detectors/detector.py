@@ -11,22 +11,22 @@ from ..keypoints import Person
 
 
 class Detector(Protocol):
-    """Finds people in a picture."""
+    """Finds the keypoints of people in a picture."""
 
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
-        """The people in a picture: uint8 [H, W, 3], RGB. Coordinates are in its pixels. Nobody is an empty tuple."""
+        """Return the people in a picture, uint8 [H, W, 3] RGB, in its pixel coordinates; empty if there is nobody."""
 
 
 def required_file(folder: str | Path, name: str, source: str) -> Path:
-    """The file in the folder. InputError that says where it is usually had where it is not there."""
+    """Return the path of a file in a folder. Raises InputError with the download address if it is missing."""
     path = Path(folder) / name
     if not path.is_file():
-        raise InputError(f"{name} is not in {folder}; get it from {source} and put it there.")
+        raise InputError(f"{name} is not in {folder}: download it from {source} and put it there.")
     return path
 
 
 def detector_file(name: str) -> str | None:
-    """A file that stands in the folder of a detector's files; None where it needs none."""
+    """Return the name of a file by which a detector's folder is recognised; None if the detector needs no files."""
     if name == "openpose":
         from .openpose import FILES
 
@@ -39,9 +39,9 @@ def detector_file(name: str) -> str | None:
 
 
 def make_detector(name: str, folder: str | Path, device: str = "cpu") -> Detector:
-    """A detector: "openpose" (controlnet-aux's networks), "dwpose" (onnxruntime) or "drawn" (reads pose maps).
+    """Return a detector: "openpose" (controlnet-aux's networks), "dwpose" (onnxruntime) or "drawn" (reads pose maps).
 
-    folder: where the files of the first two are. Raises InputError where one is missing, or for another name.
+    folder: where the files of the first two are. Raises InputError if one is missing or the name is unknown.
     """
     if name == "openpose":
         from .openpose import OpenPoseDetector
@@ -55,4 +55,4 @@ def make_detector(name: str, folder: str | Path, device: str = "cpu") -> Detecto
         from .drawn_map import DrawnMapDetector
 
         return DrawnMapDetector()
-    raise InputError(f"There is no detector {name!r}; choose one of {', '.join(DETECTORS)}.")
+    raise InputError(f"The detector {name!r} is unknown: choose one of {', '.join(DETECTORS)}.")

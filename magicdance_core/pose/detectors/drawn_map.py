@@ -1,4 +1,4 @@
-"""Body points read back from a drawn pose map."""
+"""Read body keypoints back from a drawn pose map."""
 
 import cv2
 import numpy as np
@@ -6,19 +6,19 @@ import numpy as np
 from ..draw import JOINT_RADIUS, PALETTE, PUBLISHED_SHORT_SIDE
 from ..keypoints import Person
 
-# Joint discs keep their colours but for compression; the nearest two colours of the palette are 85 apart.
+# Compression changes the colours of joint discs a little; the two nearest colours of the palette are 85 apart.
 TOLERANCE = 40
 _VISIBLE_SHARE = 0.15
 
 
 class DrawnMapDetector:
-    """Reads pose maps of one person as the Pose ControlNet knows them: the discs of the body's joints by colour.
+    """Finds the body joints of one person in a pose map for the Pose ControlNet, by the colours of their discs.
 
-    Hands and face are drawn in one colour for many points and cannot be told apart; they stay missing.
+    Hands and face stay missing: many of their points share one colour and cannot be told apart.
     """
 
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
-        """See base.Detector; the picture is the map. Confidence is the share of a joint's disc that shows."""
+        """See `Detector.detect`; the picture is the map. Confidence is the visible share of a joint's disc."""
         body = np.zeros((18, 3), np.float32)
         radius = JOINT_RADIUS * min(picture.shape[:2]) / PUBLISHED_SHORT_SIDE
         disc = np.pi * (radius + 0.5) ** 2
