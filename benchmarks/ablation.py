@@ -1,14 +1,14 @@
-"""Does it learn, and what of it is needed? The training stages and what they leave out, on puppets, seed by seed.
+"""Ablation of the training recipe on puppets: the full recipe and variants that leave out a part, seed by seed.
 
     python -m benchmarks.ablation --out DIR [--seeds 3]
 
-Every part is a training run of its own, and goes on where it was stopped.
+Every part is a training run of its own, which the same command resumes.
 """
 
 import argparse
 import dataclasses
-import json
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from magicdance_core.commands.common import count, finite, location, write_repor
 from magicdance_core.data import open_frames
 from magicdance_core.data.data_config import DataConfig
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.puppets import evaluate_puppets
-from magicdance_core.files import atomic_write, read_json
-from magicdance_core.media import contact_sheet, write_picture
+from magicdance_core.evaluation import plots
+from magicdance_core.evaluation.puppet_scores import evaluate_puppets
+from magicdance_core.files import read_json
+from magicdance_core.media import contact_sheet, write_json, write_picture
 from magicdance_core.models import PoseControlNet
 from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.threads import threads, threads_for
@@ -38,11 +39,11 @@ from .command import benchmark_parser, run_benchmark
 
 RECIPES = (
     Recipe("full recipe", "appearance pretraining, then appearance and pose together"),
-    Recipe("no pretraining", "appearance and pose together at once, as much arithmetic as the full recipe"),
+    Recipe("no pretraining", "appearance and pose together from the start, with as much arithmetic as the full recipe"),
     Recipe("appearance frozen", "appearance pretraining, then pose alone beside it"),
     Recipe("naive combination", "appearance and pose trained apart, put together afterwards"),
-    Recipe("no appearance control", "pose alone; the reference is not seen"),
-    Recipe("crops drawn apart", "the full recipe, but reference, target and pose map cropped each on its own"),
+    Recipe("no appearance control", "pose alone, without the reference"),
+    Recipe("crops drawn apart", "the full recipe, but reference, target and pose map are cropped independently"),
 )
 TEST_SEED = 7
 TEST_STEPS, TEST_GUIDANCE = 8, 1.5
@@ -50,7 +51,7 @@ TEST_STEPS, TEST_GUIDANCE = 8, 1.5
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is done. Steps of the two stages, at a scale of 1; people trained on; people and frames tested."""
+    """Steps of the two stages at a scale of 1, people to train on, people and frames to test on."""
 
     appearance: int = 120
     joint: int = 180
@@ -59,7 +60,7 @@ class Size:
     frames: int = 3
 
     def scaled(self, scale: float) -> "Size":
-        """The same with more or fewer steps."""
+        """Return the size with more or fewer steps."""
         steps = {name: max(1, round(scale * getattr(self, name))) for name in ("appearance", "joint")}
         return dataclasses.replace(self, **steps)
 
@@ -67,27 +68,29 @@ class Size:
 class Ablation:
     """All parts of one seed. A part's result is a model file in its own run folder.
 
-    model: whose UNet and VAE take the place that Stable Diffusion has in the article: they know the pictures, and
-    are frozen. Its controls are not used: all start anew as copies of the UNet, the pose encoder at random.
+    model: its UNet and VAE stay frozen, as Stable Diffusion does in the paper. Its controls are not used: they start
+    anew as copies of the UNet, the pose encoder at random.
     """
 
     def __init__(self, out: Path, size: Size, seed: int, model: Path):
         self.out, self.size, self.seed, self.model = out / f"seed-{seed}", size, seed, model
 
     def run(self) -> dict[str, dict]:
-        """Scores of each variant, from its file where it has been scored."""
-        both = ["appearance", "pose"]
+        """Return the scores of each recipe, from its file if it has been scored."""
+        controls = ["appearance", "pose"]
         makers = {
             "full recipe": lambda: load(self._joint("full", self._appearance())),
-            "no pretraining": lambda: load(self._train("joint-only", self._base(), both, both, self._equal_steps())),
-            "appearance frozen": lambda: load(self._train("frozen", self._appearance(), ["pose"], both)),
+            "no pretraining": lambda: load(
+                self._train("joint-only", self._base(), controls, controls, self._equal_steps())
+            ),
+            "appearance frozen": lambda: load(self._train("frozen", self._appearance(), ["pose"], controls)),
             "naive combination": self._naive,
             "no appearance control": self._pose_only_model,
             "crops drawn apart": lambda: load(self._joint("apart", self._appearance("apart-appearance", False), False)),
         }
-        return {variant.name: self._scores(variant.name, makers[variant.name]) for variant in RECIPES}
+        return {recipe.name: self._scores(recipe.name, makers[recipe.name]) for recipe in RECIPES}
 
-    def _scores(self, name: str, make) -> dict:
+    def _scores(self, name: str, make: Callable[[], Components]) -> dict:
         file = self.out / f"{name.replace(' ', '-')}.json"
         if not file.exists():
             pipe = MagicDancePipeline(make())
@@ -98,19 +101,18 @@ class Ablation:
             scores = {k: v for k, v in report.scores.items() if isinstance(v, float)}
             scores["pose_error"] = displacement(report.scenes, report.generated)
             scores["psnr_head"] = head_psnr(report.scenes, report.generated)
-            place = self.out / "pictures" / f"{name.replace(' ', '-')}.png"
-            write_picture(place, contact_sheet(report.rows(), ("reference", "pose", "generated", "truth"), panel=192))
-            with atomic_write(file) as part:
-                part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+            sheet = self.out / "pictures" / f"{name.replace(' ', '-')}.png"
+            write_picture(sheet, contact_sheet(report.rows(), ("reference", "pose", "generated", "truth"), panel=192))
+            write_json(file, scores)
         return read_json(file, "scores, or remove it")
 
     @cached_property
     def pixels(self) -> int:
-        """Side of the pictures that the model was trained on."""
+        """Side of the pictures that the model was trained on, in pixels."""
         return load(self.model).defaults["sample_size"]
 
     def _base(self) -> Path:
-        """The model with controls that have learned nothing yet, of this seed."""
+        """Return the file of the model with untrained controls."""
         file = self.out / "base.safetensors"
         if not file.exists():
             model = load(self.model)
@@ -144,13 +146,13 @@ class Ablation:
         return model
 
     def _equal_steps(self) -> int:
-        """Joint steps that take as much arithmetic as both stages of the full recipe."""
+        """Return the joint steps that take as much arithmetic as both stages of the full recipe."""
         one = self._operations(["appearance"], ["appearance"])
-        both = self._operations(["appearance", "pose"], ["appearance", "pose"])
-        return self.size.joint + round(self.size.appearance * one / both)
+        joint = self._operations(["appearance", "pose"], ["appearance", "pose"])
+        return self.size.joint + round(self.size.appearance * one / joint)
 
     def _operations(self, learn: list, controls: list) -> int:
-        """Of one training step, forward and backward."""
+        """Count the operations of one training step, forward and backward."""
         stage = StageConfig("count", learn, 1, controls=controls)
         config = self._config(stage, self._base())
         model = starting_point(config)
@@ -202,7 +204,9 @@ class Ablation:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("ablation", __doc__, _run)
-    parser.add_argument("--out", type=location, required=True, metavar="DIR", help="for all; the same command goes on")
+    parser.add_argument(
+        "--out", type=location, required=True, metavar="DIR", help="all results; the same command resumes"
+    )
     parser.add_argument("--seeds", type=count, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
     parser.add_argument("--scale", type=finite, default=1.0, help="times the number of steps (default: 1)")
     parser.add_argument(
@@ -210,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=location,
         default=EMBEDDED,
         metavar="FILE|DIR",
-        help="that knows puppets (default: the embedded one)",
+        help="a model trained on puppets (default: the embedded one)",
     )
     return run_benchmark(parser, arguments)
 
@@ -218,6 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if not 0 < options.scale < 1e6:
         raise InputError(f"--scale is {options.scale:g}: give a number above 0 and below 1,000,000.")
+    plots.import_matplotlib()  # a missing one is told before the runs
     size = Size().scaled(options.scale)
     _claim(options.out / "ablation.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
     seeds = []
@@ -228,7 +233,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _claim(file: Path, settings: dict) -> None:
-    """Finished parts are taken as they are: another ablation needs another folder."""
+    """Record the settings. Raises InputError if the folder holds parts of an ablation with others."""
     if file.exists():
         for key, value in read_json(file, "the ablation's settings, or remove the folder").items():
             if settings.get(key) != value:
@@ -236,8 +241,7 @@ def _claim(file: Path, settings: dict) -> None:
                     f"{file.parent} holds an ablation whose {key} is {value}, not {settings.get(key)}: "
                     "give another --out."
                 )
-    with atomic_write(file) as part:
-        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_json(file, settings)
 
 
 if __name__ == "__main__":

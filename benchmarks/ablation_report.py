@@ -1,6 +1,5 @@
-"""What an ablation found: two measures more of transferred puppets, and a table and a plot over its seeds."""
+"""Report of an ablation: two more metrics of transferred puppets, and a table and a plot over seeds."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +10,27 @@ import numpy as np
 from PIL import Image
 
 from magicdance_core.data.frame_sets import regions_of
+from magicdance_core.evaluation import plots
 from magicdance_core.evaluation.metrics import psnr, to_float
-from magicdance_core.evaluation.puppets import Scene
-from magicdance_core.files import atomic_write
+from magicdance_core.evaluation.puppet_scores import Scene
+from magicdance_core.files import write_text
+from magicdance_core.media import write_json
 
 FINER, PATCH, REACH = 4, 2.5, 4.0
-"""How much finer the grid is on which patches are compared; half a patch and the search, in pixels of 32 x 32."""
-FLAT = 0.02
-"""A patch whose values spread less than this, of 0..1, looks alike everywhere and tells nothing."""
+"""Upsampling before patches are compared; half the side of a patch and of the search, in pixels of 32 x 32."""
+MIN_DEVIATION = 0.02
+"""Least standard deviation of a patch that can be located, of values in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train, and what it is in words."""
+    """A way to train, with its description."""
 
     name: str
-    meaning: str
+    description: str
 
 
-MEASURES = {
+METRICS = {
     "psnr": ("PSNR, dB", 2, True),
     "ssim": ("SSIM", 3, True),
     "psnr_moving": ("where it changes, dB", 2, True),
@@ -40,10 +41,10 @@ MEASURES = {
 
 
 def displacement(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> float:
-    """How far body points are from where the driving pose has them: the mean, in % of the picture's side.
+    """Return the mean distance of body points from those of the driving pose, in % of the picture's side.
 
-    Around each of the 18 points the truth's patch is searched in the result (least squared difference, at most
-    REACH away): no detector is needed, and a limb in the wrong place is seen. Points on flat ground are left out.
+    Around each of the 18 points the truth's patch is searched in the result (least squared difference, at most REACH
+    away), so that no detector is needed. Points on patches without structure are left out.
     """
     distances = []
     for scene, made in zip(scenes, generated):
@@ -56,7 +57,7 @@ def displacement(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Ima
                     continue
                 centre_x, centre_y = (round(FINER * value) + half + reach for value in (x, y))
                 patch = _square(fine[0], centre_x, centre_y, half)
-                if patch.std() < FLAT:
+                if patch.std() < MIN_DEVIATION:
                     continue
                 found = cv2.matchTemplate(_square(fine[1], centre_x, centre_y, half + reach), patch, cv2.TM_SQDIFF)
                 _, _, (left, top), _ = cv2.minMaxLoc(found)
@@ -65,7 +66,7 @@ def displacement(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Ima
 
 
 def head_psnr(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> float:
-    """PSNR within the box of the head, dB, the mean over all frames."""
+    """Return the PSNR in dB within the box of the head, the mean over all frames."""
     values = []
     for scene, made in zip(scenes, generated):
         for frame, truth, image in zip(scene.keypoints, scene.truth, made):
@@ -75,26 +76,22 @@ def head_psnr(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]
     return float(np.nanmean(values))
 
 
-def write_tables(out: Path, variants: Sequence[Recipe], seeds: Sequence[dict[str, dict]], size: dict) -> str:
-    """Write results.json, table.md, plot.svg (where matplotlib is) and pictures.png; the table."""
-    rows = ["| | " + " | ".join(title for title, _, _ in MEASURES.values()) + " |", "|---" * (1 + len(MEASURES)) + "|"]
-    for variant in variants:
-        cells = [_cell([seed[variant.name][key] for seed in seeds], digits) for key, (_, digits, _) in MEASURES.items()]
-        rows.append(f"| {variant.name} | " + " | ".join(cells) + " |")
-    for ending, title in (("_copy", "the reference copied"), ("_vae", "the VAE's reconstruction of the truth")):
+def write_tables(out: Path, recipes: Sequence[Recipe], seeds: Sequence[dict[str, dict]], size: dict) -> str:
+    """Write results.json, table.md and plot.svg, and return the table. size: how much was done, for the JSON."""
+    rows = ["| | " + " | ".join(title for title, _, _ in METRICS.values()) + " |", "|---" * (1 + len(METRICS)) + "|"]
+    for recipe in recipes:
+        cells = [_cell([seed[recipe.name][key] for seed in seeds], digits) for key, (_, digits, _) in METRICS.items()]
+        rows.append(f"| {recipe.name} | " + " | ".join(cells) + " |")
+    for suffix, title in (("_copy", "the reference copied"), ("_vae", "the VAE's reconstruction of the truth")):
         cells = [
-            _cell([seed[variants[0].name][key + ending] for seed in seeds], digits)
-            if key + ending in seeds[0][variants[0].name] else "" for key, (_, digits, _) in MEASURES.items()
+            _cell([seed[recipes[0].name][key + suffix] for seed in seeds], digits)
+            if key + suffix in seeds[0][recipes[0].name] else "" for key, (_, digits, _) in METRICS.items()
         ]  # fmt: skip
         rows.append(f"| {title} | " + " | ".join(cells) + " |")
     table = "\n".join(rows) + "\n"
-    for name, text in (
-        ("table.md", table),
-        ("results.json", json.dumps({"size": size, "seeds": seeds}, indent=1) + "\n"),
-    ):
-        with atomic_write(out / name) as part:
-            part.write_text(text, encoding="utf-8")
-    _plot(out / "plot.svg", variants, seeds)
+    write_text(out / "table.md", table)
+    write_json(out / "results.json", {"size": size, "seeds": list(seeds)})
+    write_text(out / "plot.svg", _plot(recipes, seeds))
     return table
 
 
@@ -103,26 +100,22 @@ def _cell(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _plot(path: Path, variants: Sequence[Recipe], seeds: Sequence[dict[str, dict]]) -> None:
-    """Each seed a point, their mean a line; a panel a measure."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(2.5 * len(MEASURES) + 1.5, 3.2), layout="constrained")
-    axes = figure.subplots(1, len(MEASURES), sharey=True)
-    for ax, (key, (title, _, more)) in zip(axes, MEASURES.items()):
-        for place, variant in enumerate(variants):
-            values = [seed[variant.name][key] for seed in seeds]
-            ax.plot(values, [place] * len(values), "o", color="#4c8bf5", alpha=0.6, markersize=5)
-            ax.plot([statistics.fmean(values)] * 2, [place - 0.3, place + 0.3], color="#20242a", linewidth=2)
+def _plot(recipes: Sequence[Recipe], seeds: Sequence[dict[str, dict]]) -> str:
+    """Plot a panel a metric, a point a seed and a line for their mean; return the text of an SVG."""
+    figures, _ = plots.import_matplotlib()
+    figure = figures.Figure(figsize=(2.5 * len(METRICS) + 1.5, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(METRICS), sharey=True)
+    for ax, (key, (title, _, more)) in zip(axes, METRICS.items()):
+        for row, recipe in enumerate(recipes):
+            values = [seed[recipe.name][key] for seed in seeds]
+            ax.plot(values, [row] * len(values), "o", color=plots.COLOURS[0], alpha=0.6, markersize=5)
+            ax.plot([statistics.fmean(values)] * 2, [row - 0.3, row + 0.3], color="#20242a", linewidth=2)
         ax.set_title(f"{title}\n({'more' if more else 'less'} is better)", fontsize=9)
-        ax.set_yticks(range(len(variants)), [variant.name for variant in variants], fontsize=8)
-        ax.set_ylim(len(variants) - 0.5, -0.5)
+        ax.set_yticks(range(len(recipes)), [recipe.name for recipe in recipes], fontsize=8)
+        ax.set_ylim(len(recipes) - 0.5, -0.5)
         ax.tick_params(axis="x", labelsize=8)
         ax.grid(axis="x", alpha=0.25)
-    with atomic_write(path) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
+    return plots.as_svg(figure)
 
 
 def _fine(picture: Image.Image, margin: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How good filling, smoothing and retargeting are, measured on puppets, whose keypoints are known.
+"""Accuracy of filling, smoothing and retargeting on puppets, whose keypoints are known.
 
 python -m benchmarks.pose_accuracy
 """
@@ -25,11 +25,11 @@ from .command import benchmark_parser, run_benchmark
 _SHOWN = slice(0, SLICES["feet"].start)  # puppets have no foot points
 _LAGS = np.arange(-1, 4.01, 0.1)
 _FIRST = 100  # added to the seeds of people; the defaults of the methods were chosen on those below
-_STRANGERS = 1000  # added for the drivers, who are other people than those they drive
+_DRIVERS = 1000  # added to the seeds of driving people
 
 
 def other_proportions(identity: Identity) -> Identity:
-    """The identity as a child of it: three quarters of the height, a larger head, shorter limbs, wider hips."""
+    """Return the identity with a child's proportions: three quarters of the height, a larger head, shorter limbs."""
     factors = {"height": 0.75, "head_height": 0.95, "head_width": 0.95, "leg_length": 0.65, "shoulder_width": 0.75,
                "upper_arm": 0.7, "lower_arm": 0.65, "hand": 0.7, "neck_length": 0.75, "hip_width": 0.85}  # fmt: skip
     return replace(identity, **{name: getattr(identity, name) * factor for name, factor in factors.items()})
@@ -38,14 +38,14 @@ def other_proportions(identity: Identity) -> Identity:
 def retargeting_errors(
     pairs: int = 64, moments: Sequence[float] = range(0, 300, 10), child: bool = False, seed: int = 0
 ) -> dict[str, float]:
-    """Mean distances to the true keypoints, in percent of the canvas, before and after retargeting.
+    """Return mean distances to the true keypoints, in percent of the canvas: before, after, worst (pair, after).
 
-    In each pair a puppet's dance drives another puppet, of which one frame of another dance is the reference. child:
-    whether drivers get `other_proportions`. worst is the highest pair's mean after retargeting.
+    In each pair a puppet's dance drives another puppet, of which one frame of another dance is the reference.
+    child: drivers get `other_proportions`.
     """
     before, after = [], []
     for number in _seeds(seed, pairs):
-        driver, person = (Identity.from_seed(one, "test") for one in (_STRANGERS + number, number))
+        driver, person = (Identity.from_seed(one, "test") for one in (_DRIVERS + number, number))
         dance, other = (Choreography.from_seed(2 * number + k, "test") for k in (0, 1))
         clip = puppet_clip(other_proportions(driver) if child else driver, dance, moments)
         truth = frames_to_points(puppet_clip(person, dance, moments))
@@ -59,9 +59,9 @@ def retargeting_errors(
 def smoothing_errors(
     method: str, clips: int = 8, frames: int = 120, noise: float = 3.0, seed: int = 0, **settings
 ) -> dict[str, float]:
-    """Smoothing of puppets with Gaussian noise of `noise` pixels on each coordinate.
+    """Smooth keypoints of puppets with Gaussian noise of `noise` pixels on each coordinate.
 
-    jitter_before, jitter_after, jitter_true: root mean square of the second difference in time, pixels. error_before,
+    Returns jitter_before, jitter_after, jitter_true: root mean square of the second difference, pixels. error_before,
     error_after: mean distance to the truth, pixels. lag: the delay, in frames, at which the result fits the truth best.
     """
     rows, random = [], np.random.default_rng(seed)
@@ -79,8 +79,10 @@ def smoothing_errors(
 
 
 def filling_errors(gap: int = 5, clips: int = 8, frames: int = 120, seed: int = 0) -> dict[str, float]:
-    """Mean distance to the truth, in pixels, of points filled in gaps of `gap` frames: hand points of every second
-    hand, whole frames, and for comparison the last frame held."""
+    """Return mean distances to the truth, in pixels, of points filled in gaps of `gap` frames.
+
+    hand: points of the left hand were missing; everything: all points; held: all points, with the last frame repeated.
+    """
     rows = []
     for number in _seeds(seed, clips):
         clip = puppet_clip(Identity.from_seed(number, "test"), Choreography.from_seed(number, "test"), range(frames))
@@ -100,7 +102,7 @@ def filling_errors(gap: int = 5, clips: int = 8, frames: int = 120, seed: int = 
 
 
 def drawing_speed(side: int = CLIP_SIDE, maps: int = 200) -> float:
-    """Maps a second, one whole puppet in each, side x side pixels."""
+    """Return the pose maps drawn a second, one whole puppet in each, side x side pixels."""
     clip = puppet_clip(Identity.from_seed(0, "test"), Choreography.from_seed(0, "test"), range(20))
     start = time.perf_counter()
     for k in range(maps):

@@ -25,11 +25,11 @@ from magicdance_core.choices import DEFAULT, DTYPES
 from magicdance_core.commands.common import count, finite, load_model, location, write_report
 from magicdance_core.evaluation.arithmetic import FRAMES, PUBLISHED, Costs, count_costs, full_size_networks
 from magicdance_core.evaluation.array_cache import ArrayCache
-from magicdance_core.evaluation.bootstrap import draws, interval, mean_of_all, resampled_means
-from magicdance_core.evaluation.page import write_text
-from magicdance_core.evaluation.plots import COLOURS, as_svg, library
-from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, picture_scores
+from magicdance_core.evaluation.bootstrap import draw_counts, interval, mean_of_all, resampled_means
+from magicdance_core.evaluation.plots import COLOURS, as_svg, import_matplotlib
+from magicdance_core.evaluation.puppet_scores import SEED_STRIDE, Scene, make_scene, picture_scores
 from magicdance_core.evaluation.table import Cell, Column, Table, as_csv, as_data, as_text
+from magicdance_core.files import write_text
 from magicdance_core.sampling import PRESETS, Control, Preset, Shortcuts
 from magicdance_core.sampling.settings import FULL, NO_SHORTCUTS
 from magicdance_core.schedule import named_scheduler
@@ -138,7 +138,7 @@ class SpeedSweep:
         measured, exact = self.scores[name], self.scores[EXACT]
         columns = {key: [person[key] for person in measured] for key in measured[0]}
         columns["against_exact"] = [person["psnr"] - other["psnr"] for person, other in zip(measured, exact)]
-        drawn = draws(len(measured))
+        drawn = draw_counts(len(measured))
         row = {
             key: Cell(mean_of_all(values), interval(resampled_means(values, drawn)) if len(values) > 1 else None)
             for key, values in columns.items()
@@ -168,7 +168,7 @@ def measure_price(
     size, scheduler = pipe.defaults["sample_size"], pipe.scheduler
     sweep = SpeedSweep(chosen or variants(exact_steps, _short_name(scheduler)), exact_steps)
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
-    scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
+    scenes = [make_scene(SEED_STRIDE * seed + k, moments, size) for k in range(people)]
     arrays, measured = ArrayCache(folder), {}
     model = [weights_fingerprint(network) for network in pipe.components.networks().values()]
     scale = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
@@ -209,7 +209,7 @@ def _short_name(scheduler: SchedulerMixin) -> str:
 
 def against_arithmetic(sweep: SpeedSweep) -> str:
     """Plot PSNR against arithmetic, a point a variant, a line a scheduler, presets named; return the text of an SVG."""
-    figures, _ = library()
+    figures, _ = import_matplotlib()
     figure = figures.Figure(figsize=(8, 5), layout="constrained")
     ax, table = figure.subplots(), sweep.table()
 
@@ -242,7 +242,7 @@ def against_arithmetic(sweep: SpeedSweep) -> str:
 
 def against_steps(sweep: SpeedSweep) -> str:
     """Plot a panel a metric, a line a scheduler, with intervals over people; return the text of an SVG."""
-    figures, _ = library()
+    figures, _ = import_matplotlib()
     figure = figures.Figure(figsize=(2.9 * len(AGAINST_STEPS), 3), layout="constrained")
     table = sweep.table()
     columns = {column.key: column for column in table.columns}
@@ -278,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.out:
-        library()  # a missing one is told before the measurement
+        import_matplotlib()  # a missing one is told before the measurement
     pipe = load_model(options.model, options.device, options.dtype)
     sweep = measure_price(
         pipe,

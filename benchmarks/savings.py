@@ -1,8 +1,8 @@
-"""What each saving saves: steps a second and peak memory of a few training steps, with it and without.
+"""Steps a second and peak memory of a few training steps, with each memory or speed option and without.
 
     python -m benchmarks.savings CONFIG [--steps 10]
 
-Each way runs in a process of its own, so that its peak is its own.
+Each variant runs in a process of its own, so that peaks are separate.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import dataclasses
 import multiprocessing
 import sys
 import tempfile
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,23 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "averages on the CPU": ({"ema_on_cpu": True}, {}),
     "AdamW": ({"optimizer": "adamw"}, {}),
     "AdamW in 8 bits": ({"optimizer": "adamw8bit"}, {}),
-    "one at a time": ({"per_pass": 1}, {}),
+    "one sample at a time": ({"per_pass": 1}, {}),
     "rank 8": ({"rank": 8}, {}),
 }
-"""Name -> what changes in the stage, and in the run."""
+"""Name of a variant -> what it changes in the stage, and in the run."""
 
 
 def changed(config: TrainingConfig, stage: str | None, steps: int, change: str) -> TrainingConfig | None:
-    """The configuration of a way, with one stage of so few steps; None where it means nothing for that stage."""
+    """Return the configuration of a variant with one stage of `steps` steps, None if the stage cannot have it.
+
+    Raises InputError if there is no such stage.
+    """
     stages = [s for s in config.stages if s.name == stage] if stage else config.stages[-1:]
     if not stages:
         raise InputError(
             f"There is no stage {stage}: the configuration has {', '.join(s.name for s in config.stages)}."
         )
-    of_stage, of_run = CHANGES[change]
+    stage_changes, run_changes = CHANGES[change]
     quiet: dict[str, Any] = {
         "steps": steps,
         "save_every": 10**9,
@@ -51,14 +55,14 @@ def changed(config: TrainingConfig, stage: str | None, steps: int, change: str) 
         "from_unet": [],
     }
     try:
-        own = dataclasses.replace(stages[0], **quiet, **of_stage)
-        return dataclasses.replace(config, stages=[own], keep=1, **of_run)
+        changed_stage = dataclasses.replace(stages[0], **quiet, **stage_changes)
+        return dataclasses.replace(config, stages=[changed_stage], keep=1, **run_changes)
     except InputError:
         return None
 
 
 def measure(config: TrainingConfig, cache: Path) -> dict[str, float]:
-    """Steps a second, without the first, and the peak of memory in GiB: of the GPU, or what the process grew by."""
+    """Train, and return steps_per_second without the first, and peak_gib of the GPU, or by which the process grew."""
     import psutil
     import torch
 
@@ -97,30 +101,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     config = load_config(options.config, [*options.set, f"seed={options.seed}"])
-    context, found = multiprocessing.get_context("spawn"), {}
+    context = multiprocessing.get_context("spawn")
+    found: dict[str, dict[str, float] | str] = {}
     with tempfile.TemporaryDirectory() as cache:
         for name in CHANGES:
-            way = changed(config, options.stage, options.steps + 1, name)
-            if way is None:
+            variant = changed(config, options.stage, options.steps + 1, name)
+            if variant is None:
                 continue
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_send, args=(sender, way, Path(cache)))
+            process = context.Process(target=_send, args=(sender, variant, Path(cache)))
             process.start()
             sender.close()
             try:
                 found[name] = receiver.recv()
             except EOFError:
-                found[name] = "it died, perhaps of memory"
+                found[name] = "the process died, perhaps for lack of memory"
             process.join()
-            if isinstance(found[name], str):
-                print(f"{name:<30} {found[name]}", flush=True)
-            else:
-                rate, peak = found[name]["steps_per_second"], found[name]["peak_gib"]
-                print(f"{name:<30} {rate:8.3g} steps/s {peak:8.2f} GiB", flush=True)
+            print(f"{name:<30} {_described(found[name])}", flush=True)
     write_report(found, options.json)
 
 
-def _send(sender, config: TrainingConfig, cache: Path) -> None:
+def _described(found: dict[str, float] | str) -> str:
+    if isinstance(found, str):
+        return found
+    return f"{found['steps_per_second']:8.3g} steps/s {found['peak_gib']:8.2f} GiB"
+
+
+def _send(sender: Connection, config: TrainingConfig, cache: Path) -> None:
     try:
         sender.send(measure(config, cache))
     except InputError as error:

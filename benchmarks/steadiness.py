@@ -1,8 +1,8 @@
-"""How steady a video is, on dances of puppets: the error of the change from frame to frame.
+"""Steadiness of videos on dances of puppets: the error of the change from frame to frame.
 
     python -m benchmarks.steadiness --motion magicdance_core/assets/embedded_motion.safetensors
 
-Still pixels alone can be won by freezing the picture, moving ones by blurring it, so both are told, with the PSNR.
+Freezing a picture improves still pixels and blurring it moving ones, so both are measured, and the PSNR.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from magicdance_core.commands.common import (
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation.bootstrap import summarize
 from magicdance_core.evaluation.metrics import MOVING_IN_DRAWING, STILL_IN_DRAWING, psnr, to_float
-from magicdance_core.evaluation.puppets import SEEDS_APART, Scene, make_scene, reconstruct
+from magicdance_core.evaluation.puppet_scores import SEED_STRIDE, Scene, make_scene, reconstruct
 from magicdance_core.evaluation.table import Cell, Column, Table, as_data, as_text
 from magicdance_core.media import check_animation_path, contact_sheet, write_animation
 from magicdance_core.models import Networks
@@ -43,7 +43,7 @@ SHOWN, PANEL = (
     ("independent noise", "independent noise + motion", "shared noise", "shared noise + motion", "truth"),
     192,
 )
-FIXED = "the same, fixed windows"
+FIXED = "shared noise + motion, fixed windows"
 COLUMNS = (
     Column("still", "still, 1/255", 2, -1),
     Column("moving", "moving, 1/255", 1, -1),
@@ -52,7 +52,7 @@ COLUMNS = (
 )
 
 Videos = Mapping[str, Sequence[np.ndarray]]
-"""row -> a video of each person, float `[F, H, W, 3]` in [0, 1]"""
+"""Row -> a video of each person, float `[F, H, W, 3]` in [0, 1]."""
 
 
 def evaluate_steadiness(
@@ -67,26 +67,26 @@ def evaluate_steadiness(
     noises: Sequence[NoiseKind] = NOISES,
     **options,
 ) -> tuple[Table, Videos]:
-    """Dances of unseen puppets, with the noise that frames share and without, with the motion module and without.
+    """Let unseen puppets dance with several kinds of noise, with the motion module and without.
 
-    Rows: noise independent and shared without a motion module; the same and mixed with it, where the pipeline has one,
-    and shared noise in windows that lie at the same place in all steps, where seams would show most; the shared rows'
-    median over three frames; the reference standing still; the VAE's reconstruction of the truth.
+    Rows: independent and shared noise without a motion module; independent, mixed and shared noise with it, if the
+    pipeline has one; shared noise in windows with fixed borders, where seams would show most; the median over three
+    frames of the row of shared noise; the reference as a still picture; the VAE's reconstruction of the truth.
     Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
     by STILL_IN_DRAWING and where some changes by more than MOVING_IN_DRAWING; PSNR of frames; and seams: of windows
     that lie at the same place, how many times the error that the same change has in windows that lie elsewhere at every
     step that of a change is at their borders, divided by the person's mean elsewhere: 1 where there are no seams.
     (Some changes are harder than others, and a module takes more of their error from some: only runs with it compare.)
-    Intervals are over people. windows: as `windows_for`. noises: rows of these. options: of the pipeline. Returns
-    the table, and the videos of its rows and the truth.
+    Intervals are over people. windows: as in `windows_for`. noises: only these rows. options: of the pipeline.
+    Returns the table, and the videos of its rows and of the truth. Raises InputError for fewer than two frames.
     """
     if frames < 2:
         raise InputError("The change from frame to frame needs two frames; give more.")
     size, module = pipe.defaults["sample_size"], pipe.motion
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
-    scenes = [make_scene(SEEDS_APART * seed + k, moments, size) for k in range(people)]
-    asked = windows_for(Networks(pipe.unet, motion=module), frames, windows)
-    borders = borders_of(asked, frames) if isinstance(asked, Windows) else np.zeros(frames - 1, bool)
+    scenes = [make_scene(SEED_STRIDE * seed + k, moments, size) for k in range(people)]
+    chosen = windows_for(Networks(pipe.unet, motion=module), frames, windows)
+    borders = borders_of(chosen, frames) if isinstance(chosen, Windows) else np.zeros(frames - 1, bool)
 
     def generate(noise: NoiseKind, windows: Windows | None = None) -> list[np.ndarray]:
         made = []
@@ -111,22 +111,22 @@ def evaluate_steadiness(
                 rows[f"{noise} noise"] = generate(noise)
     if "shared" in noises:
         rows["median of 3, shared"] = [_median(video) for video in rows["shared noise"]]
-    rows["reference frozen"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
+    rows["reference as a still picture"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
     if module is not None:
         for noise in noises:
             rows[f"{noise} noise + motion"] = generate(noise, windows)
-        if "shared" in noises and isinstance(asked, Windows) and borders.any():
-            rows[FIXED] = generate("shared", replace(asked, shift=False))
+        if "shared" in noises and isinstance(chosen, Windows) and borders.any():
+            rows[FIXED] = generate("shared", replace(chosen, shift=False))
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
     cells = {}
     for name, videos in rows.items():
-        elsewhere = rows["shared noise + motion"] if name == FIXED else [None] * people
-        cells[name] = _cells([steadiness_scores(*of, borders) for of in zip(videos, scenes, elsewhere)])
+        moving_windows = rows["shared noise + motion"] if name == FIXED else [None] * people
+        cells[name] = _cells([steadiness_scores(*of, borders) for of in zip(videos, scenes, moving_windows)])
     return Table(COLUMNS, cells), rows | {"truth": [stack(scene.truth) for scene in scenes]}
 
 
 def side_by_side(videos: Videos, person: int = 0) -> Iterator[Image.Image]:
-    """One person's videos with and without shared noise and a motion module, and the truth, frame by frame."""
+    """Yield contact sheets of one person's videos, frame by frame: rows in SHOWN that were measured."""
     shown = {name: videos[name][person] for name in SHOWN if name in videos}
     for frames in zip(*shown.values()):
         pictures = [Image.fromarray((frame * 255).round().astype(np.uint8)) for frame in frames]
@@ -134,7 +134,7 @@ def side_by_side(videos: Videos, person: int = 0) -> Iterator[Image.Image]:
 
 
 def borders_of(windows: Windows, frames: int) -> np.ndarray:
-    """Which changes to the next frame cross a border of a window of the first step: bool `[frames - 1]`."""
+    """Return bool `[frames - 1]`: which changes to the next frame cross a border of a window of the first step."""
     crossed = np.zeros(frames - 1, bool)
     for window in windows.at(0, frames):
         inside = np.isin(np.arange(frames), window.frames)
@@ -149,12 +149,11 @@ def _cells(scored: Sequence[dict[str, np.ndarray]]) -> dict[str, Cell]:
 
 
 def steadiness_scores(
-    video: np.ndarray, scene: Scene, elsewhere: np.ndarray | None = None, borders: np.ndarray | None = None
+    video: np.ndarray, scene: Scene, moving_windows: np.ndarray | None = None, borders: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """What `evaluate_steadiness` tells of a video float [F, H, W, 3] in [0, 1]: a value a frame, NaN where none is.
+    """Return the columns of `evaluate_steadiness` of a video float [F, H, W, 3] in [0, 1]: a value a frame, or NaN.
 
-    elsewhere, borders: for seams, the video with windows at other places, and what `borders_of` gives; without both,
-    none.
+    moving_windows, borders: for seams, the video whose windows move, and what `borders_of` returns.
     """
     truth = stack(scene.truth)
     error, moved = _error(video, truth), np.abs(np.diff(truth, axis=0)).max(-1)
@@ -165,14 +164,14 @@ def steadiness_scores(
     }
     scores["psnr"] = np.array([psnr(one, other) for one, other in zip(video, truth)])
     scores["seams"] = np.full(len(error), np.nan)
-    if elsewhere is not None and borders is not None:
-        more = error.mean((1, 2)) / _error(elsewhere, truth).mean((1, 2))
+    if moving_windows is not None and borders is not None:
+        more = error.mean((1, 2)) / _error(moving_windows, truth).mean((1, 2))
         scores["seams"] = np.where(borders, more / _mean(more[~borders]), np.nan)
     return scores
 
 
 def _error(video: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Of the change to the next frame, `[F - 1, H, W]`, in 1/255."""
+    """Return the absolute error of the change to the next frame, `[F - 1, H, W]`, in 1/255."""
     return np.abs(np.diff(video, axis=0) - np.diff(truth, axis=0)).mean(-1) * 255
 
 
@@ -186,6 +185,7 @@ def _median(video: np.ndarray) -> np.ndarray:
 
 
 def stack(pictures: Sequence[Image.Image]) -> np.ndarray:
+    """Return pictures of one size as float64 [F, H, W, 3] in [0, 1]."""
     return np.stack([to_float(picture) for picture in pictures])
 
 

@@ -121,6 +121,12 @@ def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
         os.replace(part, path)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all. Raises InputError as `atomic_write` does."""
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") -> Iterator[Path]:
     """A temporary folder beside `path`, which takes its name when the block succeeds and vanishes when it fails.

@@ -48,8 +48,8 @@ class MagicDanceCompareFrames:
         from PIL import Image
 
         from ..magicdance_core.errors import InputError
-        from ..magicdance_core.evaluation.difference import difference
-        from ..magicdance_core.evaluation.scores import describe, mean_scores, score_frames
+        from ..magicdance_core.evaluation.metrics import difference
+        from ..magicdance_core.evaluation.scores import describe_scores, mean_scores, score_frames
 
         if len(truth) not in (1, len(frames)):
             raise InputError(
@@ -72,7 +72,7 @@ class MagicDanceCompareFrames:
                 yield picture, target
 
         scores = mean_scores(score_frames(pairs()))
-        return to_image(differences), describe(scores, len(differences)), scores["psnr"], scores["ssim"]
+        return to_image(differences), describe_scores(scores, len(differences)), scores["psnr"], scores["ssim"]
 
 
 class MagicDanceSideBySide:

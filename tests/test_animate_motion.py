@@ -14,7 +14,7 @@ from tqdm import tqdm
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
 from magicdance_core.checkpoints import save_motion
-from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.models import MotionModule
 
 POSES, STEPS = 14, 2

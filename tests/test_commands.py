@@ -12,7 +12,7 @@ from PIL import Image
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
-from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.evaluation.puppet_scores import make_scene
 
 REPOSITORY = Path(__file__).parent.parent
 POSES = 18  # more than a chunk
@@ -314,6 +314,30 @@ def test_evaluate_needs_something_to_compare(work, capsys, arguments):
     one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    "arguments, option",
+    [
+        (["poses", "poses", "--steps", "3"], "--steps"),
+        (["poses", "poses", "--out", "tables"], "--out"),
+        (["poses", "poses", "--seed", "0"], "--seed"),
+        (["--truth", "poses", "--method", "a=poses", "--sheet", "sheet.png"], "--sheet"),
+        (["--truth", "poses", "--method", "a=poses", "--guidance-range", "0", "1"], "--guidance-range"),
+        (["--embedded", "--protocol", "published"], "--protocol"),
+        (["--embedded", "--weights", "poses"], "--weights"),
+        (["--weights-help", "--compile"], "--compile"),
+    ],
+)
+def test_evaluate_refuses_options_that_the_mode_ignores(work, capsys, arguments, option):
+    assert main(["evaluate", *arguments]) == 2
+    assert f"{option} has no effect with" in one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["--small"], ["--steps", "4"], ["--frames", "16"]])
+def test_benchmark_refuses_options_of_the_speed_without_a_device(capsys, arguments):
+    assert main(["benchmark", *arguments]) == 2
+    assert f"{arguments[0]} has no effect without --device" in one_line(capsys)
+
+
 # demo
 
 
@@ -352,7 +376,7 @@ def test_help_and_exit_status():
 
 def test_help_and_comparing_frames_import_nothing_heavy():
     code = (
-        "import sys, magicdance_core.evaluation.comparison; from magicdance_core.__main__ import _parser; _parser(); "
+        "import sys, magicdance_core.evaluation.scores; from magicdance_core.__main__ import _parser; _parser(); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from PIL import Image
 
-    from ..evaluation.puppets import make_scene, score
+    from ..evaluation.puppet_scores import make_scene, score
     from ..media import contact_sheet, write_animation, write_picture
     from ..pose.draw import draw_pose
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..choices import PROTOCOLS
 from ..errors import InputError
+from ..files import write_text
 from .common import (
     add_model_arguments,
     count,
@@ -16,112 +17,128 @@ from .common import (
     torch_device,
     write_report,
 )
+from .modes import check_options, is_given, mark_defaults
+
+METHODS = ("truth", "weights", "protocol", "keypoints", "out", "device")
+PUPPETS = (
+    "embedded", "model", "seed", "identities", "frames", "shrink", "sheet", "out", "preset", "steps", "scheduler",
+    "guidance", "guidance_range", "reference_every", "pose_every", "pose_range", "compile", "device", "dtype",
+)  # fmt: skip
+WEIGHTS_HELP = ("weights_help", "weights")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("generated", nargs="?", metavar="GENERATED", type=location, help="folder, video or picture")
     parser.add_argument("true", nargs="?", metavar="TRUTH", type=location, help="the same, with the same frame names")
-    parser.add_argument("--json", type=location, metavar="FILE", help="write the figures to this file, too")
+    parser.add_argument("--json", type=location, metavar="FILE", help="also write the figures to this file")
     methods = parser.add_argument_group(
         "any methods in one table, instead of GENERATED and TRUTH",
         "Videos are subfolders of frames or video files; videos and frames are matched by name.",
     )
     methods.add_argument("--truth", type=location, metavar="DIR", help="the true videos")
     methods.add_argument(
-        "--method", type=_method, action="append", default=[], metavar="NAME=DIR", help="a method's; any number of them"
+        "--method", type=_method, action="append", metavar="NAME=DIR", help="a method's videos; may be repeated"
     )
     methods.add_argument("--weights", type=location, metavar="DIR", help="files of networks that some metrics need")
-    methods.add_argument("--weights-help", action="store_true", help="which files, where they are had; then stop")
+    methods.add_argument("--weights-help", action="store_true", help="list those files and their sources, then stop")
     methods.add_argument(
-        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published slips"
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published mistakes"
     )
     methods.add_argument(
         "--keypoints", type=location, metavar="DIR", help="driving poses, a file a video (.json, .npz)"
     )
     methods.add_argument(
-        "--out", type=location, metavar="DIR", help="page, tables, plots; and what a next run goes on from"
+        "--out", type=location, metavar="DIR", help="write page, tables and plots; the same command resumes from there"
     )
-    puppets = parser.add_argument_group("on drawn people, instead of GENERATED and TRUTH")
+    puppets = parser.add_argument_group("a model on drawn people, instead of GENERATED and TRUTH")
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
-    puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
+    puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model trained on puppets")
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
     puppets.add_argument("--identities", type=count, default=16, metavar="N", help="people (default: 16)")
     puppets.add_argument("--frames", type=count, default=4, metavar="N", help="frames of each (default: 4)")
     puppets.add_argument(
-        "--shrink", type=count, default=1, metavar="N", help="score N times smaller pictures, as a smaller model has"
+        "--shrink", type=count, default=1, metavar="N", help="reduce pictures N times first, to match a smaller model"
     )
     puppets.add_argument(
-        "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each"
+        "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each person"
     )
     add_model_arguments(puppets)
+    mark_defaults(parser, {*METHODS, *PUPPETS, *WEIGHTS_HELP})
 
 
 def _method(text: str) -> tuple[str, Path]:
-    name, found, place = text.partition("=")
-    if not (name and found and place):
+    name, found, path = text.partition("=")
+    if not (name and found and path):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
-    return name, location(place)
+    return name, location(path)
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.weights_help:
-        from ..evaluation.weights import help_text
+    if is_given(options, "weights_help"):
+        from ..evaluation.metric_weights import help_text
 
-        print(help_text(options.weights))
+        print(help_text(check_options(options, "with --weights-help", WEIGHTS_HELP).weights))
         return
-    wanted = [bool(options.generated), bool(options.truth or options.method), options.embedded]
-    if sum(wanted) > 1:
+    folders = options.generated is not None
+    methods = is_given(options, "truth") or options.method is not None
+    embedded = is_given(options, "embedded")
+    if folders + methods + embedded > 1:
         raise InputError("GENERATED and TRUTH, --truth with --method, and --embedded exclude each other; give one.")
-    if options.embedded:
-        _score_puppets(options)
-    elif options.truth and options.method:
-        _compare_methods(options)
-    elif options.true:
-        from ..evaluation.comparison import compare
-
-        report = compare(options.generated, options.true)
-        print_table(report)
-        write_report(report, options.json)
+    if embedded:
+        _score_puppets(check_options(options, "with --embedded", PUPPETS))
+    elif methods:
+        _compare_methods(check_options(options, "with --truth and --method", METHODS))
+    elif folders and options.true is not None:
+        _compare_folders(check_options(options, "with GENERATED and TRUTH", ()))
     else:
         raise InputError("Nothing to compare; give GENERATED and TRUTH, --truth with --method, or --embedded.")
 
 
-def _compare_methods(options: argparse.Namespace) -> None:
-    from ..evaluation import page
-    from ..evaluation.array_cache import ArrayCache
-    from ..evaluation.study import evaluate, progress
-    from ..evaluation.table import as_text
-    from ..evaluation.tools import load_tools
+def _compare_folders(options: argparse.Namespace) -> None:
+    from ..evaluation.scores import compare_folders
 
+    report = compare_folders(options.generated, options.true)
+    print_table(report)
+    write_report(report, options.json)
+
+
+def _compare_methods(options: argparse.Namespace) -> None:
+    from ..evaluation import comparison_page
+    from ..evaluation.array_cache import ArrayCache
+    from ..evaluation.method_comparison import compare_methods, show_progress
+    from ..evaluation.metric_networks import load_metric_networks
+    from ..evaluation.table import as_text
+
+    if not (options.truth and options.method):
+        raise InputError("--truth DIR and --method NAME=DIR belong together; give both.")
     methods = dict(options.method)
     if len(methods) < len(options.method):
         raise InputError("Two methods have one name; give each its own.")
     if options.weights and not options.weights.is_dir():
         raise InputError(f"{options.weights} is no folder; give the folder of weights, see --weights-help.")
     if options.out:
-        page.check_libraries()
+        comparison_page.check_libraries()
     published = options.protocol == "published"
-    tools = load_tools(options.weights, torch_device(options.device), published)
-    kept = ArrayCache(options.out / "measured" if options.out else None)
-    study = evaluate(options.truth, methods, tools, kept, published, options.keypoints, progress)
+    networks = load_metric_networks(options.weights, torch_device(options.device), published)
+    cache = ArrayCache(options.out / "measured" if options.out else None)
+    comparison = compare_methods(options.truth, methods, networks, cache, published, options.keypoints, show_progress)
 
-    counts = {"video": len(study.videos), "frame": study.frames, "clip": study.clips}
+    counts = {"video": len(comparison.videos), "frame": comparison.frames, "clip": comparison.clips}
     counted = [f"{number} {what}{'s' if number > 1 else ''}" for what, number in counts.items() if number]
     print(f"{', '.join(counted)}, protocol: {options.protocol}\n")
-    print(as_text(study.table(weights=bool(options.weights))))
-    for line in page.remarks(study, weights=bool(options.weights)):
+    print(as_text(comparison.table(weights=bool(options.weights))))
+    for line in comparison_page.notes(comparison, weights=bool(options.weights)):
         print(f"\n{line}")
     if options.out:
-        page.write(study, options.out)
+        comparison_page.write_page(comparison, options.out)
         print(f"\npage and tables in {options.out}")
-    write_report(page.report(study), options.json)
-    if study.problems:
-        raise InputError("; ".join(f"{m}: {p}" if m else p for m, p in study.problems.items()))
+    write_report(comparison_page.comparison_data(comparison), options.json)
+    if comparison.problems:
+        raise InputError("; ".join(f"{m}: {p}" if m else p for m, p in comparison.problems.items()))
 
 
 def _score_puppets(options: argparse.Namespace) -> None:
-    from ..evaluation.page import write_text
-    from ..evaluation.puppets import evaluate_puppets
+    from ..evaluation.puppet_scores import evaluate_puppets
     from ..evaluation.table import as_csv, as_latex, as_text
     from ..media import contact_sheet, write_picture
 
@@ -132,8 +149,8 @@ def _score_puppets(options: argparse.Namespace) -> None:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))
         print(f"pictures in {options.sheet}")
-    told = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
-    print_table({"model": options.model} | {name: result.scores[name] for name in told})
+    shown = ("seed", "identities", "frames", "steps", "guidance", "size", "seconds")
+    print_table({"model": options.model} | {name: result.scores[name] for name in shown})
     print(f"\n{as_text(result.table())}")
     if options.out:
         write_text(options.out / "table.csv", as_csv(result.table()))

@@ -1,6 +1,6 @@
-"""How sure a mean is: 95 % intervals by drawing videos anew, with replacement.
+"""95 % intervals of means, by resampling videos with replacement.
 
-Frames of one video resemble each other, so videos are drawn and not frames. Source: Efron and Tibshirani, "An
+Frames of one video resemble each other, so videos are drawn, not frames. Source: Efron and Tibshirani, "An
 Introduction to the Bootstrap" (1993), percentile intervals.
 """
 
@@ -14,18 +14,18 @@ RESAMPLES = 2000
 LEVEL = 0.95
 
 
-def draws(videos: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each video is drawn in each resample: int [resamples, videos], rows sum to `videos`.
+def draw_counts(videos: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return how often each video is drawn in each resample: int [resamples, videos], rows sum to `videos`.
 
-    Methods are compared under the same draws: their differences are then paired.
+    With the same seed methods see the same resamples, so that their differences are paired.
     """
     return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), resamples)
 
 
 def resampled_means(values: Sequence[np.ndarray], drawn: np.ndarray) -> np.ndarray:
-    """Means over all frames in each resample: float64 [resamples].
+    """Return the means over all frames in each resample: float64 [resamples], NaN for one without frames.
 
-    values: one array a video, of a value a frame; NaN counts as no frame. NaN where a resample holds none.
+    values: for each video an array with a value a frame; NaN counts as no frame.
     """
     sums = np.array([np.nansum(video) for video in values])
     counts = np.array([np.isfinite(video).sum() for video in values])
@@ -34,7 +34,7 @@ def resampled_means(values: Sequence[np.ndarray], drawn: np.ndarray) -> np.ndarr
 
 
 def interval(statistics: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of a statistic's resamples; None where all are alike or none is a number."""
+    """Return the middle 95 % of a statistic's resamples, None if all are equal or none is finite."""
     known = statistics[np.isfinite(statistics)]
     if known.size == 0 or np.ptp(known) == 0:
         return None
@@ -44,18 +44,19 @@ def interval(statistics: np.ndarray) -> tuple[float, float] | None:
 
 
 def mean_of_all(values: Sequence[np.ndarray]) -> float:
-    """The mean over the frames of all videos; NaN counts as no frame, and is the mean of none."""
+    """Return the mean over the frames of all videos; NaN counts as no frame, and is the mean of none."""
     known = np.concatenate([video[np.isfinite(video)] for video in values])
     return float(known.mean()) if known.size else float("nan")
 
 
 def summarize(videos: Sequence[Mapping[str, np.ndarray]], resamples: int = RESAMPLES) -> tuple[dict, dict]:
-    """Means and intervals by the metrics' names, of one mapping a video from names to a value a frame.
+    """Return means over all frames, and intervals (low, high), by metric.
 
-    The mean is over all frames. Intervals are (low, high), or None: one video says nothing about the next.
+    videos: for each, metric -> a value a frame. An interval is None for a single video, and if nothing varies.
     """
-    drawn = draws(len(videos), resamples)
-    means, intervals = {}, {}
+    drawn = draw_counts(len(videos), resamples)
+    means: dict = {}
+    intervals: dict = {}
     for name in videos[0]:
         values = [np.asarray(video[name], dtype=float) for video in videos]
         means[name] = mean_of_all(values)

@@ -1,4 +1,4 @@
-"""What networks see in frames, one video at a time: each network's features of a stream of frames, in flat memory."""
+"""Features of videos: each network reads a stream of frames, and memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from .i3d import I3D
-from .resnet3d import ResNet3D
-from .weights import load_network
+from .metric_weights import load_metric_network
+from .video_networks import I3D, ResNet3D
 
 CLIP = 16  # frames of a clip; clips begin at every frame
 CLIPS_AT_ONCE = 4
@@ -25,64 +24,64 @@ RESNET_SIZE, I3D_SIZE, INCEPTION_SIZE = 112, 224, 299
 KINETICS_MEAN = (114.7748, 107.7354, 99.4750)  # of the training data, RGB in 0..255
 
 
-class Viewer(Protocol):
-    """A network that looks at frames."""
+class FeatureExtractor(Protocol):
+    """A network that turns frames into features."""
 
     @property
     def name(self) -> str:
-        """What its features are called."""
+        """Name of the features."""
 
     @property
     def window(self) -> int:
-        """How many frames, one after the other, it needs for one feature."""
+        """Number of consecutive frames that one feature needs."""
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
-        """A frame, uint8 [H, W, 3], as small as the network takes it."""
+        """Resize a frame, uint8 [H, W, 3], to what the network takes."""
 
-    def view(self, prepared: np.ndarray) -> np.ndarray:
-        """Prepared frames [n, ...], n >= window, to float32 features [n - window + 1, ...]."""
+    def extract(self, prepared: np.ndarray) -> np.ndarray:
+        """Return float32 features [n - window + 1, ...] of prepared frames [n, ...], n >= window."""
 
 
-def view_video(frames: Iterable[np.ndarray], viewers: Sequence[Viewer]) -> dict[str, np.ndarray]:
-    """All features of one video by the viewers' names; none, [0], where it is shorter than a viewer's window.
+def extract_features(frames: Iterable[np.ndarray], extractors: Sequence[FeatureExtractor]) -> dict[str, np.ndarray]:
+    """Return the features of one video by the extractors' names; an empty array if it is shorter than a window.
 
-    frames: uint8 [H, W, 3], read once, and never more than a batch of them kept. The result does not depend on batches.
-    Raises InputError where a network answers with anything but numbers.
+    frames: uint8 [H, W, 3], read once, with at most a batch of them in memory; the result does not depend on batches.
+    Raises InputError if a network's output is not finite.
     """
-    buffers: dict[str, list] = {viewer.name: [] for viewer in viewers}
-    found: dict[str, list] = {viewer.name: [] for viewer in viewers}
+    buffers: dict[str, list] = {extractor.name: [] for extractor in extractors}
+    found: dict[str, list] = {extractor.name: [] for extractor in extractors}
 
-    def flush(viewer: Viewer) -> None:
-        buffer = buffers[viewer.name]
-        if len(buffer) >= viewer.window:
-            found[viewer.name].append(viewer.view(np.stack(buffer)))
-            buffers[viewer.name] = buffer[len(buffer) - viewer.window + 1 :]
+    def flush(extractor: FeatureExtractor) -> None:
+        buffer = buffers[extractor.name]
+        if len(buffer) >= extractor.window:
+            found[extractor.name].append(extractor.extract(np.stack(buffer)))
+            buffers[extractor.name] = buffer[len(buffer) - extractor.window + 1 :]
 
     for frame in frames:
-        for viewer in viewers:
-            buffers[viewer.name].append(viewer.prepare(frame))
-            if len(buffers[viewer.name]) == FRAMES_AT_ONCE + viewer.window - 1:
-                flush(viewer)
-    for viewer in viewers:
-        flush(viewer)
+        for extractor in extractors:
+            buffers[extractor.name].append(extractor.prepare(frame))
+            if len(buffers[extractor.name]) == FRAMES_AT_ONCE + extractor.window - 1:
+                flush(extractor)
+    for extractor in extractors:
+        flush(extractor)
     features = {name: np.concatenate(parts) if parts else np.zeros(0, np.float32) for name, parts in found.items()}
     for name, values in features.items():
         if np.isinf(values).any() or (name in FINITE and np.isnan(values).any()):
-            raise InputError(f"The network {name} answers with values that are not numbers; check its weights.")
+            raise InputError(f"The network {name} gives values that are not finite; check its weights.")
     return features
 
 
-FINITE = ("inception", "resnet3d", "i3d")  # of the others, NaN says that nothing was found
+FINITE = ("inception", "resnet3d", "i3d")  # elsewhere NaN means that nothing was found
 
 
 def _resized(frame: np.ndarray, size: int) -> np.ndarray:
-    """PIL's antialiased bicubic filter, as in the published evaluation."""
+    """Resize with PIL's antialiased bicubic filter, as the published evaluation does."""
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
 
 
 @dataclass(frozen=True)
-class ClipNetwork:
-    """A 3D network over clips of CLIP frames. shift, scale: from 0..255 to what it wants, (value - shift) / scale."""
+class ClipExtractor:
+    """A 3D network over clips of CLIP frames. Its input is (value - shift) / scale of values in 0..255."""
 
     name: str
     network: torch.nn.Module
@@ -96,27 +95,27 @@ class ClipNetwork:
         return _resized(frame, self.size)
 
     @torch.inference_mode()
-    def view(self, prepared: np.ndarray) -> np.ndarray:
+    def extract(self, prepared: np.ndarray) -> np.ndarray:
         frames = torch.from_numpy(prepared).to(self.device).float()
         frames = ((frames - torch.tensor(self.shift, device=self.device)) / self.scale).permute(3, 0, 1, 2)
         clips = frames.unfold(1, self.window, 1).permute(1, 0, 4, 2, 3)  # [clips, 3, CLIP, H, W], a view
         return torch.cat([self.network(part).float().cpu() for part in clips.split(CLIPS_AT_ONCE)]).numpy()
 
 
-def resnet_viewer(path: Path, device: torch.device) -> ClipNetwork:
-    """FID-VID's: ResNet-50 in 3D, 112 pixels, the training data's mean subtracted, 2048 features."""
-    network = load_network(ResNet3D(), path, ignored=("fc.",)).to(device)
-    return ClipNetwork("resnet3d", network, RESNET_SIZE, KINETICS_MEAN, 1.0, device)
+def resnet_extractor(path: Path, device: torch.device) -> ClipExtractor:
+    """Load FID-VID's network: 3D ResNet-50, 112 pixels, the training data's mean subtracted, 2048 features."""
+    network = load_metric_network(ResNet3D(), path, ignored=("fc.",)).to(device)
+    return ClipExtractor("resnet3d", network, RESNET_SIZE, KINETICS_MEAN, 1.0, device)
 
 
-def i3d_viewer(path: Path, device: torch.device) -> ClipNetwork:
-    """FVD's: I3D, 224 pixels, values in [-1, 1], 400 logits."""
-    return ClipNetwork("i3d", load_network(I3D(), path).to(device), I3D_SIZE, (127.5,) * 3, 127.5, device)
+def i3d_extractor(path: Path, device: torch.device) -> ClipExtractor:
+    """Load FVD's network: I3D, 224 pixels, values in [-1, 1], 400 logits."""
+    return ClipExtractor("i3d", load_metric_network(I3D(), path).to(device), I3D_SIZE, (127.5,) * 3, 127.5, device)
 
 
 @dataclass(frozen=True)
-class InceptionViewer:
-    """FID's: Inception of 2015, 2048 features. antialias: how frames become smaller, see `prepare`."""
+class InceptionExtractor:
+    """FID's network: Inception of 2015, 2048 features. antialias: how frames are resized, see `prepare`."""
 
     network: torch.nn.Module
     antialias: bool
@@ -125,11 +124,11 @@ class InceptionViewer:
     window: int = 1
 
     @classmethod
-    def from_file(cls, path: Path, antialias: bool, device: torch.device) -> InceptionViewer:
-        """Of torch-fidelity's weights, through torchmetrics. Raises InputError where either is missing."""
+    def from_file(cls, path: Path, antialias: bool, device: torch.device) -> InceptionExtractor:
+        """Load torch-fidelity's weights through torchmetrics. Raises InputError if a library is missing."""
         from ..checkpoints.tensors import TensorFile
 
-        TensorFile(path)  # torch-fidelity unpickles without a look; by now it is known to be tensors only
+        TensorFile(path)  # checks that it holds tensors only, since torch-fidelity unpickles anything
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -143,7 +142,7 @@ class InceptionViewer:
         return cls(metric.inception.to(device), antialias, device)
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
-        """299 pixels: bicubic and antialiased, or bilinear without, as the published evaluation's pytorch_fid does."""
+        """Resize to 299 pixels: antialiased bicubic, or bilinear as in the published evaluation's pytorch_fid."""
         if self.antialias:
             return _resized(frame, INCEPTION_SIZE)
         pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
@@ -151,7 +150,7 @@ class InceptionViewer:
         return pixels.round().byte()[0].permute(1, 2, 0).numpy()
 
     @torch.inference_mode()
-    def view(self, prepared: np.ndarray) -> np.ndarray:
+    def extract(self, prepared: np.ndarray) -> np.ndarray:
         return self.network(torch.from_numpy(prepared).permute(0, 3, 1, 2).to(self.device)).float().cpu().numpy()
 
 
@@ -159,18 +158,18 @@ INSTALL = "run pip install torchmetrics torch-fidelity (or this package's extra:
 
 
 class Lpips:
-    """Learned perceptual distance of picture pairs, VGG. Source: Zhang et al. (2018); the network is torchmetrics'."""
+    """Learned perceptual distance of two pictures, with VGG. Source: Zhang et al. (2018); torchmetrics' network."""
 
     def __init__(self, network: torch.nn.Module, device: torch.device):
         self.network, self.device = network.to(device), device
 
     @classmethod
     def from_file(cls, path: Path, device: torch.device) -> Lpips:
-        """Of torchvision's VGG-16 and the layer weights that torchmetrics brings. InputError where one is missing."""
+        """Load torchvision's VGG-16 and torchmetrics' layer weights. Raises InputError if one is missing."""
         from ..checkpoints.tensors import TensorFile
 
         try:
-            # The public class always downloads VGG; this is the module inside, whose pnet_rand leaves that to us.
+            # The public class always downloads VGG; the module inside takes pnet_rand and ours.
             from torchmetrics.functional.image.lpips import _LPIPS
         except ImportError as error:
             raise InputError(f"LPIPS needs torchmetrics ({error}); {INSTALL}") from error
@@ -187,7 +186,10 @@ class Lpips:
 
     @torch.inference_mode()
     def __call__(self, made: np.ndarray, true: np.ndarray, signed: bool = True) -> float:
-        """The distance of two pictures uint8 [H, W, 3]. signed: fed in [-1, 1]; else in [0, 1], the published slip."""
+        """Return the distance of two pictures uint8 [H, W, 3].
+
+        signed: input in [-1, 1]; else in [0, 1], the published evaluation's mistake.
+        """
         one, two = (self._tensor(picture) for picture in (made, true))
         return float(self.network(one, two, normalize=signed))
 
@@ -196,6 +198,6 @@ class Lpips:
 
 
 def as_tensors(videos: Iterable[Mapping[str, np.ndarray]], name: str, device: torch.device) -> list[Tensor]:
-    """The features of a name of each video, on a device that computes in double precision."""
-    place = torch.device("cpu") if device.type == "mps" else device
-    return [torch.from_numpy(video[name]).to(place) for video in videos]
+    """Return a network's features of each video, on a device that computes in double precision."""
+    device = torch.device("cpu") if device.type == "mps" else device
+    return [torch.from_numpy(video[name]).to(device) for video in videos]

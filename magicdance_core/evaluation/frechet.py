@@ -1,4 +1,4 @@
-"""How far apart two sets of features are: Frechet distance and kernel distance, each with the weights of a bootstrap.
+"""Distances of two sets of features, Frechet and kernel, also for the resamples of a bootstrap.
 
 Sources: Heusel et al., "GANs trained by a two time-scale update rule" (2017), for the first; Binkowski et al.,
 "Demystifying MMD GANs" (2018), for the second; Chong and Forsyth, "Effectively unbiased FID and Inception Score"
@@ -14,23 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HALVES = 4  # random halves over which the bias is averaged
-BLOCK = 1024  # features at once in a kernel's matrix
+HALVES = 4  # number of random halves over which the bias is averaged
+BLOCK = 1024  # rows and columns of the kernel matrix at a time
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """mean: float64 [d]. root: float64 [r, d] with root^T root = covariance; r is at most d."""
+    """A normal distribution. mean: float64 [d]. root: float64 [r, d], r <= d, with root^T root = covariance."""
 
     mean: Tensor
     root: Tensor
 
     @classmethod
     def of(cls, features: Tensor, weights: Tensor | None = None) -> Gaussian:
-        """The Gaussian of features [n, d], n >= 2, with the sample covariance.
-
-        weights: float64 [n], how often each row counts; once by default.
-        """
+        """Fit features [n, d], n >= 2, with the sample covariance. weights: float64 [n], how often each row counts."""
         features = features.double()
         if weights is None:
             weights = features.new_ones(len(features))
@@ -41,18 +38,12 @@ class Gaussian:
             root = torch.linalg.qr(root, mode="r").R
         return cls(mean, root)
 
-    @classmethod
-    def from_moments(cls, mean: Tensor, covariance: Tensor) -> Gaussian:
-        """mean [d], covariance [d, d], symmetric and positive semidefinite."""
-        values, vectors = torch.linalg.eigh(covariance.double())
-        return cls(mean.double(), values.clamp(min=0).sqrt()[:, None] * vectors.T)
-
 
 def frechet_distance(one: Gaussian, two: Gaussian) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), by the eigenvalues of a symmetric matrix, never by a matrix root.
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
-    With C = R^T R the eigenvalues of C1 C2 that are not zero are those of G G^T, G = R1 R2^T, which is symmetric, real
-    and as small as the smaller set.
+    No matrix root is needed: with C = R^T R the nonzero eigenvalues of C1 C2 are those of G G^T, G = R1 R2^T, which is
+    symmetric and as small as the smaller set.
     """
     between = one.root @ two.root.T
     if between.shape[0] > between.shape[1]:
@@ -63,21 +54,20 @@ def frechet_distance(one: Gaussian, two: Gaussian) -> float:
 
 
 def frechet_of_features(one: Tensor, two: Tensor) -> float:
-    """The distance of the Gaussians of two sets of features [n, d] and [m, d]."""
+    """Return the distance of the Gaussians of features [n, d] and [m, d]."""
     return frechet_distance(Gaussian.of(one), Gaussian.of(two))
 
 
 def resampled_frechet(one: Sequence[Tensor], two: Sequence[Tensor], drawn: Iterable[np.ndarray]) -> np.ndarray:
-    """The distance in each resample of videos: float64 [resamples].
+    """Return the distance in each resample of videos: float64 [resamples], NaN for one with fewer than two features.
 
-    one, two: features [n, d] of each video. drawn: [resamples, videos], see bootstrap.draws; both sides get the same.
-    NaN where a resample holds fewer than two features.
+    one, two: features [n, d] of each video. drawn: [resamples, videos], see bootstrap.draw_counts; used for both sides.
     """
-    both = [(torch.cat(list(side)), torch.tensor([len(video) for video in side])) for side in (one, two)]
+    sides = [(torch.cat(list(side)), torch.tensor([len(video) for video in side])) for side in (one, two)]
     distances = []
     for times in map(torch.from_numpy, drawn):
         gaussians = []
-        for features, sizes in both:
+        for features, sizes in sides:
             weights = times.repeat_interleave(sizes).to(features.device)
             if weights.sum() > 1:
                 gaussians.append(Gaussian.of(features[weights > 0], weights[weights > 0].double()))
@@ -86,24 +76,23 @@ def resampled_frechet(one: Sequence[Tensor], two: Sequence[Tensor], drawn: Itera
 
 
 def frechet_bias(one: Tensor, two: Tensor, seed: int = 0) -> float:
-    """About how much of the distance is due to the small number of features: it shrinks as one over that number.
+    """Estimate how much of the distance is due to the finite number of features, NaN under 8 of them.
 
-    The distance of random halves exceeds that of the whole by as much again as the whole's exceeds the infinite set's.
-    NaN under 8 features.
+    The bias falls as one over that number, so random halves have twice the bias of the whole.
     """
     if min(len(one), len(two)) < 8:
         return float("nan")
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     halves = []
     for _ in range(HALVES):
-        chosen = (torch.randperm(len(x), generator=dice)[: len(x) // 2].to(x.device) for x in (one, two))
+        chosen = (torch.randperm(len(x), generator=generator)[: len(x) // 2].to(x.device) for x in (one, two))
         halves.append(frechet_of_features(*(x[rows] for x, rows in zip((one, two), chosen))))
     return float(np.mean(halves)) - frechet_of_features(one, two)
 
 
 @dataclass(frozen=True)
 class KernelSums:
-    """Sums of the kernel k(x, y) = (x.y / d + 1)^3 over pairs of videos, pairs of a feature with itself left out.
+    """Sums of the kernel k(x, y) = (x.y / d + 1)^3 over pairs of videos, without pairs of a feature and itself.
 
     same_one, same_two, between: float64 [videos, videos]. sizes_one, sizes_two: features of each video.
     """
@@ -116,12 +105,12 @@ class KernelSums:
 
     @classmethod
     def of(cls, one: Sequence[Tensor], two: Sequence[Tensor]) -> KernelSums:
-        """one, two: features [n, d] of each video. Memory stays flat: kernels are summed block by block."""
+        """Sum block by block, so that memory stays small. one, two: features [n, d] of each video."""
         sizes = (np.array([len(video) for video in side]) for side in (one, two))
         return cls(_kernel_sums(one, one, True), _kernel_sums(two, two, True), _kernel_sums(one, two, False), *sizes)
 
     def distance(self, times: np.ndarray | None = None) -> float:
-        """The unbiased squared maximum mean discrepancy; times: how often each video counts, once by default."""
+        """Return the unbiased squared maximum mean discrepancy. times: how often each video counts, default once."""
         times = np.ones(len(self.sizes_one)) if times is None else times.astype(float)
 
         def mean(sums: np.ndarray, sizes: np.ndarray) -> float:

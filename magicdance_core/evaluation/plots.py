@@ -1,14 +1,14 @@
-"""Plots of a study as SVG: metrics with their intervals, and how frames are spread."""
+"""Plots of a comparison of methods, as SVG."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 
 from ..errors import InputError
-from .study import Study
+from .method_comparison import MethodComparison
 from .table import Column, Table
 
 COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514", "#7a8793", "#d64550", "#29a3a3")
@@ -16,8 +16,8 @@ COLUMNS_WIDE = 3
 
 
 def intervals(table: Table) -> str:
-    """One panel a metric that some method has: each method's value and its interval."""
-    figures, _ = library()
+    """Plot a panel a metric, with each method's value and interval; return the text of an SVG."""
+    figures, _ = import_matplotlib()
     columns = [c for c in table.columns if any(table.cell(method, c).known for method in table.rows)]
     wide = min(COLUMNS_WIDE, len(columns))
     high = -(-len(columns) // wide)
@@ -48,12 +48,12 @@ def _interval_panel(ax, table: Table, column: Column) -> None:
         ax.spines[side].set_visible(False)
 
 
-def spread(study: Study, column: Column) -> str:
-    """The share of frames below each value of a metric, a curve a method."""
-    figures, _ = library()
+def distribution(comparison: MethodComparison, column: Column) -> str:
+    """Plot the share of frames below each value of a metric, a curve a method; return the text of an SVG."""
+    figures, _ = import_matplotlib()
     figure = figures.Figure(figsize=(7.2, 3.2), layout="constrained")
     ax = figure.subplots()
-    for place, (method, videos) in enumerate(study.scores.items()):
+    for place, (method, videos) in enumerate(comparison.scores.items()):
         values = np.sort(np.concatenate([video[column.key] for video in videos]))
         values = values[np.isfinite(values)]
         if len(values):
@@ -68,23 +68,23 @@ def spread(study: Study, column: Column) -> str:
 
 
 def as_svg(figure) -> str:
-    """A figure of matplotlib as the text of an SVG file."""
+    """Return a figure of matplotlib as the text of an SVG file."""
     out = io.StringIO()
-    # Text as text and no date or random names: the same study gives the same file.
+    # Without date and random names, so that equal data give equal files; text stays text.
     style = {"svg.fonttype": "none", "svg.hashsalt": "magicdance", "font.family": ["sans-serif"]}
-    with library()[1].rc_context(style):
+    with import_matplotlib()[1].rc_context(style):
         figure.savefig(out, format="svg", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]
 
 
-def library() -> Sequence:
-    """matplotlib.figure and matplotlib; InputError where it is not installed."""
+def import_matplotlib() -> tuple[ModuleType, ModuleType]:
+    """Return matplotlib.figure and matplotlib. Raises InputError if matplotlib is not installed."""
     try:
         import matplotlib
         from matplotlib import figure
     except ImportError as error:
         raise InputError(
-            f"Plots need matplotlib ({error}); run pip install matplotlib, or leave the plots away."
+            f"Plots need matplotlib ({error}); run pip install matplotlib, or leave out --out and --plot."
         ) from error
     return figure, matplotlib

@@ -1,22 +1,26 @@
-"""What can be said of each frame of a video beside its truth."""
+"""Scores of each frame of a video against its truth, and the comparison of two folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ..errors import InputError
+from ..media import read_frames
 from ..pose.detectors.detector import Detector
 from ..pose.keypoints import PoseFrame
 from .bootstrap import mean_of_all
 from .metrics import WINDOW, flicker, grey, l1, psnr, published_l1, published_psnr, ssim, to_float
+from .videos import frame_pairs
 
 if TYPE_CHECKING:
-    from .features import Lpips  # its networks take seconds to import; frames alone are compared without
+    from .features import Lpips  # imports torch, which comparing pixels does without
 
 PIXEL_SCORES = ("psnr", "psnr_published", "ssim", "l1", "l1_published", "flicker_still", "flicker_moving")
 
@@ -24,14 +28,16 @@ PIXEL_SCORES = ("psnr", "psnr_published", "ssim", "l1", "l1_published", "flicker
 def score_frames(
     pairs: Iterable[tuple[Image.Image, Image.Image]], lpips: Lpips | None = None, published: bool = False
 ) -> dict[str, np.ndarray]:
-    """Of pairs (generated, true) a value a frame, float64 [F], by PIXEL_SCORES and lpips; see metrics for each.
+    """Score pairs (generated, true).
 
-    Without a frame of the same size before it there is no change, and flicker is NaN. published: LPIPS is fed as the
-    published evaluation feeds it, and generated frames of another size are resized to the true ones' (bilinear);
-    without it they are an error. resized: whether a frame was. width, height: of the true frames.
-    Raises InputError where sizes differ that must not, and for pictures under 7 pixels a side.
+    Returns float64 [F] for each of PIXEL_SCORES (see metrics), lpips with that network, resized (1 if a frame was), and
+    width and height of the true frames. Flicker is NaN if there is no frame of the same size before.
+    published: LPIPS gets the published evaluation's input, and generated frames of another size are resized to the
+    true ones' (bilinear).
+    Raises InputError if sizes differ otherwise, for pictures under 7 pixels a side, and for no frames.
     """
-    rows, before = [], None
+    rows: list[dict[str, float]] = []
+    before: tuple[np.ndarray, np.ndarray] | None = None
     for number, (made, true) in enumerate(pairs):
         picture, target = np.asarray(made), np.asarray(true)
         if min(true.size) < WINDOW:
@@ -68,8 +74,8 @@ def score_frames(
     return {name: np.array([row[name] for row in rows], dtype=float) for name in rows[0]}
 
 
-class PoseViewer:
-    """The body of the largest person in each frame: float32 [18, 3], x and y in picture heights, then confidence."""
+class PoseExtractor:
+    """Body points of the largest person in a frame: float32 [18, 3], x and y in picture heights, confidence."""
 
     name, window = "pose", 1
 
@@ -79,12 +85,12 @@ class PoseViewer:
     def prepare(self, frame: np.ndarray) -> np.ndarray:
         return body_points(PoseFrame(self.detector.detect(frame), frame.shape[1], frame.shape[0]))
 
-    def view(self, prepared: np.ndarray) -> np.ndarray:
+    def extract(self, prepared: np.ndarray) -> np.ndarray:
         return prepared
 
 
 def body_points(frame: PoseFrame) -> np.ndarray:
-    """What PoseViewer gives, of known keypoints; zeros where there is nobody."""
+    """Return what PoseExtractor does, from known keypoints; zeros if there is nobody."""
     points = np.zeros((18, 3), np.float32)
     if frame.people:
         points = max((person.body for person in frame.people), key=_extent).astype(np.float32)
@@ -99,37 +105,55 @@ def _extent(body: np.ndarray) -> float:
 
 
 def pose_scores(made: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
-    """How well frames keep to the driving pose, of body points [F, 18, 3].
+    """Compare body points [F, 18, 3] of generated frames with those of the driving pose.
 
-    pose_error: mean distance of the points that both have, in percent of the picture's height, NaN where there are
-    none; pose_found: share of the true points that are found in the generated frame, NaN where truth has none.
+    Returns pose_error, the mean distance of the points that both have, in percent of the picture's height, NaN if there
+    are none; and pose_found, the share of the true points found in the generated frame, NaN if truth has none.
+    Raises InputError if the numbers of frames differ.
     """
     if len(made) != len(true):
         raise InputError(f"There are keypoints for {len(true)} frames, not for {len(made)}; give one of each frame.")
-    shown, both = true[..., 2] > 0, (true[..., 2] > 0) & (made[..., 2] > 0)
+    known = true[..., 2] > 0
+    found = known & (made[..., 2] > 0)
     distance = np.linalg.norm(made[..., :2] - true[..., :2], axis=-1)
     with np.errstate(invalid="ignore"):
         return {
-            "pose_error": 100 * (distance * both).sum(axis=1) / both.sum(axis=1),
-            "pose_found": both.sum(axis=1) / shown.sum(axis=1),
+            "pose_error": 100 * (distance * found).sum(axis=1) / found.sum(axis=1),
+            "pose_found": found.sum(axis=1) / known.sum(axis=1),
         }
 
 
-def keypoints_as_features(frames: Sequence[PoseFrame]) -> np.ndarray:
-    """Known keypoints in the place of a detector's: float32 [F, 18, 3]."""
-    return np.stack([body_points(frame) for frame in frames])
-
-
 def mean_scores(scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """The mean over the frames that have a value; NaN where none has."""
+    """Return means over the frames that have a value; NaN if none has."""
     return {name: mean_of_all([values]) for name, values in scores.items()}
 
 
-def describe(means: dict[str, float], frames: int) -> str:
-    """A few lines for people."""
+def compare_folders(generated: str | Path, truth: str | Path) -> dict:
+    """Compare the frames of two folders, videos or pictures.
+
+    Frames of two folders are matched by their names without suffix, all others by their order. Generated frames of
+    another size are resized to the true ones' (bilinear), as published.
+
+    Returns frames (their number), the means of PIXEL_SCORES (see metrics for each), width and height of the first true
+    frame, and resized, the number of frames that were. Raises InputError if frames are missing or cannot be read.
+    """
+    pairs = tqdm(frame_pairs(generated, truth), total=read_frames(truth).count, desc="comparing", unit="frame")
+    scores = score_frames(pairs, published=True)
+    means = mean_scores(scores)
+    return {
+        "frames": len(scores["psnr"]),
+        **{name: means[name] for name in PIXEL_SCORES},
+        "width": int(scores["width"][0]),
+        "height": int(scores["height"][0]),
+        "resized": int(scores["resized"].sum()),
+    }
+
+
+def describe_scores(means: dict[str, float], frames: int) -> str:
+    """Return mean scores as a few lines of text."""
     lines = [f"{frames} frame{'s' if frames != 1 else ''}", f"PSNR {means['psnr']:.2f} dB", f"SSIM {means['ssim']:.4f}"]
     lines.append(f"L1 {means['l1']:.4f}")
-    for name, where in (("flicker_still", "what stands still"), ("flicker_moving", "what moves")):
+    for name, where in (("flicker_still", "still pixels"), ("flicker_moving", "moving pixels")):
         if means[name] == means[name]:
-            lines.append(f"flicker {means[name]:.4f} in {where}")
+            lines.append(f"flicker {means[name]:.4f} of {where}")
     return "\n".join(lines)

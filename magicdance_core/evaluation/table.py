@@ -1,4 +1,4 @@
-"""Methods in rows, metrics in columns: for the terminal, a spreadsheet and a paper."""
+"""Tables with methods in rows and metrics in columns, as text, CSV, LaTeX and data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """key: in files; title: for people; digits: after the point; better: +1 where more is, -1 where less is, else 0."""
+    """A metric. key: name in files. digits: after the point. better: +1 if more is better, -1 if less is, else 0."""
 
     key: str
     title: str
@@ -21,7 +21,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """value: None where there is none, note then says why; interval: 95 %, None where unknown."""
+    """A value with its 95 % interval, or a note that says why there is none."""
 
     value: float | None = None
     interval: tuple[float, float] | None = None
@@ -29,35 +29,43 @@ class Cell:
 
     @property
     def known(self) -> bool:
+        """Return whether there is a finite value."""
         return self.value is not None and math.isfinite(self.value)
 
+    @property
+    def number(self) -> float:
+        """Return the value, NaN if there is none."""
+        return math.nan if self.value is None else self.value
+
     def text(self, digits: int) -> str:
+        """Return the value and its interval, or the note."""
         if not self.known:
             return self.note or "-"
-        text = f"{self.value:.{digits}f}"
+        text = f"{self.number:.{digits}f}"
         return f"{text} [{self.interval[0]:.{digits}f}, {self.interval[1]:.{digits}f}]" if self.interval else text
 
 
 @dataclass(frozen=True)
 class Table:
-    """rows: for each method its cells by the columns' keys; a column that a method lacks is empty there."""
+    """Columns, and for each method its cells by the columns' keys."""
 
     columns: Sequence[Column]
     rows: Mapping[str, Mapping[str, Cell]]
 
     def cell(self, method: str, column: Column) -> Cell:
+        """Return a method's cell, an empty one if it lacks the column."""
         return self.rows[method].get(column.key, Cell())
 
     def best(self, column: Column) -> float | None:
-        """The best known value of a column; None where there is no better and worse or only one method."""
-        values = [cell.value for cell in (self.cell(method, column) for method in self.rows) if cell.known]
+        """Return the best value of a column, None if it has no order or if fewer than two methods have a value."""
+        values = [cell.number for cell in (self.cell(method, column) for method in self.rows) if cell.known]
         if not column.better or len(values) < 2:
             return None
         return max(values, key=lambda value: column.better * value)
 
 
 def as_text(table: Table) -> str:
-    """Aligned columns; where the terminal would be too narrow for all of them, in several blocks."""
+    """Return aligned columns, in several blocks if they are wider than a terminal."""
     names = max(map(len, ("method", *table.rows)))
     blocks, block, used = [], [], names
     for column in table.columns:
@@ -74,7 +82,7 @@ def as_text(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """One line a method; each metric with the ends of its interval; empty where unknown."""
+    """Return a line a method, each metric with the ends of its interval; empty if unknown."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     endings = ("", "_low", "_high")
@@ -87,7 +95,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """A tabular in the style of the published table: arrows, the best values bold, intervals in small print."""
+    """Return a tabular in the style of the published table: arrows, best values bold, intervals in small print."""
     arrows = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
     head = " & ".join(["Method", *(_escape(c.title) + arrows[c.better] for c in table.columns)])
     lines = [rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\hline", head + r" \\", r"\hline"]
@@ -98,7 +106,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_data(table: Table) -> dict:
-    """For JSON: for each method its values, and beside them intervals and notes by the same keys."""
+    """Return plain data: for each method its values by key, and intervals and notes by the same keys."""
     return {method: _row_data(cells) for method, cells in table.rows.items()}
 
 
@@ -112,7 +120,7 @@ def _row_data(cells: Mapping[str, Cell]) -> dict:
 def _latex_cell(cell: Cell, column: Column, best: float | None) -> str:
     if not cell.known:
         return "--"
-    value = f"{cell.value:.{column.digits}f}"
+    value = f"{cell.number:.{column.digits}f}"
     if cell.value == best:
         value = rf"\textbf{{{value}}}"
     if cell.interval:

@@ -1,4 +1,4 @@
-"""Which video of a method belongs to which true one, and which frame to which."""
+"""Matching of a method's videos and frames with the true ones."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..files import existing
 from ..media import read_frames
 from ..media.read import PICTURE_SUFFIXES
 
-NAMED_AT_MOST = 5
+MAX_NAMED = 5  # of missing files in a message
 VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
-ONLY = "frames"  # the name of a video that is a folder's pictures themselves, or one file
+ONLY = "frames"  # name of the only video, if a path is a folder of pictures or a file
 
 
-def find_videos(root: str | Path) -> dict[str, Path]:
-    """The videos under a path by their names: subfolders of pictures and video files, or the path itself if it is one.
+def videos_by_name(root: str | Path) -> dict[str, Path]:
+    """Return the videos under a path by name: subfolders of pictures and video files, or the path itself if it is one.
 
-    Raises InputError where there is none, where two have one name, and where videos and pictures are mixed.
+    Raises InputError if there is none, if two have one name, or if videos and pictures are mixed.
     """
     root = existing(root)
     if root.is_file():
@@ -45,8 +45,8 @@ def find_videos(root: str | Path) -> dict[str, Path]:
 
 
 def match_videos(made_root: str | Path, true: dict[str, Path], true_root: str | Path) -> dict[str, Path]:
-    """A method's videos in the order of the true ones. Raises InputError where names are missing or surplus."""
-    made = find_videos(made_root)
+    """Return a method's videos in the order of the true ones. Raises InputError if names are missing or surplus."""
+    made = videos_by_name(made_root)
     if len(made) == len(true) == 1:
         return dict(zip(true, made.values()))
     check_names(tuple(made), made_root, tuple(true), true_root, "videos")
@@ -54,13 +54,13 @@ def match_videos(made_root: str | Path, true: dict[str, Path], true_root: str | 
 
 
 def frame_pairs(generated: str | Path, truth: str | Path) -> Iterator[tuple[Image.Image, Image.Image]]:
-    """Frames that belong together: of two folders by their names without suffix, of all others by their order.
+    """Yield pairs (generated, true): frames of two folders by their names without suffix, all others by their order.
 
-    Raises InputError where frames are missing or surplus, at once where names tell, else when one of the two ends.
+    Raises InputError if frames are missing or surplus: at once if names show it, else when one of the two ends.
     """
     made, true = read_frames(generated), read_frames(truth)
     if made.names and true.names:
-        check_names(made.names, generated, true.names, truth, "frames")  # then their order is the same, too
+        check_names(made.names, generated, true.names, truth, "frames")  # sorted alike, so that their order is the same
     for number, (image, target) in enumerate(zip_longest(made, true)):
         if image is None or target is None:
             shorter = generated if image is None else truth
@@ -68,15 +68,17 @@ def frame_pairs(generated: str | Path, truth: str | Path) -> Iterator[tuple[Imag
         yield image, target
 
 
-def check_names(made: tuple[str, ...], one: str | Path, true: tuple[str, ...], other: str | Path, what: str) -> None:
-    """Raise InputError where one place lacks names that the other has, or has one twice. what: "frames", "videos"."""
-    for names, folder, wanted, place in ((made, one, true, other), (true, other, made, one)):
+def check_names(
+    made: tuple[str, ...], made_root: str | Path, true: tuple[str, ...], true_root: str | Path, what: str
+) -> None:
+    """Raise InputError if one folder lacks names that the other has, or has one twice. what: "frames" or "videos"."""
+    for names, folder, wanted, other in ((made, made_root, true, true_root), (true, true_root, made, made_root)):
         if len(set(names)) < len(names):
-            double = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"{folder} holds several pictures named {double}; keep one.")
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{folder} holds several pictures named {repeated}; keep one.")
         if missing := [name for name in wanted if name not in set(names)]:
-            listed = ", ".join(missing[:NAMED_AT_MOST]) + (", ..." if len(missing) > NAMED_AT_MOST else "")
+            listed = ", ".join(missing[:MAX_NAMED]) + (", ..." if len(missing) > MAX_NAMED else "")
             raise InputError(
-                f"{folder} lacks {len(missing)} of the {what} in {place} ({listed}); {what} are matched by name, "
+                f"{folder} lacks {len(missing)} of the {what} in {other} ({listed}); {what} are matched by name, "
                 "so rename, add or remove some."
             )

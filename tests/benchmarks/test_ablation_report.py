@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks import ablation_report
 from benchmarks.ablation_report import Recipe, displacement, head_psnr, write_tables
-from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.evaluation.puppet_scores import make_scene
 
 
 def _scene():

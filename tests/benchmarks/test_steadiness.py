@@ -10,7 +10,7 @@ from benchmarks.steadiness import (
     steadiness_scores,
 )
 from magicdance_core import InputError, MagicDancePipeline
-from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.models import MotionModule
 from magicdance_core.sampling import Windows
 
@@ -78,7 +78,7 @@ def test_rows_of_a_model_with_and_without_motion(make_tiny):
         pipe, people=1, frames=5, num_inference_steps=1, windows=Windows(3, 1), noises=["shared"]
     )
     assert not any("independent" in row or "mixed" in row for row in windows.rows)
-    assert windows.rows["the same, fixed windows"]["seams"].value == pytest.approx(1, rel=1e-3)
+    assert windows.rows["shared noise + motion, fixed windows"]["seams"].value == pytest.approx(1, rel=1e-3)
     assert windows.rows["shared noise"]["seams"].note == "-"
     with pytest.raises(InputError, match="two frames"):
         evaluate_steadiness(pipe, people=1, frames=1)

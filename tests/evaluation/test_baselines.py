@@ -6,7 +6,7 @@ from PIL import Image
 
 from magicdance_core.evaluation.baselines import warp_to_pose
 from magicdance_core.evaluation.metrics import psnr, to_float
-from magicdance_core.evaluation.puppets import make_scene
+from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.pose.keypoints import Person, PoseFrame
 
 SIZE = 64

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from magicdance_core.evaluation.bootstrap import draws, interval, mean_of_all, resampled_means, summarize
+from magicdance_core.evaluation.bootstrap import draw_counts, interval, mean_of_all, resampled_means, summarize
 
 
 def test_each_resample_draws_as_many_videos_as_there_are():
-    drawn = draws(7, 50)
-    assert drawn.shape == (50, 7) and (drawn.sum(axis=1) == 7).all() and (draws(7, 50) == drawn).all()
+    drawn = draw_counts(7, 50)
+    assert drawn.shape == (50, 7) and (drawn.sum(axis=1) == 7).all() and (draw_counts(7, 50) == drawn).all()
 
 
 def test_resampled_means_weigh_frames_and_skip_what_is_no_number():
@@ -21,7 +21,7 @@ def test_resampled_means_weigh_frames_and_skip_what_is_no_number():
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_approximation():
     values = np.random.default_rng(0).normal(5, 2, 400)
-    low, high = interval(resampled_means(list(values[:, None]), draws(400, 4000)))
+    low, high = interval(resampled_means(list(values[:, None]), draw_counts(400, 4000)))
     half = 1.96 * values.std(ddof=1) / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
 

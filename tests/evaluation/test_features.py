@@ -11,9 +11,16 @@ from safetensors.torch import save_file
 
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation import features
-from magicdance_core.evaluation.features import CLIP, KINETICS_MEAN, ClipNetwork, InceptionViewer, Lpips, view_video
-from magicdance_core.evaluation.resnet3d import ResNet3D
+from magicdance_core.evaluation.features import (
+    CLIP,
+    KINETICS_MEAN,
+    ClipExtractor,
+    InceptionExtractor,
+    Lpips,
+    extract_features,
+)
 from magicdance_core.evaluation.scores import score_frames
+from magicdance_core.evaluation.video_networks import ResNet3D
 
 CPU = torch.device("cpu")
 
@@ -21,13 +28,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def clip_network():
     torch.manual_seed(0)
-    return ClipNetwork("resnet3d", ResNet3D(4, (1, 1, 1, 1)).eval(), 16, KINETICS_MEAN, 1.0, CPU)
+    return ClipExtractor("resnet3d", ResNet3D(4, (1, 1, 1, 1)).eval(), 16, KINETICS_MEAN, 1.0, CPU)
 
 
 @pytest.mark.parametrize("frames", [16, 17, 31, 40])
 def test_clips_begin_at_every_frame_whatever_the_batch(clip_network, square, monkeypatch, frames):
     pictures = square(frames)
-    found = view_video(pictures, [clip_network])["resnet3d"]
+    found = extract_features(pictures, [clip_network])["resnet3d"]
     assert found.shape == (frames - CLIP + 1, 128)
     last = np.stack([clip_network.prepare(p) for p in pictures[-CLIP:]])
     pixels = (torch.from_numpy(last).float() - torch.tensor(KINETICS_MEAN)).permute(3, 0, 1, 2)[None]
@@ -35,18 +42,20 @@ def test_clips_begin_at_every_frame_whatever_the_batch(clip_network, square, mon
         torch.testing.assert_close(torch.from_numpy(found[-1:]), clip_network.network(pixels), rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(features, "FRAMES_AT_ONCE", 3)
     monkeypatch.setattr(features, "CLIPS_AT_ONCE", 2)
-    np.testing.assert_allclose(view_video(iter(pictures), [clip_network])["resnet3d"], found, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        extract_features(iter(pictures), [clip_network])["resnet3d"], found, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_too_short_a_video_has_no_clip(clip_network, square):
-    assert len(view_video(square(15), [clip_network])["resnet3d"]) == 0
+    assert len(extract_features(square(15), [clip_network])["resnet3d"]) == 0
 
 
 def test_never_more_frames_are_kept_than_a_batch_takes(clip_network, square):
     alive, most = [], 0
 
     class Frame(np.ndarray):
-        """A picture that can be watched."""
+        """A picture that can be tracked."""
 
     def frames():
         nonlocal most
@@ -56,7 +65,7 @@ def test_never_more_frames_are_kept_than_a_batch_takes(clip_network, square):
             most = max(most, len(alive))
             yield frame
 
-    assert len(view_video(frames(), [clip_network])["resnet3d"]) == 120 - 15 and most <= 3
+    assert len(extract_features(frames(), [clip_network])["resnet3d"]) == 120 - 15 and most <= 3
     pairs = ((Image.fromarray(f), Image.fromarray(f)) for f in frames())
     assert len(score_frames(pairs)["psnr"]) == 120 and most <= 3
 
@@ -66,8 +75,8 @@ def test_weights_that_give_no_numbers_are_told(clip_network, square):
         def forward(self, clips):
             return torch.full((len(clips), 3), torch.nan)
 
-    with pytest.raises(InputError, match="resnet3d answers with values that are not numbers"):
-        view_video(square(16), [ClipNetwork("resnet3d", Broken(), 16, KINETICS_MEAN, 1.0, CPU)])
+    with pytest.raises(InputError, match="resnet3d gives values that are not finite"):
+        extract_features(square(16), [ClipExtractor("resnet3d", Broken(), 16, KINETICS_MEAN, 1.0, CPU)])
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +139,18 @@ def test_inception_loads_the_file_that_it_is_given(tmp_path, square, monkeypatch
     torch.manual_seed(0)
     state = {name: torch.rand_like(v) * 0.05 + 1e-2 if v.is_floating_point() else v for name, v in state.items()}
     torch.save(state, tmp_path / "inception.pth")
-    viewer = InceptionViewer.from_file(tmp_path / "inception.pth", True, CPU)
-    loaded = viewer.network.state_dict()
+    extractor = InceptionExtractor.from_file(tmp_path / "inception.pth", True, CPU)
+    loaded = extractor.network.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in state.items())
-    found = view_video(square(2), [viewer])["inception"]
+    found = extract_features(square(2), [extractor])["inception"]
     assert found.shape == (2, 2048) and not np.array_equal(found[0], found[1])
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="is of another network"):
-        InceptionViewer.from_file(tmp_path / "other.pth", True, CPU)
+        InceptionExtractor.from_file(tmp_path / "other.pth", True, CPU)
 
 
 def test_frames_become_small_with_and_without_antialiasing(square):
     frame = square(1, size=(640, 600))[0]
-    smooth, rough = (InceptionViewer(None, antialias, CPU).prepare(frame) for antialias in (True, False))
+    smooth, rough = (InceptionExtractor(None, antialias, CPU).prepare(frame) for antialias in (True, False))
     assert smooth.shape == rough.shape == (299, 299, 3) and rough.dtype == np.uint8
     assert smooth.std() < rough.std()  # noise that a rough filter keeps

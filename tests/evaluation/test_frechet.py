@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from magicdance_core.evaluation.bootstrap import draws
+from magicdance_core.evaluation.bootstrap import draw_counts
 from magicdance_core.evaluation.frechet import (
     Gaussian,
     KernelSums,
@@ -20,7 +20,9 @@ def features(count, width=6, seed=0, shift=0.0):
 
 
 def gaussian(mean, covariance):
-    return Gaussian.from_moments(torch.tensor(mean), torch.tensor(covariance))
+    """A Gaussian with the given moments, by a Cholesky factor."""
+    mean, covariance = (torch.as_tensor(value, dtype=torch.float64) for value in (mean, covariance))
+    return Gaussian(mean, torch.linalg.cholesky(covariance).T)
 
 
 def test_gaussians_in_closed_form():
@@ -36,14 +38,16 @@ def test_covariances_that_do_not_commute():
     values = np.linalg.eigvals((a @ b).numpy())
     expected = float(a.trace() + b.trace()) - 2 * np.sqrt(values.real).sum()
     zero = torch.zeros(5)
-    assert frechet_distance(Gaussian.from_moments(zero, a), Gaussian.from_moments(zero, b)) == pytest.approx(expected)
+    assert frechet_distance(gaussian(zero, a), gaussian(zero, b)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("counts", [(4, 5), (4, 40), (40, 5), (40, 50)])
-def test_features_give_the_distance_of_their_moments(counts):
+def test_distance_of_features_is_that_of_their_moments(counts):
     one, two = features(counts[0], seed=1), features(counts[1], seed=2, shift=0.5)
-    moments = [Gaussian.from_moments(x.double().mean(0), torch.cov(x.double().T)) for x in (one, two)]
-    assert frechet_of_features(one, two) == pytest.approx(frechet_distance(*moments), rel=1e-6)
+    (m1, c1), (m2, c2) = ((x.double().mean(0), torch.cov(x.double().T)) for x in (one, two))
+    root = np.sqrt(np.linalg.eigvals((c1 @ c2).numpy()).real.clip(min=0)).sum()
+    expected = float((m1 - m2).square().sum() + c1.trace() + c2.trace()) - 2 * root
+    assert frechet_of_features(one, two) == pytest.approx(expected, rel=1e-6)
     assert frechet_of_features(one, two) == pytest.approx(frechet_of_features(two, one))
     order = torch.randperm(len(one), generator=torch.Generator().manual_seed(0))
     assert frechet_of_features(one[order], two) == pytest.approx(frechet_of_features(one, two))
@@ -104,4 +108,4 @@ def test_kernel_distance_does_not_depend_on_how_videos_are_cut():
     cut = KernelSums.of([one[:2], one[2:]], [two[:5], two[5:]])
     only = KernelSums.of([one[2:]], [two[5:]]).distance()
     assert cut.distance(np.array([0, 1])) == pytest.approx(only)
-    assert len({round(cut.distance(times), 9) for times in draws(2, 20)}) > 1
+    assert len({round(cut.distance(times), 9) for times in draw_counts(2, 20)}) > 1

@@ -6,7 +6,7 @@ from PIL import Image
 
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation.metrics import STILL_IN_VIDEO, flicker, psnr, published_l1, to_float
-from magicdance_core.evaluation.scores import PIXEL_SCORES, PoseViewer, body_points, pose_scores, score_frames
+from magicdance_core.evaluation.scores import PIXEL_SCORES, PoseExtractor, body_points, pose_scores, score_frames
 from magicdance_core.pose.keypoints import Person, PoseFrame
 
 
@@ -104,5 +104,5 @@ def test_the_largest_person_counts():
         def detect(self, picture):
             return tuple(Person(body=points.astype(np.float32)) for points in (small, large))
 
-    found = PoseViewer(Two()).prepare(np.zeros((100, 100, 3), np.uint8))
+    found = PoseExtractor(Two()).prepare(np.zeros((100, 100, 3), np.uint8))
     assert found[:, :2] == pytest.approx(large[:, :2] / 100)

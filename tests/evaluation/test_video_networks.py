@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from magicdance_core.evaluation.i3d import BLOCKS, I3D, pad_same
-from magicdance_core.evaluation.resnet3d import ResNet3D
+from magicdance_core.evaluation.video_networks import BLOCKS, I3D, ResNet3D, pad_same
 
 
 def randomized(network):

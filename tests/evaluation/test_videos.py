@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.videos import ONLY, find_videos, frame_pairs, match_videos
+from magicdance_core.evaluation.videos import ONLY, frame_pairs, match_videos, videos_by_name
 from magicdance_core.media import write_animation
 
 
@@ -21,28 +21,28 @@ def test_folders_and_files_are_videos(tmp_path, write_videos, square):
     animation(tmp_path / "c.mp4", square(2))
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "notes.txt").touch()
-    assert {name: path.name for name, path in find_videos(tmp_path).items()} == {"a": "a", "b": "b", "c": "c.mp4"}
-    assert find_videos(tmp_path / "a") == {ONLY: tmp_path / "a"}
-    assert find_videos(tmp_path / "c.mp4") == {ONLY: tmp_path / "c.mp4"}
+    assert {name: path.name for name, path in videos_by_name(tmp_path).items()} == {"a": "a", "b": "b", "c": "c.mp4"}
+    assert videos_by_name(tmp_path / "a") == {ONLY: tmp_path / "a"}
+    assert videos_by_name(tmp_path / "c.mp4") == {ONLY: tmp_path / "c.mp4"}
 
 
 def test_what_is_no_folder_of_videos(tmp_path, write_videos, square):
     with pytest.raises(InputError, match="holds no videos"):
-        find_videos(tmp_path)
+        videos_by_name(tmp_path)
     write_videos(tmp_path, {"a": square(1)})
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     with pytest.raises(InputError, match="videos and single pictures .x.png"):
-        find_videos(tmp_path)
+        videos_by_name(tmp_path)
     (tmp_path / "x.png").unlink()
     animation(tmp_path / "a.gif", square(2))
     with pytest.raises(InputError, match="two videos named a"):
-        find_videos(tmp_path)
+        videos_by_name(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
-        find_videos(tmp_path / "absent")
+        videos_by_name(tmp_path / "absent")
 
 
 def test_methods_have_the_truths_videos(tmp_path, write_videos, square):
-    true = find_videos(write_videos(tmp_path / "true", {"a": square(1), "b": square(1)}))
+    true = videos_by_name(write_videos(tmp_path / "true", {"a": square(1), "b": square(1)}))
     made = write_videos(tmp_path / "made", {"b": square(1), "a": square(1)})
     assert list(match_videos(made, true, "true")) == ["a", "b"]
     (tmp_path / "made" / "a" / "0000.png").rename(tmp_path / "made" / "b" / "0001.png")

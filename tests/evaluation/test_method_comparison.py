@@ -10,13 +10,14 @@ import torch
 
 from magicdance_core import media
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation import page, study
+from magicdance_core.evaluation import comparison_page, method_comparison
 from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import mean_of_all
-from magicdance_core.evaluation.features import KINETICS_MEAN, ClipNetwork
+from magicdance_core.evaluation.features import KINETICS_MEAN, ClipExtractor
 from magicdance_core.evaluation.frechet import frechet_of_features
-from magicdance_core.evaluation.resnet3d import ResNet3D
-from magicdance_core.evaluation.tools import Tools, load_tools
+from magicdance_core.evaluation.method_comparison import compare_methods
+from magicdance_core.evaluation.metric_networks import MetricNetworks, load_metric_networks
+from magicdance_core.evaluation.video_networks import ResNet3D
 
 CPU = torch.device("cpu")
 NAMES = ("a", "b", "c")
@@ -38,20 +39,24 @@ def roots(tmp_path, write_videos, square):
 def clips():
     """A clip network of random weights."""
     torch.manual_seed(0)
-    network = ClipNetwork("resnet3d", ResNet3D(4, (1, 1, 1, 1)).eval(), 16, KINETICS_MEAN, 50.0, CPU)
-    tools = load_tools(None, CPU)
-    tools.viewers.append(network)
-    del tools.needs["fid_vid"]
-    return tools
+    network = ClipExtractor("resnet3d", ResNet3D(4, (1, 1, 1, 1)).eval(), 16, KINETICS_MEAN, 50.0, CPU)
+    networks = load_metric_networks(None, CPU)
+    networks.extractors.append(network)
+    del networks.needs["fid_vid"]
+    return networks
 
 
-def _prepared(video, tools):
-    return np.stack([tools.viewers[0].prepare(np.asarray(frame)) for frame in video])
+def _prepared(video, networks):
+    return np.stack([networks.extractors[0].prepare(np.asarray(frame)) for frame in video])
 
 
-def run(roots, tools=None, kept=None, methods=("good", "bad"), **more):
-    return study.evaluate(
-        roots["truth"], {m: roots[m] for m in methods}, tools or load_tools(None, CPU), ArrayCache(kept), **more
+def run(roots, networks=None, folder=None, methods=("good", "bad"), **more):
+    return compare_methods(
+        roots["truth"],
+        {m: roots[m] for m in methods},
+        networks or load_metric_networks(None, CPU),
+        ArrayCache(folder),
+        **more,
     )
 
 
@@ -74,14 +79,16 @@ def test_clip_distances(roots, clips):
 
     def clips_of(method):
         frames = (media.read_frames(roots[method] / name) for name in NAMES)
-        return torch.from_numpy(np.concatenate([clips.viewers[0].view(_prepared(video, clips)) for video in frames]))
+        return torch.from_numpy(
+            np.concatenate([clips.extractors[0].extract(_prepared(video, clips)) for video in frames])
+        )
 
     made, true = clips_of("bad"), clips_of("truth")
     cell = result.cell("bad", "fid_vid")
     assert result.clips == 9 and cell.value == pytest.approx(frechet_of_features(made, true), rel=1e-6)
     assert result.cell("good", "fid_vid").value < cell.value and cell.interval[0] < cell.interval[1]
     assert np.isfinite(result.biases["bad"]["fid_vid"])
-    itself = study.evaluate(roots["truth"], {"itself": roots["truth"]}, clips, ArrayCache(None))
+    itself = compare_methods(roots["truth"], {"itself": roots["truth"]}, clips, ArrayCache(None))
     assert itself.cell("itself", "fid_vid").value == pytest.approx(0, abs=1e-3)
 
 
@@ -115,7 +122,7 @@ def test_the_published_protocol_shows_the_published_forms(roots):
 
 
 def test_keypoints_of_the_drive(roots, tmp_path):
-    from magicdance_core.evaluation.scores import PoseViewer
+    from magicdance_core.evaluation.scores import PoseExtractor
     from magicdance_core.pose.keypoint_files import save_keypoints
     from magicdance_core.pose.keypoints import Person, PoseFrame
 
@@ -126,41 +133,41 @@ def test_keypoints_of_the_drive(roots, tmp_path):
         def detect(self, picture):
             return (at(4.0),)
 
-    tools = load_tools(None, CPU)
-    tools.viewers.append(PoseViewer(Detector()))
-    tools.needs.clear()
+    networks = load_metric_networks(None, CPU)
+    networks.extractors.append(PoseExtractor(Detector()))
+    networks.needs.clear()
     for name in NAMES:
         save_keypoints(tmp_path / "poses" / f"{name}.npz", [PoseFrame((at(12.0),), 24, 16)] * 18)
-    assert run(roots, tools, keypoints=tmp_path / "poses").cell("good", "pose_error").value == pytest.approx(50)
-    assert run(roots, tools).cell("good", "pose_error").value == 0
+    assert run(roots, networks, keypoints=tmp_path / "poses").cell("good", "pose_error").value == pytest.approx(50)
+    assert run(roots, networks).cell("good", "pose_error").value == 0
     (tmp_path / "poses" / "b.npz").unlink()
     with pytest.raises(InputError, match="holds no keypoints of b"):
-        run(roots, tools, keypoints=tmp_path / "poses")
+        run(roots, networks, keypoints=tmp_path / "poses")
 
 
 def test_a_second_run_measures_nothing_again(roots, clips, tmp_path, monkeypatch):
-    first = run(roots, clips, tmp_path / "kept")
+    first = run(roots, clips, tmp_path / "folder")
     calls = []
-    monkeypatch.setattr(study, "score_frames", lambda *a: calls.append(a))
-    monkeypatch.setattr(study, "view_video", lambda *a: calls.append(a))
-    second = run(roots, clips, tmp_path / "kept")
-    assert not calls and page.report(first) == page.report(second)
+    monkeypatch.setattr(method_comparison, "score_frames", lambda *a: calls.append(a))
+    monkeypatch.setattr(method_comparison, "extract_features", lambda *a: calls.append(a))
+    second = run(roots, clips, tmp_path / "folder")
+    assert not calls and comparison_page.comparison_data(first) == comparison_page.comparison_data(second)
 
 
 def test_what_has_changed_is_measured_again(roots, tmp_path):
-    before = run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value
+    before = run(roots, folder=tmp_path / "folder").cell("bad", "psnr").value
     for path in (roots["good"] / "a").iterdir():
         (roots["bad"] / "a" / path.name).write_bytes(path.read_bytes())
-    assert run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value > before
-    for file in (tmp_path / "kept").iterdir():
+    assert run(roots, folder=tmp_path / "folder").cell("bad", "psnr").value > before
+    for file in (tmp_path / "folder").iterdir():
         file.write_bytes(b"damaged")
-    assert run(roots, kept=tmp_path / "kept").cell("bad", "psnr").value > before
+    assert run(roots, folder=tmp_path / "folder").cell("bad", "psnr").value > before
 
 
 def test_warnings(tmp_path, write_videos, square):
     truth = write_videos(tmp_path / "gt_images", {"a": square(2), "b": square(2, size=(32, 16))})
     made = write_videos(tmp_path / "made", {"a": square(2, size=(12, 8)), "b": square(2, size=(32, 16))})
-    result = study.evaluate(truth, {"made": made}, load_tools(None, CPU), ArrayCache(None), published=True)
+    result = compare_methods(truth, {"made": made}, load_metric_networks(None, CPU), ArrayCache(None), published=True)
     text = " ".join(result.warnings)
     assert "several resolutions (24 x 16, 32 x 16)" in text and "2 frames of made had another size" in text
     assert "reconstructions by the VAE" in text and "Intervals from 2 videos" in text
@@ -170,7 +177,7 @@ def test_every_file_of_a_report(roots, clips, tmp_path):
     pytest.importorskip("matplotlib")
     result = run(roots, clips)
     result.problems["gone & lost"], result.methods["gone & lost"] = "is <away>", Path("gone")
-    page.write(result, tmp_path / "out")
+    comparison_page.write_page(result, tmp_path / "out")
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["methods"]["good"]["psnr_published"] and report["methods"]["good"]["intervals"]["l1_published"]
     assert report["differences"]["good - bad"]["psnr"] > 10 and report["small_sample_bias"]["bad"]["fid_vid"]
@@ -182,7 +189,7 @@ def test_every_file_of_a_report(roots, clips, tmp_path):
     pictures = sorted(path.name for path in (tmp_path / "out" / "clips").iterdir())
     assert pictures == [f"{n}_{rank}.png" for n in (0, 1) for rank in ("best", "median", "worst")]
     assert all(f"clips/{name}" in text for name in pictures)
-    assert [rank for rank, _, _ in page.ranked(result, "good")] == ["best", "median", "worst"]
+    assert [rank for rank, _, _ in comparison_page.ranked(result, "good")] == ["best", "median", "worst"]
 
 
 def test_order_does_not_matter(roots):
@@ -192,5 +199,5 @@ def test_order_does_not_matter(roots):
 
 
 def test_a_single_video_has_no_interval(roots):
-    result = study.evaluate(roots["truth"] / "a", {"good": roots["good"] / "a"}, Tools(CPU), ArrayCache(None))
+    result = compare_methods(roots["truth"] / "a", {"good": roots["good"] / "a"}, MetricNetworks(CPU), ArrayCache(None))
     assert result.cell("good", "psnr").interval is None and result.cell("good", "psnr").known

@@ -1,29 +1,29 @@
-"""Faces found, turned upright and read, with networks whose answers are known."""
+"""Faces detected, aligned and embedded, with networks whose outputs are known."""
 
 import cv2
 import numpy as np
 import pytest
 
-from magicdance_core.evaluation.faces import (
+from magicdance_core.evaluation.face_similarity import (
     ANCHORS,
-    FINDER_SIZE,
-    READER_SIZE,
+    DETECTOR_SIZE,
+    EMBEDDER_SIZE,
     STRIDES,
     TEMPLATE,
-    FaceViewer,
+    FaceExtractor,
     aligned,
     face_scores,
-    strongest,
+    most_confident,
 )
 
 POINTS = np.array([(200, 150), (260, 150), (230, 190), (208, 220), (252, 220)], float)
 
 
-def answers(points=POINTS, score=0.9, stride=16, weaker=0.6):
-    """What SCRFD says of one face, and of a less sure one elsewhere."""
-    places = [ANCHORS * (FINDER_SIZE // s) ** 2 for s in STRIDES]
+def outputs(points=POINTS, score=0.9, stride=16, weaker=0.6):
+    """Return SCRFD's outputs for one face, and for a less confident one elsewhere."""
+    places = [ANCHORS * (DETECTOR_SIZE // s) ** 2 for s in STRIDES]
     scores, boxes, offsets = ([np.zeros((n, width), np.float32) for n in places] for width in (1, 4, 10))
-    level, side = STRIDES.index(stride), FINDER_SIZE // stride
+    level, side = STRIDES.index(stride), DETECTOR_SIZE // stride
     column, row = (points.mean(axis=0) // stride).astype(int)
     index = ANCHORS * (row * side + column) + 1
     scores[level][index], scores[0][7] = score, weaker
@@ -31,16 +31,16 @@ def answers(points=POINTS, score=0.9, stride=16, weaker=0.6):
     return [*scores, *boxes, *offsets]
 
 
-def test_the_surest_face_is_found():
-    assert strongest(answers()) == pytest.approx(POINTS, abs=1e-3)
-    assert strongest(answers(stride=32)) == pytest.approx(POINTS, abs=1e-3)
-    assert strongest(answers(weaker=0.95)) != pytest.approx(POINTS, abs=1)
-    assert strongest(answers(score=0.4, weaker=0.4)) is None
+def test_most_confident_face_is_found():
+    assert most_confident(outputs()) == pytest.approx(POINTS, abs=1e-3)
+    assert most_confident(outputs(stride=32)) == pytest.approx(POINTS, abs=1e-3)
+    assert most_confident(outputs(weaker=0.95)) != pytest.approx(POINTS, abs=1)
+    assert most_confident(outputs(score=0.4, weaker=0.4)) is None
 
 
-def test_points_come_back_to_the_frames_own_pixels():
-    viewer = FaceViewer(lambda pixels: answers(), lambda pixels: [np.ones((1, 512), np.float32)])
-    assert viewer.landmarks(np.zeros((320, 160, 3), np.uint8)) == pytest.approx(POINTS / 2, abs=1e-3)
+def test_points_are_in_pixels_of_the_frame():
+    extractor = FaceExtractor(lambda pixels: outputs(), lambda pixels: [np.ones((1, 512), np.float32)])
+    assert extractor.landmarks(np.zeros((320, 160, 3), np.uint8)) == pytest.approx(POINTS / 2, abs=1e-3)
 
 
 def test_alignment_puts_the_points_on_the_template():
@@ -51,7 +51,7 @@ def test_alignment_puts_the_points_on_the_template():
     for x, y in points:
         cv2.circle(frame, (round(x), round(y)), 6, (255, 255, 255), -1)
     face = aligned(frame, points)
-    assert face.shape == (READER_SIZE, READER_SIZE, 3)
+    assert face.shape == (EMBEDDER_SIZE, EMBEDDER_SIZE, 3)
     for x, y in TEMPLATE.round().astype(int):
         assert face[y, x].min() > 200
     assert (face.max(axis=-1) > 128).mean() < 0.02
@@ -87,9 +87,9 @@ def test_through_onnxruntime(tmp_path):
         )
         onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
-    write(tmp_path / "find.onnx", [1, 3, FINDER_SIZE, FINDER_SIZE], answers())
-    write(tmp_path / "read.onnx", [1, 3, READER_SIZE, READER_SIZE], [np.full((1, 512), 3, np.float32)])
-    vector = FaceViewer.from_files(tmp_path / "find.onnx", tmp_path / "read.onnx").prepare(
+    write(tmp_path / "find.onnx", [1, 3, DETECTOR_SIZE, DETECTOR_SIZE], outputs())
+    write(tmp_path / "read.onnx", [1, 3, EMBEDDER_SIZE, EMBEDDER_SIZE], [np.full((1, 512), 3, np.float32)])
+    vector = FaceExtractor.from_files(tmp_path / "find.onnx", tmp_path / "read.onnx").prepare(
         np.zeros((64, 64, 3), np.uint8)
     )
     assert vector == pytest.approx(np.full(512, 512**-0.5))

@@ -1,4 +1,4 @@
-"""How well a model transfers: on puppets the truth is known, pixel by pixel."""
+"""Scores of a model on puppets (drawn people), whose true pictures are known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keyp
 from ..sampling import decode_frames, encode_images, to_images, to_pil
 from .baselines import warp_to_pose
 from .bootstrap import summarize
-from .likeness import hand_mask, nearer, rivals
+from .forced_choice import distractors, hand_mask, prefers_truth
 from .metrics import psnr, ssim, to_float
 from .table import Cell, Column, Table
 
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
 
 CHOREOGRAPHY_FRAMES = 300
-# The part of a picture that changes: where some channel of truth and reference differ by more than this, of 0..1.
-MOVING_THRESHOLD = 0.1
-SEEDS_APART = 1_000_000
+REFERENCE_DIFFERENCE = 0.1  # of some channel, in [0, 1]: where truth and reference differ by more, a picture changes
+SEED_STRIDE = 1_000_000  # between the people of one seed and of the next
 
 COLUMNS = (
     Column("psnr", "PSNR, dB", 1, +1),
@@ -57,27 +56,27 @@ class Scene:
 
 @dataclass(frozen=True)
 class PuppetReport:
-    """scores: see `evaluate_puppets`. generated: the frames of each scene."""
+    """Scores (see `evaluate_puppets`), and the scenes with their generated frames."""
 
     scores: dict
     scenes: list[Scene]
     generated: list[list[Image.Image]]
 
     def table(self) -> Table:
-        """The scores with the baselines above and the VAE below."""
+        """Return the scores beside those of two baselines and of the VAE's reconstruction."""
         intervals = self.scores["intervals"]
         return Table(COLUMNS, {
-            method: {c.key: Cell(self.scores[c.key + end], intervals[c.key + end]) for c in COLUMNS}
-            for end, method in METHODS.items()
+            method: {c.key: Cell(self.scores[c.key + suffix], intervals[c.key + suffix]) for c in COLUMNS}
+            for suffix, method in METHODS.items()
         })  # fmt: skip
 
     def rows(self) -> list[list[Image.Image]]:
-        """Reference, pose, generated, truth: the first frame of each scene."""
+        """Return reference, pose, generated, truth of the first frame of each scene."""
         return [[s.reference, s.poses[0], made[0], s.truth[0]] for s, made in zip(self.scenes, self.generated)]
 
 
 def make_scene(seed: int, moments: Iterable[float], size: int) -> Scene:
-    """The unseen identity of a seed at moments (frames at 30 a second) of an unseen choreography.
+    """Draw an unseen identity at moments of an unseen choreography, in frames at 30 a second.
 
     The reference shows it in another choreography. Pictures have `size` x `size` pixels.
     """
@@ -98,7 +97,7 @@ def make_scene(seed: int, moments: Iterable[float], size: int) -> Scene:
 
 
 def _spread(number: int) -> int:
-    """A moment of a choreography for each number, all over it (golden ratio)."""
+    """Return a moment of a choreography for each number, spread evenly (golden ratio)."""
     return int(number * 0.6180339887 % 1 * CHOREOGRAPHY_FRAMES)
 
 
@@ -112,32 +111,30 @@ def evaluate_puppets(
     shrink: int = 1,
     **options,
 ) -> PuppetReport:
-    """Let unseen puppets take unseen poses, and compare with how they look in them.
+    """Transfer unseen puppets to unseen poses and compare with their true pictures.
 
-    seed: draws identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
-    guidance_scale: the model's own by default. shrink: all pictures are made so many times smaller before they are
-    scored, for a comparison with a model of fewer pixels; it divides the model's size.
-    options: others of the pipeline's. A motion module is left out: moments far apart are no clip.
+    seed: of identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
+    guidance_scale: the model's defaults without. shrink: factor by which pictures are reduced before scoring, to
+    compare with a model of fewer pixels. options: of the pipeline. A motion module is not used: moments are no clip.
 
-    Scores are means over all frames, of each frame's own value:
+    Returns, as means over all frames:
     psnr, dB; ssim of RGB pictures (see metrics.ssim);
-    psnr_moving, dB over the pixels where truth and reference differ by more than MOVING_THRESHOLD in some channel;
+    psnr_moving, dB over the pixels where truth and reference differ by more than REFERENCE_DIFFERENCE in some channel;
     psnr_hands, dB within the boxes of the hands;
-    expression, the share of frames nearer to the truth than to the same face with other mouth and eyes;
-    identity, the share nearer to the true person than to another in the same pose and scene (see likeness).
-    The same with _copy for the reference taken as the result, with _warp for the reference warped to the pose (see
-    baselines), with _vae for the VAE's reconstruction of the truth. intervals: for each of them the 95 % interval
-    (low, high), by drawing people anew; None for a single person, and where nothing varies. Beside them seed,
-    identities, frames (of all), steps, guidance, size (pixels, of what is scored), seconds (of generating).
-    Raises InputError for a shrink that does not divide the size.
+    expression, the share of frames nearer to the truth than to the same face with another mouth and eyes;
+    identity, the share nearer to the true person than to another in the same pose and scene (see forced_choice).
+    The same with _copy for the reference itself, _warp for the reference warped to the pose (see baselines), and _vae
+    for the VAE's reconstruction of the truth. intervals: for each the 95 % interval (low, high) over people, None for
+    a single person or if nothing varies. Also seed, identities, frames (of all), steps, guidance, size (pixels, of what
+    is scored), and seconds (of generating). Raises InputError if shrink does not divide the size.
     """
     steps = pipe.defaults["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     guidance = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
     size = pipe.defaults["sample_size"]
     if size % shrink:
-        raise InputError(f"Pictures of {size} pixels cannot be made {shrink} times smaller; give a divisor.")
+        raise InputError(f"--shrink is {shrink}: give a divisor of the pictures' {size} pixels.")
     scenes = [
-        make_scene(SEEDS_APART * seed + i, (_spread(i + k * identities) for k in range(frames_per_identity)), size)
+        make_scene(SEED_STRIDE * seed + i, (_spread(i + k * identities) for k in range(frames_per_identity)), size)
         for i in range(identities)
     ]
     start, generated = time.perf_counter(), []
@@ -154,51 +151,51 @@ def evaluate_puppets(
 
 
 def score(pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> dict:
-    """The mean scores of `evaluate_puppets` for the generated frames of each scene."""
+    """Return the mean scores of `evaluate_puppets` for the generated frames of each scene."""
     return summarize(frame_scores(pipe, scenes, generated))[0]
 
 
 def frame_scores(
     pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]], shrink: int = 1
 ) -> list[dict[str, np.ndarray]]:
-    """The scores of each frame, made `shrink` times smaller: for each scene, by name, float64 [frames]."""
+    """Return, for each scene, metric -> float64 [frames], of frames reduced by `shrink`."""
     scores = []
     for scene, made in zip(scenes, generated):
         reference, rows = to_float(scene.reference), []
-        for i, (image, seen) in enumerate(zip(made, reconstruct(pipe, scene.truth))):
+        for i, (image, decoded) in enumerate(zip(made, reconstruct(pipe, scene.truth))):
             warped = warp_to_pose(scene.reference, scene.reference_keypoints, scene.keypoints[i])
-            pictures = {"": to_float(image), "_copy": reference, "_warp": to_float(warped), "_vae": seen}
+            pictures = {"": to_float(image), "_copy": reference, "_warp": to_float(warped), "_vae": decoded}
             rows.append(picture_scores(scene, i, pictures, shrink))
         scores.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
     return scores
 
 
 def picture_scores(scene: Scene, i: int, pictures: dict[str, np.ndarray], shrink: int = 1) -> dict[str, float]:
-    """The scores of a frame of a scene, as `evaluate_puppets` names them; pictures: float64, [0, 1], by ending."""
+    """Return the scores of frame i of a scene. pictures: suffix of the metrics' names -> float64 in [0, 1]."""
     truth, reference = (shrunk(to_float(picture), shrink) for picture in (scene.truth[i], scene.reference))
-    moving = np.abs(truth - reference).max(axis=-1) > MOVING_THRESHOLD
+    moving = np.abs(truth - reference).max(axis=-1) > REFERENCE_DIFFERENCE
     hands = shrunk(hand_mask(scene.keypoints[i]), shrink) > 0
-    others = rivals(scene.identity, scene.bodies[i], scene.identity.seed + i, scene.reference.width)
+    alternatives = distractors(scene.identity, scene.bodies[i], scene.identity.seed + i, scene.reference.width)
     row = {}
-    for ending, picture in pictures.items():
+    for suffix, picture in pictures.items():
         picture = shrunk(picture, shrink)
-        row["psnr" + ending] = psnr(picture, truth)
-        row["ssim" + ending] = ssim(picture, truth)
-        row["psnr_moving" + ending] = psnr(picture, truth, where=moving)
-        row["psnr_hands" + ending] = psnr(picture, truth, where=hands)
-        for name, other in others.items():
-            row[name + ending] = nearer(picture, truth, shrunk(other, shrink))
+        row["psnr" + suffix] = psnr(picture, truth)
+        row["ssim" + suffix] = ssim(picture, truth)
+        row["psnr_moving" + suffix] = psnr(picture, truth, where=moving)
+        row["psnr_hands" + suffix] = psnr(picture, truth, where=hands)
+        for name, other in alternatives.items():
+            row[name + suffix] = prefers_truth(picture, truth, shrunk(other, shrink))
     return row
 
 
 def shrunk(picture: np.ndarray, times: int) -> np.ndarray:
-    """float64 [H / times, W / times, ...]: means of blocks of [H, W, ...]."""
+    """Return float64 [H / times, W / times, ...], means of square blocks of [H, W, ...]."""
     height, width = picture.shape[:2]
     blocks = picture.reshape(height // times, times, width // times, times, *picture.shape[2:])
     return blocks.mean(axis=(1, 3))
 
 
 def reconstruct(pipe: MagicDancePipeline, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
-    """What the VAE makes of pictures of one size: each float64 [H, W, 3], [0, 1], in 8-bit steps."""
+    """Encode and decode pictures of one size; return each as float64 [H, W, 3] in [0, 1], rounded to 8 bits."""
     latents = encode_images(pipe.vae, to_images(list(pictures), "The truth", pipe.factor))
     return [to_float(image) for frames in decode_frames(pipe.vae, latents) for image in to_pil(frames)]

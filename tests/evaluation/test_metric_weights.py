@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.resnet3d import ResNet3D
-from magicdance_core.evaluation.tools import load_tools
-from magicdance_core.evaluation.weights import FILES, VGG, find, help_text, load_network, sha256
+from magicdance_core.evaluation.metric_networks import load_metric_networks
+from magicdance_core.evaluation.metric_weights import FILES, VGG, find_weights, help_text, load_metric_network, sha256
+from magicdance_core.evaluation.video_networks import ResNet3D
 
 
 def small():
@@ -23,18 +23,13 @@ def test_hashes(tmp_path):
     digest = hashlib.sha256(data).hexdigest()
     assert sha256(tmp_path / VGG.name) == digest
     assert (
-        find(tmp_path, replace(VGG, sha256=digest)) == find(tmp_path, replace(VGG, sha256=None)) == tmp_path / VGG.name
+        find_weights(tmp_path, replace(VGG, sha256=digest))
+        == find_weights(tmp_path, replace(VGG, sha256=None))
+        == tmp_path / VGG.name
     )
     with pytest.raises(InputError, match=f"is not the published {VGG.name} .SHA-256 {digest[:12]}"):
-        find(tmp_path, VGG)
-    assert find(tmp_path, replace(VGG, name="absent")) is find(None, VGG) is None
-
-
-def test_the_first_file_that_is_there(tmp_path):
-    files = [replace(VGG, name=name, sha256=None) for name in ("a", "b", "c")]
-    (tmp_path / "c").touch()
-    (tmp_path / "b").touch()
-    assert find(tmp_path, *files).name == "b"
+        find_weights(tmp_path, VGG)
+    assert find_weights(tmp_path, replace(VGG, name="absent")) is find_weights(None, VGG) is None
 
 
 def test_a_checkpoint_as_it_is_published(tmp_path):
@@ -44,7 +39,7 @@ def test_a_checkpoint_as_it_is_published(tmp_path):
         {"epoch": 3, "arch": "resnet-50", "state_dict": state | {"module.fc.weight": torch.ones(4, 4)}},
         tmp_path / "a.pth",
     )
-    network = load_network(small(), tmp_path / "a.pth", ignored=("fc.",))
+    network = load_metric_network(small(), tmp_path / "a.pth", ignored=("fc.",))
     assert all(torch.equal(network.state_dict()[n.removeprefix("module.")], v) for n, v in state.items())
     assert not network.training and not any(p.requires_grad for p in network.parameters())
 
@@ -62,13 +57,13 @@ def test_another_network_is_told_by_name(tmp_path, change, message):
     change(state)
     save_file(state, tmp_path / "a.safetensors")
     with pytest.raises(InputError, match=f"of another network .it {message}"):
-        load_network(small(), tmp_path / "a.safetensors")
+        load_metric_network(small(), tmp_path / "a.safetensors")
 
 
 def test_pickled_code_is_never_run(tmp_path):
     torch.save({"state_dict": {"x": torch.nn.Linear(1, 1)}}, tmp_path / "a.pth")
     with pytest.raises(InputError, match="Python code"):
-        load_network(small(), tmp_path / "a.pth")
+        load_metric_network(small(), tmp_path / "a.pth")
 
 
 def test_help_lists_every_file_with_its_hash(tmp_path):
@@ -79,9 +74,9 @@ def test_help_lists_every_file_with_its_hash(tmp_path):
 
 
 def test_without_files_each_metric_says_what_it_needs(tmp_path):
-    tools = load_tools(tmp_path, torch.device("cpu"))
-    assert not tools.viewers and tools.lpips is None and not tools.files
-    assert tools.needs["lpips"] == "vgg16-397923af.pth" and tools.needs["fvd"] == "i3d_pretrained_400.pt"
-    assert set(tools.needs) == {
+    networks = load_metric_networks(tmp_path, torch.device("cpu"))
+    assert not networks.extractors and networks.lpips is None and not networks.files
+    assert networks.needs["lpips"] == "vgg16-397923af.pth" and networks.needs["fvd"] == "i3d_pretrained_400.pt"
+    assert set(networks.needs) == {
         "lpips", "face_cos", "face_found", "fid", "kid", "fid_vid", "fvd", "pose_error", "pose_found"
     }  # fmt: skip

