@@ -34,7 +34,7 @@ def test_head_psnr_sees_the_head_only():
 
 def test_the_table_has_means_and_deviations(tmp_path):
     variants = (Recipe("a", ""), Recipe("b", ""))
-    scores = dict.fromkeys(ablation_report.MEASURES, 1.0) | {"psnr_copy": 7.0}
+    scores = dict.fromkeys(ablation_report.METRICS, 1.0) | {"psnr_copy": 7.0}
     seeds = [{"a": scores, "b": scores | {"psnr": 3.0}}, {"a": scores, "b": scores | {"psnr": 5.0}}]
     table = write_tables(tmp_path, variants, seeds, {})
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

@@ -18,7 +18,7 @@ def test_metrics_and_differences(compare):
     assert difference[1].unique().tolist() == pytest.approx([0.4], abs=0.01)
     assert psnr == pytest.approx((100 + 100 + 20 * torch.log10(torch.tensor(5.0)).item()) / 3, abs=0.01)
     assert ssim < 1 and report.splitlines()[:2] == ["3 frames", f"PSNR {psnr:.2f} dB"]
-    assert "in what stands still" in report and "in what moves" not in report
+    assert "of still pixels" in report and "of moving pixels" not in report
 
 
 def test_one_truth_for_all_and_an_alpha_channel(compare):
