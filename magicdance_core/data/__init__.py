@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 def open_frames(config: DataConfig, cache: Path) -> FrameSet:
-    """Open the data set that a configuration names. cache: a folder for what is made on the way."""
-    from .layouts import read_layout  # here, for configurations are read without torch
+    """Return the data set of a configuration. cache: folder for drawn puppets.
+
+    Raises InputError if the folder holds no data set, or one that does not fit the configuration.
+    """
+    from .layouts import read_layout  # imported here, so that configurations are read without torch
     from .parquet_shards import read_shards
     from .puppet_frames import PuppetFrames
     from .streaming import StreamedFrames
@@ -25,8 +28,11 @@ def open_frames(config: DataConfig, cache: Path) -> FrameSet:
     shards, black = read_shards(Path(config.folder)), config.background == "black"
     frames = StreamedFrames(shards, black) if shards else VideoFrames(read_layout(Path(config.folder)), black)
     if shards and config.crops:
-        raise InputError(f"{config.folder} is streamed, and latents of a stream are not kept: set data.crops to 0.")
+        raise InputError(f"{config.folder} is streamed, and latents of streams are not cached: set data.crops to 0.")
     for video in frames.videos:
         if 4 * min(video.width, video.height) < config.size:
-            raise InputError(f"{video.name} has less than a quarter of {config.size} pixels: give larger pictures.")
+            raise InputError(
+                f"{video.name} has {video.width} x {video.height} pixels, less than a quarter of data.size "
+                f"({config.size}): give larger pictures."
+            )
     return frames

@@ -1,6 +1,5 @@
-"""The captions of a data set, encoded once by Stable Diffusion's text tower and kept on the disk."""
+"""The captions of a data set, encoded once by Stable Diffusion's text encoder and cached on the disk."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,54 +8,46 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import atomic_write
+from .array_cache import ArrayCache
 from .frame_sets import FrameSet
 
 Encoder = Callable[[str], Tensor]
 
 
 class Captions:
-    """The context of each video's caption, `[77, C]` float32; the empty prompt for a video without one.
+    """The encoded caption of each video, `[77, C]` float32; the empty prompt for a video without a caption.
 
-    Raises InputError where no video has a caption.
+    Raises InputError if no video has a caption.
     """
 
-    def __init__(self, frames: FrameSet, mark: str, empty: Tensor, cache: Path):
-        """mark: changes with the encoder. empty: the encoded empty prompt `[1, 77, C]`. cache: where they are kept."""
+    def __init__(self, frames: FrameSet, encoder_fingerprint: str, empty: Tensor, folder: Path):
+        """encoder_fingerprint: changes with the encoder. empty: the encoded empty prompt `[1, 77, C]`. folder: of
+        caches."""
         texts = sorted({video.caption for video in frames.videos} - {""})
         if not texts:
             raise InputError("data.captions is true, and no video has a caption: write NAME.txt beside each NAME.mp4.")
+        rows = {text: row for row, text in enumerate(texts)}
+        self._rows = [rows.get(video.caption) for video in frames.videos]
         self.texts, self.empty = texts, empty
-        places = {text: place for place, text in enumerate(texts)}
-        self._rows = [places.get(video.caption) for video in frames.videos]
-        name = hashlib.blake2b(repr((texts, mark)).encode(), digest_size=8).hexdigest()
-        self.path = cache / f"captions-{name}.npy"
-        self._array: np.ndarray | None = None
+        shapes = {"embeddings": (np.float32, (len(texts), *empty.shape[1:])), "done": (np.uint8, (len(texts),))}
+        self.cache = ArrayCache(folder, "captions", (texts, encoder_fingerprint), shapes)
 
-    def make(self, encode: Encoder, progress: Callable[[int, int], None] = lambda done, of: None) -> None:
-        """Encode them where an earlier run has not; by one process. encode: a text's context `[1, 77, C]`."""
-        if self.path.exists():
-            return
-        shape = (len(self.texts), *self.empty.shape[1:])
-        with atomic_write(self.path, 4 * int(np.prod(shape))) as part, part.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-            for number, text in enumerate(self.texts):
+    def fill(self, encode: Encoder, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Encode the captions that are not cached yet; in one process only.
+
+        encode: returns the embeddings of a text, `[1, 77, C]`. Raises InputError if they are not finite.
+        """
+        arrays = self.cache.open()
+        for row, text in enumerate(self.texts):
+            if not arrays["done"][row]:
                 encoded = encode(text)
                 if not encoded.isfinite().all():
-                    raise InputError("The text tower gives values that are not finite: take another start.model.")
-                file.write(encoded.cpu().numpy().astype("<f4").tobytes())
-                progress(number + 1, len(self.texts))
+                    raise InputError("The text encoder returns values that are not finite: take another start.model.")
+                arrays["embeddings"][row] = encoded[0].cpu().numpy()
+                arrays["done"][row] = 1
+            progress(row + 1, len(self.texts))
 
     def read(self, video: int) -> Tensor:
+        """Return the encoded caption of a video."""
         row = self._rows[video]
-        if row is None:
-            return self.empty[0]
-        if self._array is None:
-            try:
-                self._array = np.load(self.path, mmap_mode="r")
-            except (OSError, ValueError) as error:
-                raise InputError(f"{self.path} is damaged ({error}): remove it, it is made again.") from error
-        return torch.from_numpy(np.array(self._array[row]))
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_array": None}
+        return self.empty[0] if row is None else torch.from_numpy(np.array(self.cache.open()["embeddings"][row]))

@@ -1,4 +1,4 @@
-"""What became of videos, on one picture to look at."""
+"""A contact sheet of a prepared data set: frames that were kept, and frames that were dropped."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ BACKGROUND, INK, RED = (22, 23, 27), (214, 216, 222), (226, 110, 100)
 
 
 def write_sheet(out: Path, path: Path) -> None:
-    """Of up to 24 videos spread over the set: frames that stayed, under their pose; then dropped ones, with reasons."""
+    """Write a picture of up to 24 videos of the data set `out`: kept frames under their poses, then dropped ones."""
     entries = read_layout(out)
     frames = VideoFrames(entries)
     tiles = []
@@ -50,5 +50,6 @@ def _tiled(tiles: list[tuple[Image.Image, str, tuple[int, int, int]]]) -> Image.
     return sheet
 
 
-def _spread(count: int, most: int) -> list[int]:
-    return sorted({k * count // min(count, most) for k in range(min(count, most))}) if count else []
+def _spread(count: int, max_count: int) -> list[int]:
+    """Return at most `max_count` numbers below `count`, evenly spread."""
+    return sorted({k * count // min(count, max_count) for k in range(min(count, max_count))}) if count else []

@@ -11,19 +11,20 @@ from ..schema import Configuration, Float, PairOf, setting
 
 @dataclass(frozen=True)
 class DataConfig(Configuration):
-    """Where pictures come from, and what of them is shown.
+    """The data set, and how its pictures are cropped.
 
-    kind: "puppets", drawn people, or "videos", a folder that the command `dataset` wrote (or a TikTok/DisCo folder,
-    or one in the published layout). size: side of the square pictures in pixels.
-    identities, frames, motion, fps: of puppets: how many people, pictures of each, and whether those are moments of
-    many dances or consecutive frames of one dance at `fps` a second. held_out: people more, for validation only.
-    folder: of videos. background: "black" paints it so, where the data set has masks.
-    crop: smallest and largest side of the random square crop, as shares of the short side; reference, target and pose
-    map of a sample share it. shared_crop: False draws each picture's crop on its own, as the published trainer does by
+    kind: "puppets", drawn people, or "videos", a folder written by the command `dataset` (or in TikTok/DisCo's or the
+    published layout). size: side of the square pictures in pixels.
+    identities, frames, motion, fps: of puppets: number of people, pictures of each, and whether these are moments of
+    many dances or consecutive frames of one dance at `fps` frames per second. held_out: additional people for
+    validation only.
+    folder: of videos. background: "black" paints everything outside of the data set's masks black.
+    crop: smallest and largest side of the random square crop, as shares of the shorter side; reference, target and pose
+    map of a sample share the crop. shared_crop: false draws a crop for each picture, as the published trainer does by
     mistake; only for comparisons.
-    crops: 0 draws a new crop for each sample and encodes it at each step; K keeps latents of K fixed crops of each
-    video on the disk (1: the central one).
-    captions: whether the UNet hears the videos' captions (NAME.txt beside a video) in place of the empty prompt.
+    crops: 0 draws a new crop for each sample and encodes it at each step; K caches latents of K fixed crops of each
+    video on the disk (1: the central crop).
+    captions: the UNet gets the videos' captions (NAME.txt beside a video) instead of the empty prompt.
     workers: processes that read and draw pictures while the networks compute.
     """
 
@@ -44,8 +45,10 @@ class DataConfig(Configuration):
 
     def __post_init__(self):
         if self.crop[0] > self.crop[1]:
-            raise InputError(f"crop runs from {self.crop[0]} to {self.crop[1]}: give the smaller share first.")
+            raise InputError(f"crop is {list(self.crop)}: give the smaller share first.")
         if self.kind == "videos" and not self.folder:
-            raise InputError("the key folder is missing: name the data set that `magicdance_core dataset` wrote.")
+            raise InputError("the key folder is missing: give the data set that `magicdance dataset` wrote.")
         if not self.shared_crop and self.crops:
-            raise InputError("shared_crop: false needs crops: 0, for cached latents share their crop.")
+            raise InputError(
+                f"shared_crop is false and crops {self.crops}: set crops to 0, for cached latents share a crop."
+            )

@@ -1,4 +1,4 @@
-"""What a data set is: videos of one person each, read a frame at a time."""
+"""The interface of data sets: videos of one person each, read frame by frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ REGIONS = ("head", "left_hand", "right_hand")
 
 @dataclass(frozen=True)
 class Video:
-    """name: of messages. frames: how many. width, height: in pixels. split: "train", "validation" or "test".
+    """Description of a video.
 
-    runs: the stretches without a gap in time, (first, how many); empty where all frames are one. caption: a text of
-    what is seen; "" where there is none.
+    name: used in messages. frames: their number. width, height: in pixels. split: "train", "validation" or "test".
+    runs: the stretches without a gap in time, (first frame, number of frames); empty if all frames are one stretch.
+    caption: a text that describes the video; "" if there is none.
     """
 
     name: str
@@ -30,9 +31,10 @@ class Video:
 
 @dataclass(frozen=True)
 class Frame:
-    """image, pose: uint8 `[H, W, 3]`, RGB, the pose map in the picture's size.
+    """A frame and its pose.
 
-    regions: float32 `[3, 4]`, boxes x0, y0, x1, y1 in pixels of `REGIONS`; four zeros where a part is not seen.
+    image, pose: RGB, uint8 `[H, W, 3]`; the pose map has the size of the picture.
+    regions: boxes x0, y0, x1, y1 of `REGIONS` in pixels, float32 `[3, 4]`; four zeros for a part that is not visible.
     """
 
     image: np.ndarray
@@ -41,7 +43,7 @@ class Frame:
 
 
 class FrameSet(Protocol):
-    """Videos of one person each; puppets and real videos alike.
+    """Videos of one person each, puppets or real ones.
 
     fingerprint: a text that changes with anything that changes the frames.
     """
@@ -50,22 +52,24 @@ class FrameSet(Protocol):
     fingerprint: str
 
     def read(self, video: int, frame: int) -> Frame:
-        """A frame, both numbers from 0. Called from several processes at once. InputError where it cannot be read."""
+        """Return a frame; both numbers count from 0. Called by several processes at once.
+
+        Raises InputError if the frame cannot be read.
+        """
         ...
 
 
 def regions_of(person: Person) -> np.ndarray:
-    """Boxes of head and hands, float32 `[3, 4]`, not clipped to the picture.
+    """Return boxes of head and hands, float32 `[3, 4]`, not clipped to the picture.
 
-    The head is the face's bounding box widened by half, so that it holds hair and ears; hands are widened by a
-    quarter.
+    The head is the face's bounding box enlarged by half, which includes hair and ears; hands are enlarged by a quarter.
     """
     boxes = np.zeros((len(REGIONS), 4), np.float32)
-    for row, (part, widen) in enumerate((("face", 0.75), ("left_hand", 0.625), ("right_hand", 0.625))):
+    for row, (part, half_side) in enumerate((("face", 0.75), ("left_hand", 0.625), ("right_hand", 0.625))):
         points = getattr(person, part)
-        seen = points[points[:, 2] > 0, :2]
-        if len(seen) > 1:
-            low, high = seen.min(0), seen.max(0)
-            centre, half = (low + high) / 2, (high - low).max() * widen
+        visible = points[points[:, 2] > 0, :2]
+        if len(visible) > 1:
+            low, high = visible.min(0), visible.max(0)
+            centre, half = (low + high) / 2, (high - low).max() * half_side
             boxes[row] = *(centre - half), *(centre + half)
     return boxes

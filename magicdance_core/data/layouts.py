@@ -1,4 +1,4 @@
-"""Which frames and poses lie where: our own data sets, the published layout, and TikTok as DisCo lays it out."""
+"""Reads data sets in three layouts: our own, the published one, and the TikTok data set as prepared by DisCo."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,19 +17,20 @@ KEYPOINTS = "keypoints.npz"
 PUBLISHED = {"train_set": "train", "val_set": "validation", "test_set": "test"}
 MASKS, OPENPOSE = "groundsam", "openpose_json"
 VALIDATION, TEST = 0.05, 0.0
-"""Shares of the videos that are held out where a layout does not say which."""
+"""Shares of the videos that are held out if a layout does not define splits."""
 
 
 def read_layout(folder: Path) -> list[FrameFiles]:
-    """The videos in a folder. Raises InputError where it has none of the known layouts, or pictures lack poses.
+    """Return the videos of the data set in a folder.
 
     Ours: index.json. Published: train_set/VIDEO/*.png beside pose_map_train_set/VIDEO/*.png, likewise val_set and
-    test_set; a frame without a pose map is left out. DisCo: VIDEO/*.png with VIDEO/openpose_json/ (or pose maps in
-    VIDEO/openpose/) and, if they are there, masks in VIDEO/groundsam/. Captions: VIDEO.txt beside each folder.
+    test_set; frames without a pose map are left out. DisCo: VIDEO/*.png with VIDEO/openpose_json/ (or pose maps in
+    VIDEO/openpose/) and, optionally, masks in VIDEO/groundsam/. Captions: VIDEO.txt beside each folder.
+    Raises InputError if the layout is unknown or pictures lack poses.
     """
     folder = existing(folder)
     if (folder / INDEX).is_file():
-        return _own(folder)
+        return _ours(folder)
     if (folder / "train_set").is_dir():
         files = [
             entry for name, split in PUBLISHED.items() if (folder / name).is_dir()
@@ -41,16 +42,18 @@ def read_layout(folder: Path) -> list[FrameFiles]:
         files = [_with_split(entry, splits[entry.video.name]) for entry in files]
     if not files:
         raise InputError(
-            f"{folder} is no data set: make one of videos with `magicdance dataset`, or give a folder as TikTok's."
+            f"{folder} is not a data set: make one with `magicdance dataset`, or give a folder like TikTok's."
         )
     return files
 
 
-def split_by_name(names: Iterable[str], validation: float, test: float, known: dict[str, str] | None = None) -> dict:
-    """Name -> "train", "validation" or "test", by the names' hashes: about these shares of them, at least one of each
-    that is not 0 where there are three or more.
+def split_by_name(
+    names: Iterable[str], validation: float, test: float, known: dict[str, str] | None = None
+) -> dict[str, str]:
+    """Return name -> "train", "validation" or "test", chosen by the names' hashes.
 
-    known: splits that are settled and stay.
+    validation, test: shares of the names; of three or more names at least one goes to a split whose share is not 0.
+    known: splits of an earlier call, which stay.
     """
     splits, new = dict(known or {}), []
     for name in names:
@@ -67,37 +70,37 @@ def split_by_name(names: Iterable[str], validation: float, test: float, known: d
 
 
 def read_caption(video: Path) -> str:
-    """What the text file beside a video (NAME.txt) says; "" where there is none."""
+    """Return the text of NAME.txt beside a video, "" if there is none. Raises InputError if it is not UTF-8."""
     file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
     if not file.is_file():
         return ""
     try:
         return " ".join(file.read_text(encoding="utf-8").split())
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as text ({error}): give UTF-8, or remove it.") from error
+        raise InputError(f"{file} cannot be read as text ({error}): save it as UTF-8, or remove it.") from error
 
 
 def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Where consecutive numbers stand in an ascending list: (place of the first, how many)."""
+    """Return the stretches of consecutive numbers in an ascending list, as (index of the first, length)."""
     runs: list[tuple[int, int]] = []
     before = None
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         if before is not None and number == before + 1:
             runs[-1] = runs[-1][0], runs[-1][1] + 1
         else:
-            runs.append((place, 1))
+            runs.append((index, 1))
         before = number
     return tuple(runs)
 
 
-def _own(folder: Path) -> list[FrameFiles]:
+def _ours(folder: Path) -> list[FrameFiles]:
     index = read_json(folder / INDEX, "a data set")
     try:
         entries = []
         for video in index["videos"]:
-            place = folder / "videos" / video["name"]
+            path = folder / "videos" / video["name"]
             numbers = [int(number) for number in video["frames"]]
-            of = Video(
+            about = Video(
                 video["name"],
                 len(numbers),
                 int(video["width"]),
@@ -106,16 +109,16 @@ def _own(folder: Path) -> list[FrameFiles]:
                 runs_of(numbers),
                 str(video.get("caption", "")),
             )
-            pictures = tuple(place / f"{number:06d}.{index['suffix']}" for number in numbers)
-            maps = tuple(place / "poses" / f"{n:06d}.png" for n in numbers) if video["maps"] else ()
-            keypoints = () if video["maps"] else (place / KEYPOINTS,)
-            entries.append(FrameFiles(of, pictures, maps, keypoints))
+            pictures = tuple(path / f"{number:06d}.{index['suffix']}" for number in numbers)
+            maps = tuple(path / "poses" / f"{n:06d}.png" for n in numbers) if video["maps"] else ()
+            keypoints = () if video["maps"] else (path / KEYPOINTS,)
+            entries.append(FrameFiles(about, pictures, maps, keypoints))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / INDEX} is damaged ({error!r}): run `magicdance dataset` once more.") from error
+        raise InputError(f"{folder / INDEX} is damaged ({error!r}): run `magicdance dataset` again.") from error
     for entry in entries:
         for path in (entry.pictures[0], entry.pictures[-1], *entry.keypoints, *entry.maps[:1]):
             if not path.is_file():
-                raise InputError(f"{path} is missing: copy the whole data set, or run `magicdance dataset` once more.")
+                raise InputError(f"{path} is missing: copy the whole data set, or run `magicdance dataset` again.")
     return entries
 
 
@@ -125,7 +128,7 @@ def _published(frames: Path, maps: Path, split: str) -> list[FrameFiles]:
         by_stem = {path.stem: path for path in files_with_suffix(maps / video.name, PICTURE_SUFFIXES)}
         pairs = [(p, by_stem[p.stem]) for p in files_with_suffix(video, PICTURE_SUFFIXES) if p.stem in by_stem]
         if not pairs:
-            raise InputError(f"{maps / video.name} has no pose map named as a picture in {video}: names must agree.")
+            raise InputError(f"{maps / video.name} has no pose map with the name of a picture in {video}: rename them.")
         pictures, found = zip(*pairs)
         entries.append(FrameFiles(_video(f"{frames.name}/{video.name}", pictures, split), pictures, maps=found))
     return entries
@@ -138,20 +141,20 @@ def _disco(folder: Path) -> FrameFiles | None:
     masks = _by_stem(folder / MASKS, PICTURE_SUFFIXES)
     if not pictures or not (poses or maps):
         return None
-    kept = [p for p in pictures if p.stem in (poses or maps) and (not masks or p.stem in masks)]
-    if not kept:
-        raise InputError(f"{folder / OPENPOSE} has no pose named as a picture in {folder}: names must agree.")
+    complete = [p for p in pictures if p.stem in (poses or maps) and (not masks or p.stem in masks)]
+    if not complete:
+        raise InputError(f"{folder / OPENPOSE} has no pose with the name of a picture in {folder}: rename them.")
     return FrameFiles(
-        _video(folder.name, kept, "train"),
-        tuple(kept),
-        maps=tuple(maps[p.stem] for p in kept) if maps else (),
-        keypoints=tuple(poses[p.stem] for p in kept) if poses else (),
-        masks=tuple(masks[p.stem] for p in kept) if masks else (),
+        _video(folder.name, complete, "train"),
+        tuple(complete),
+        maps=tuple(maps[p.stem] for p in complete) if maps else (),
+        keypoints=tuple(poses[p.stem] for p in complete) if poses else (),
+        masks=tuple(masks[p.stem] for p in complete) if masks else (),
     )
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files by the stem of the picture they belong to: 0001.json, 0001.png.json and 0001_keypoints.json alike."""
+    """Return files by the stem of their picture; 0001.json, 0001.png.json and 0001_keypoints.json belong to 0001."""
     if not folder.is_dir():
         return {}
     return {
@@ -162,7 +165,7 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 def _video(name: str, pictures: list[Path] | tuple[Path, ...], split: str) -> Video:
     width, height = read_picture(pictures[0]).size
-    numbers = [int(p.stem) if p.stem.isdecimal() else place for place, p in enumerate(pictures)]
+    numbers = [int(p.stem) if p.stem.isdecimal() else index for index, p in enumerate(pictures)]
     return Video(name, len(pictures), width, height, split, runs_of(numbers), read_caption(pictures[0].parent))
 
 

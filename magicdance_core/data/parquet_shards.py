@@ -1,4 +1,4 @@
-"""A data set as Parquet files, for streaming: a row is a clip, its pictures the bytes that the files held."""
+"""A data set as Parquet files, for streaming: each row is a clip, its pictures are the bytes of the original files."""
 
 import hashlib
 import json
@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import atomic_write, existing, read_json
 from ..pose.keypoint_json import frames_to_pose_keypoint
+from .array_cache import digest
 from .frame_sets import Video
 from .layouts import INDEX
 from .video_frames import FrameFiles, VideoFrames
@@ -22,8 +23,8 @@ MIN_FRAMES = 4
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A row: some frames of a video. frames: their places in it."""
+class ShardClip:
+    """A row of a file: some frames of a video. frames: their indices."""
 
     video: int
     frames: tuple[int, ...]
@@ -31,25 +32,25 @@ class Clip:
 
 @dataclass(frozen=True)
 class ShardFile:
-    """A Parquet file. clips: its rows."""
+    """A Parquet file and its rows, described as videos."""
 
     path: Path
     clips: tuple[Video, ...]
 
 
-def cut(entries: list[FrameFiles], frames: int, consecutive: bool) -> dict[str, list[Clip]]:
-    """Split -> the clips of its videos, at most `frames` frames each, shuffled once and for all.
+def cut_clips(entries: list[FrameFiles], frames: int, consecutive: bool) -> dict[str, list[ShardClip]]:
+    """Return split -> clips of at most `frames` frames, in a fixed random order.
 
-    consecutive: frames in a row, for motion modules; else each clip is spread over its whole video, so that reference
-    and target may be as far apart as the video is long.
+    consecutive: clips have consecutive frames, for motion modules; otherwise each clip is spread over its whole video,
+    so that reference and target may be far apart.
     """
-    made: dict[str, list[tuple[bytes, Clip]]] = {}
+    made: dict[str, list[tuple[bytes, ShardClip]]] = {}
     for number, entry in enumerate(entries):
-        places, parts = np.arange(entry.video.frames), -(-entry.video.frames // frames)
-        cuts = np.array_split(places, parts) if consecutive else [places[part::parts] for part in range(parts)]
-        for part, own in enumerate(cuts):
+        indices, parts = np.arange(entry.video.frames), -(-entry.video.frames // frames)
+        cuts = np.array_split(indices, parts) if consecutive else [indices[part::parts] for part in range(parts)]
+        for part, chosen in enumerate(cuts):
             key = hashlib.blake2b(f"{entry.video.name}/{part}".encode()).digest()
-            made.setdefault(entry.video.split, []).append((key, Clip(number, tuple(own.tolist()))))
+            made.setdefault(entry.video.split, []).append((key, ShardClip(number, tuple(chosen.tolist()))))
     return {split: [clip for _, clip in sorted(clips, key=lambda pair: pair[0])] for split, clips in made.items()}
 
 
@@ -60,39 +61,40 @@ def write_shards(
     consecutive: bool,
     per_file: int,
     shard: tuple[int, int] = (1, 1),
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path | None:
-    """Write files of `per_file` clips, and the index once all files are there; the index, or None until then.
+    """Write files of `per_file` clips, and the index once all files exist; return the index, or None until then.
 
-    shard: (k, n) writes only every n-th file, from the k-th on. Files that an earlier run wrote of the same frames
-    are left as they are. progress gets (files done, of).
+    shard: (k, n) writes only every n-th file, starting with the k-th. Files that an earlier run wrote from the same
+    frames are left as they are. progress: called with (files done, files in all).
+    Raises InputError if `out` holds another data set, a file cannot be read or pyarrow is missing.
     """
     if (out / INDEX).is_file() and not _is_ours(read_json(out / INDEX, "a data set")):
         raise InputError(f"{out} holds another data set: give another folder with --out.")
     pyarrow = library("pyarrow")
     source = VideoFrames(entries)
     plan = [
-        (f"{split}-{place:05d}.parquet", split, clips[place::count])
-        for split, clips in cut(entries, frames, consecutive).items()
+        (f"{split}-{number:05d}.parquet", split, clips[number::count])
+        for split, clips in cut_clips(entries, frames, consecutive).items()
         for count in (-(-len(clips) // per_file),)
-        for place in range(count)
+        for number in range(count)
     ]
-    own = plan[shard[0] - 1 :: shard[1]]
-    for number, (name, _, clips) in enumerate(own):
-        mark = _mark(source, clips)
-        if not _is_marked(out / name, mark):
+    chosen = plan[shard[0] - 1 :: shard[1]]
+    for number, (name, _, clips) in enumerate(chosen):
+        fingerprint = _fingerprint(source, clips)
+        if _stored_fingerprint(out / name) != fingerprint:
             schema = pyarrow.schema(
                 [("row", pyarrow.int64())]
                 + [(name, pyarrow.list_(pyarrow.binary())) for name in ("pictures", "maps", "masks")]
                 + [("keypoints", pyarrow.list_(pyarrow.string()))],
-                metadata={"magicdance": mark},
+                metadata={"magicdance": fingerprint},
             )
             with atomic_write(out / name) as part, pyarrow.parquet.ParquetWriter(part, schema) as writer:
                 for row, clip in enumerate(clips):
                     table = pyarrow.Table.from_pylist([{"row": row} | _row(source, clip)], schema)
-                    writer.write_table(table)  # a group of its own, which is read without its neighbours
-        progress(number + 1, len(own))
-    if not all(_is_marked(out / name, _mark(source, clips)) for name, _, clips in plan):
+                    writer.write_table(table)  # one row group per clip, which is read without its neighbours
+        progress(number + 1, len(chosen))
+    if any(_stored_fingerprint(out / name) != _fingerprint(source, clips) for name, _, clips in plan):
         return None
     files = [
         {"name": name, "clips": [_described(entries[clip.video].video, clip, split) for clip in clips]}
@@ -104,24 +106,27 @@ def write_shards(
 
 
 def read_shards(folder: Path) -> list[ShardFile] | None:
-    """The files of a folder that `write_shards` wrote, or of several such in one folder; None where it is another's."""
+    """Return the files of a folder that `write_shards` wrote, or of a folder of such folders; None for other folders.
+
+    Raises InputError if the index is damaged or a file is missing.
+    """
     folder = existing(folder)
     if not folder.is_dir():
         return None
     indices = sorted([*folder.glob(INDEX), *folder.glob(f"*/{INDEX}")])
     found = [(index.parent, values) for index in indices if _is_ours(values := read_json(index, "a data set"))]
     try:
-        files = [ShardFile(place / f["name"], tuple(_clips(f))) for place, values in found for f in values["files"]]
+        files = [ShardFile(path / f["name"], tuple(_clips(f))) for path, values in found for f in values["files"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The index of {folder} is damaged ({error!r}): export the data set once more.") from error
+        raise InputError(f"The index of {folder} is damaged ({error!r}): export the data set again.") from error
     for file in files:
         if not file.path.is_file():
-            raise InputError(f"{file.path} is missing: copy the whole data set, or export it once more.")
+            raise InputError(f"{file.path} is missing: copy the whole data set, or export it again.")
     return files or None
 
 
-def library(name: str):
-    """datasets or pyarrow; InputError that says how to get them."""
+def library(name: str) -> Any:
+    """Return the module datasets or pyarrow. Raises InputError that says how to install it."""
     try:
         if name == "datasets":
             import datasets
@@ -144,18 +149,18 @@ def _clips(file: dict) -> Iterator[Video]:
         yield Video(**clip | {"runs": tuple((int(first), int(count)) for first, count in clip["runs"])})
 
 
-def _described(video: Video, clip: Clip, split: str) -> dict:
+def _described(video: Video, clip: ShardClip, split: str) -> dict:
     name = f"{video.name}, frames {clip.frames[0]} to {clip.frames[-1]}"
     runs = []
     for first, count in video.runs or ((0, video.frames),):
-        inside = [place for place, frame in enumerate(clip.frames) if first <= frame < first + count]
-        steps = np.diff([clip.frames[place] for place in inside])
+        inside = [index for index, frame in enumerate(clip.frames) if first <= frame < first + count]
+        steps = np.diff([clip.frames[index] for index in inside])
         starts = [0, *(np.flatnonzero(steps != 1) + 1).tolist(), len(inside)] if inside else [0]
         runs += [(inside[a], b - a) for a, b in zip(starts, starts[1:])]
     return asdict(replace(video, name=name, frames=len(clip.frames), split=split, runs=tuple(runs)))
 
 
-def _row(source: VideoFrames, clip: Clip) -> dict[str, Any]:
+def _row(source: VideoFrames, clip: ShardClip) -> dict[str, Any]:
     entry = source.files[clip.video]
 
     def contents(paths: tuple[Path, ...]) -> list[bytes] | None:
@@ -172,17 +177,17 @@ def _row(source: VideoFrames, clip: Clip) -> dict[str, Any]:
     return {"pictures": pictures, "maps": maps, "masks": masks, "keypoints": keypoints}
 
 
-def _mark(source: VideoFrames, clips: list[Clip]) -> str:
-    """Changes with the frames of a file."""
-    parts = [(source.videos[clip.video], source.stamps[clip.video], clip.frames) for clip in clips]
-    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+def _fingerprint(source: VideoFrames, clips: list[ShardClip]) -> str:
+    """Return a text that changes with the frames of the clips."""
+    return digest([(source.videos[clip.video], source.modified[clip.video], clip.frames) for clip in clips])
 
 
-def _is_marked(path: Path, mark: str) -> bool:
+def _stored_fingerprint(path: Path) -> str | None:
+    """Return the fingerprint in a file; None if the file is missing, damaged or not ours."""
     if not path.is_file():
-        return False
+        return None
     try:
-        found = library("pyarrow").parquet.read_schema(path).metadata or {}
-    except (OSError, ValueError):  # pyarrow's errors of damaged files are ValueErrors
-        return False
-    return found.get(b"magicdance") == mark.encode()
+        metadata = library("pyarrow").parquet.read_schema(path).metadata or {}
+    except (OSError, ValueError):  # pyarrow raises ValueErrors for damaged files
+        return None
+    return metadata.get(b"magicdance", b"").decode()

@@ -1,4 +1,4 @@
-"""Which frames of which video make the sample of a number."""
+"""The choice of the video, the reference frame and the target frames of each sample."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from .samples import below, generator
 
 @dataclass(frozen=True)
 class Pick:
-    """One person's part of a step: a video, its reference frame and its target frames."""
+    """One sample: a video, its reference frame and its target frames."""
 
     video: int
     reference: int
@@ -22,13 +22,13 @@ class Pick:
 
 
 class Picker:
-    """Samples of a split, by number.
+    """Picks the frames of the samples of a split, by the samples' numbers.
 
-    Each pass over the videos takes each once, in an order of its own; within a pass no two numbers share a video, so
-    processes that take different numbers see different data.
-    videos: all of the set. split: which of them. targets, stride, distance, vary_stride: see `config.StageConfig`.
-    order: of (split, seed, number of the pass) gives its videos, for sets that are read fast in one order only.
-    Raises InputError where a video is too short or the split is empty.
+    Each epoch takes every video once, in a new order; within an epoch no two samples share a video, so processes that
+    take different numbers see different data.
+    videos: all videos of the data set. targets, stride, distance, vary_stride: see `training.config.StageConfig`.
+    order: returns the videos of (split, seed, epoch), for data sets that are fast to read in one order only.
+    Raises InputError if a video is too short or the split is empty.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Picker:
         self.videos, self.split, self.seed = videos, split, seed
         self.targets, self.stride, self.distance, self.vary_stride = targets, stride, distance, vary_stride
         if not self.numbers:
-            raise InputError(f"The data set has no video in its part {split!r}: give more videos or other shares.")
+            raise InputError(f"The data set has no video in its split {split!r}: give more videos or other shares.")
         self.span = (targets - 1) * stride + 1 if stride else 2
         for number in self.numbers:
             longest = max(length for _, length in self._runs(number))
             if longest < self.span:
                 raise InputError(
-                    f"{videos[number].name} has {longest} frames in a row and a sample takes {self.span}: "
+                    f"{videos[number].name} has {longest} consecutive frames, and a sample takes {self.span}: "
                     "leave it out, or lower targets or stride."
                 )
         self._order = lru_cache(maxsize=2)(partial(order, split, seed) if order else self._shuffled)
@@ -61,19 +61,19 @@ class Picker:
         video = self.videos[number]
         return (video.runs or ((0, video.frames),)) if self.stride else ((0, video.frames),)
 
-    def _shuffled(self, turn: int) -> list[int]:
-        source = generator(self.seed, "order", self.split, turn)
+    def _shuffled(self, epoch: int) -> list[int]:
+        source = generator(self.seed, "order", self.split, epoch)
         return [self.numbers[k] for k in torch.randperm(len(self.numbers), generator=source).tolist()]
 
     def __call__(self, index: int, source: torch.Generator) -> Pick:
-        """The frames of sample `index`, drawn from `source`."""
-        turn, place = divmod(index, len(self.numbers))
-        video = self._order(turn)[place]
+        """Return the frames of sample `index`, drawn from `source`."""
+        epoch, position = divmod(index, len(self.numbers))
+        video = self._order(epoch)[position]
         frames = self.videos[video].frames
         if self.stride:
             starts = [(first, length - self.span + 1) for first, length in self._runs(video) if length >= self.span]
-            place = below(source, sum(count for _, count in starts))
-            start = next(islice(chain.from_iterable(range(first, first + n) for first, n in starts), place, None))
+            skipped = below(source, sum(count for _, count in starts))
+            start = next(islice(chain.from_iterable(range(first, first + n) for first, n in starts), skipped, None))
             stride = 1 + below(source, self.stride) if self.vary_stride else self.stride
             targets = tuple(start + k * stride for k in range(self.targets))
             reference = self._near(below(source, frames), start, frames, source)
@@ -85,7 +85,7 @@ class Picker:
         others = [frame for frame in range(low, high) if frame != reference]
         if self.targets <= len(others):
             chosen = torch.randperm(len(others), generator=source)[: self.targets].tolist()
-        else:  # a short video shows frames again
+        else:  # a short video repeats frames
             chosen = torch.randint(len(others), (self.targets,), generator=source).tolist()
         return Pick(video, reference, tuple(others[k] for k in chosen))
 

@@ -1,4 +1,4 @@
-"""From videos to a data set: frames, poses, the published filters, a record of each video, an index of all."""
+"""Prepares a data set from videos: frames, poses, the published filters, a record of each video and an index."""
 
 import json
 from collections import Counter
@@ -29,8 +29,11 @@ DAMAGED, NOBODY, SEVERAL, FEW, SMALL, SIZE = (
 
 @dataclass(frozen=True)
 class Filters:
-    """The published ones: a frame stays if it shows one person with more than `keypoints` of 18 body points in a box of
-    more than `area` of the picture; a video stays if `frames` frames do."""
+    """The published filters.
+
+    A frame is kept if it shows one person with more than `keypoints` of 18 body points, whose box is more than `area`
+    of the picture; a video is kept if at least `frames` frames are.
+    """
 
     keypoints: int = 6
     area: float = 0.04
@@ -39,8 +42,11 @@ class Filters:
 
 @dataclass(frozen=True)
 class Output:
-    """fps: of the frames. short_side: to which larger pictures are shrunk; None for none. png: lossless, else JPEG at
-    quality 95."""
+    """Format of the frames.
+
+    fps: frames per second. short_side: larger pictures are scaled down to it; None keeps their size. png: lossless PNG
+    instead of JPEG at quality 95.
+    """
 
     fps: float = DATASET_FPS
     short_side: int | None = None
@@ -52,9 +58,10 @@ class Output:
 
 
 def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """Name -> path of every video: files, folders of pictures, and folders that hold such; in an order of their own.
+    """Return name -> path of every video, sorted by name.
 
-    Raises InputError where a path holds none, or two have one name.
+    paths: video files, folders of pictures, or folders of these.
+    Raises InputError if a path holds no video, or two videos have the same name.
     """
     found: dict[str, Path] = {}
     for path in map(existing, paths):
@@ -68,27 +75,27 @@ def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
         for video in inside:
             name = video.name if video.is_dir() else video.stem
             if name in found:
-                raise InputError(f"{video} and {found[name]} have one name: rename one, poses and splits go by it.")
+                raise InputError(f"{video} and {found[name]} have the same name: rename one, poses are found by it.")
             found[name] = video
     return dict(sorted(found.items()))
 
 
 def find_poses(folder: str | Path, videos: Iterable[str]) -> dict[str, Path]:
-    """Name of each video -> its given poses: NAME.npz, NAME.json, a folder or a video NAME of keypoints or pose maps.
+    """Return name of each video -> its poses: NAME.npz, NAME.json, or a folder or video NAME of keypoints or pose maps.
 
-    Raises InputError that lists the videos without any.
+    Raises InputError that lists the videos without poses.
     """
     folder = existing(folder)
     by_name = {(p.name if p.is_dir() else p.stem): p for p in folder.iterdir() if not p.name.startswith(".")}
     missing = [name for name in videos if name not in by_name]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise InputError(f"{folder} has no poses for {len(missing)} of the videos ({shown}): name them as the videos.")
+        raise InputError(f"{folder} has no poses for {len(missing)} videos ({shown}): name them like the videos.")
     return {name: by_name[name] for name in videos}
 
 
 def why_dropped(found: PoseFrame, filters: Filters) -> str | None:
-    """What the published filters have against a frame; None where it stays."""
+    """Return why the filters drop a frame; None if it is kept."""
     if len(found.people) != 1:
         return SEVERAL if found.people else NOBODY
     points = found.people[0].body
@@ -108,13 +115,14 @@ def prepare_video(
     filters: Filters,
     output: Output,
     progress: Callable[[int], None] = lambda done: None,
-) -> dict:
-    """Write the frames of one video that stay, with their keypoints or pose maps, as `out/videos/NAME`; its record.
+) -> dict[str, Any]:
+    """Write the frames of a video that pass the filters, with their poses, to `out/videos/NAME`; return its record.
 
-    Frames are read one at a time and once. A video that was prepared before is left as it is; one that cannot be read
-    gets a record that says so. After a kill, frames that were done before are decoded once more and nothing else: their
-    pictures and poses are there. progress gets the number of frames looked at.
-    Raises InputError where the video was prepared with other settings.
+    Each frame is read once. A video that was prepared before is left as it is; the record of one that cannot be read
+    says why. After a kill, finished frames are decoded again, but neither written nor searched for poses.
+    detector: finds the keypoints if `poses`, keypoints or pose maps, is None. progress: called with the number of
+    frames read.
+    Raises InputError if the video was prepared with other settings, or cannot be written.
     """
     target, settings = out / "videos" / name, asdict(output) | asdict(filters)
     if (target / RECORD).is_file():
@@ -135,20 +143,20 @@ def prepare_video(
         except InputError as error:
             record["error"] = str(error)
         if len(work.numbers) < filters.frames:
-            record.setdefault("error", f"{len(work.numbers)} frames stayed, at least {filters.frames} are needed")
+            record.setdefault("error", f"{len(work.numbers)} frames were kept, at least {filters.frames} are needed")
         work.finish(record, target)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"Cannot write {target}: {reason}; make room and start again, it goes on there.") from error
+        raise InputError(f"Cannot write {target}: {reason}; make room and start again: it resumes there.") from error
     return record
 
 
-def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict:
-    """The record of a finished video, with the caption of today; InputError where it was made with other settings."""
+def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict[str, Any]:
+    """Return the record of a finished video, its caption updated; InputError if the settings were others."""
     record = read_record(file)
     for key, old in record["settings"].items():
         if settings.get(key, old) != old:
-            raise InputError(f"{file.parent} was made with {key} {old} and not {settings[key]}: give another --out.")
+            raise InputError(f"{file.parent} was made with {key} {old}, not {settings[key]}: give another --out.")
     if record.get("caption", "") != caption:
         record["caption"] = caption
         with atomic_write(file) as part:
@@ -159,7 +167,7 @@ def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict:
 def _reason(
     picture: np.ndarray | None, pose: PoseFrame | np.ndarray | None, size: tuple[int, int] | None, filters: Filters
 ) -> str | None:
-    """Why a frame is dropped; None where it stays. size: height and width of the frames before."""
+    """Return why a frame is dropped; None if it is kept. size: height and width of earlier frames."""
     if picture is None:
         return DAMAGED
     if size not in (None, picture.shape[:2]):
@@ -167,10 +175,13 @@ def _reason(
     return why_dropped(pose, filters) if isinstance(pose, PoseFrame) else None
 
 
-def write_index(out: Path, names: Iterable[str], output: Output, validation: float, test: float) -> dict | None:
-    """Write index.json and report.json once all videos have their records; the report, or None while some are missing.
+def write_index(
+    out: Path, names: Iterable[str], output: Output, validation: float, test: float
+) -> dict[str, Any] | None:
+    """Write index.json and report.json once all videos have records; return the report, or None until then.
 
-    Videos of an earlier index keep their part.
+    validation, test: shares of the videos. Videos of an earlier index keep their split.
+    Raises InputError if no video was kept, or `out` holds another index.
     """
     records, before = [], {}
     if (out / INDEX).is_file():
@@ -178,7 +189,7 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
         try:
             before = {video["name"]: video["split"] for video in index["videos"]}
         except (KeyError, TypeError) as error:
-            raise InputError(f"{out / INDEX} is another's or damaged: give another --out, or remove it.") from error
+            raise InputError(f"{out / INDEX} is damaged: remove it, or give another --out.") from error
     for name in sorted({*names, *before}):
         file = out / "videos" / name / RECORD
         if not file.is_file():
@@ -186,7 +197,7 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
         records.append(read_record(file))
     kept = [record for record in records if "error" not in record]
     if not kept:
-        raise InputError(f"No video stayed: {records[0]['name']}: {records[0]['error']}. See {out / 'videos'}.")
+        raise InputError(f"No video was kept: {records[0]['name']}: {records[0]['error']}. See {out / 'videos'}.")
     splits = split_by_name([record["name"] for record in kept], validation, test, before)
     keys = ("name", "width", "height", "frames", "maps", "caption")
     videos = [{k: record[k] for k in keys if k in record} | {"split": splits[record["name"]]} for record in kept]
@@ -211,7 +222,7 @@ def write_index(out: Path, names: Iterable[str], output: Output, validation: flo
 def _poses(
     pictures: ResampledFrames, detector: Detector | None, poses: Path | None, done: Sequence[PoseFrame | None]
 ) -> Iterator[tuple]:
-    """Pictures with their keypoints or pose maps. done: keypoints of the first ones, where they were found before."""
+    """Yield pictures with their keypoints or pose maps. done: keypoints of the first pictures, of an earlier run."""
     if poses is None:
         before, pose = None, None
         for number, picture in enumerate(pictures):
@@ -225,7 +236,7 @@ def _poses(
         return
     first = next((p for p in pictures if p is not None), None)
     if first is None:
-        raise InputError(f"{pictures.path} holds no frame that can be read")
+        raise InputError(f"{pictures.path} has no frame that can be read")
     if holds_keypoints(poses):
         given: Iterable = load_keypoints(poses, first.shape[1], first.shape[0])
     else:

@@ -1,94 +1,62 @@
-"""Puppets as a data set: drawn when first asked for, kept on the disk."""
+"""Puppets as a data set: drawn when first read, cached on the disk."""
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from .. import pose, puppets
-from ..errors import InputError
-from ..files import atomic_folder
 from ..pose.draw import draw_pose
 from ..puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+from .array_cache import ArrayCache, digest
 from .data_config import DataConfig
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
 CHOREOGRAPHY_SECONDS, CHOREOGRAPHY_FPS = 10, 30
-ARRAYS = ("images", "poses", "regions", "drawn")
+GOLDEN_RATIO = 0.618034
 
 
 class PuppetFrames:
     """`identities` people for training and `held_out` more for validation; a `frame_sets.FrameSet`.
 
-    All come from the puppets' split "train": evaluation draws other people in other dances from "test".
+    All come from the puppets' split "train": evaluation draws other people in other dances, from "test".
     """
 
-    def __init__(self, config: DataConfig, cache: Path):
-        """cache: a folder for the drawn pictures, which several runs and processes may share."""
+    def __init__(self, config: DataConfig, folder: Path):
+        """folder: of caches."""
         self.config = config
         people, side = config.identities + config.held_out, drawn_side(config)
-        self.videos = [
-            Video(
-                f"puppet {n}",
-                config.frames,
-                side,
-                side,
-                "train" if n < config.identities else "validation",
-            )
-            for n in range(people)
-        ]
-        settings = (side, people, config.frames, config.motion, config.fps, drawing_fingerprint())
-        self.fingerprint = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
-        self.folder = cache / f"puppets-{self.fingerprint}"
-        self._arrays: dict[str, np.ndarray] | None = None
+        splits = ["train"] * config.identities + ["validation"] * config.held_out
+        self.videos = [Video(f"puppet {n}", config.frames, side, side, split) for n, split in enumerate(splits)]
+        key = (side, people, config.frames, config.motion, config.fps, drawing_fingerprint())
+        self.fingerprint = digest(key)
+        count = people, config.frames
+        shapes = {
+            "images": (np.uint8, (*count, side, side, 3)),
+            "poses": (np.uint8, (*count, side, side, 3)),
+            "regions": (np.float32, (*count, len(REGIONS), 4)),
+            "drawn": (np.uint8, count),
+        }
+        self.cache = ArrayCache(folder, "puppets", key, shapes)
 
     def read(self, video: int, frame: int) -> Frame:
-        arrays = self._open()
-        place = video, frame
+        """Return a frame, drawn now if it is not cached."""
+        arrays, place = self.cache.open(), (video, frame)
         if not arrays["drawn"][place]:
             drawn = draw_training_frame(self.config, video, frame)
-            for name, value in zip(ARRAYS, (*drawn, 1)):
-                arrays[name][place] = value  # the mark comes last; two processes write the same
-        return Frame(*(np.array(arrays[name][place]) for name in ARRAYS[:3]))
-
-    def _open(self) -> dict[str, np.ndarray]:
-        """The arrays, mapped; each process maps its own."""
-        if self._arrays is None:
-            if not self.folder.exists():
-                self._make()
-            try:
-                self._arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in ARRAYS}
-            except (OSError, ValueError) as error:
-                raise InputError(f"{self.folder} is damaged ({error}): remove it, it is drawn again.") from error
-        return self._arrays
-
-    def _make(self) -> None:
-        count, size = (len(self.videos), self.config.frames), drawn_side(self.config)
-        shapes = {"images": (*count, size, size, 3), "poses": (*count, size, size, 3)}
-        shapes |= {"regions": (*count, len(REGIONS), 4), "drawn": count}
-        try:
-            with atomic_folder(self.folder, 2 * int(np.prod(shapes["images"], dtype=np.int64))) as part:
-                for name, shape in shapes.items():
-                    kind = np.float32 if name == "regions" else np.uint8
-                    np.lib.format.open_memmap(part / f"{name}.npy", "w+", kind, shape)
-        except InputError:
-            if not self.folder.exists():  # else another process was quicker
-                raise
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_arrays": None}
+            for name, value in zip(arrays, (*drawn, 1)):
+                arrays[name][place] = value  # "drawn" comes last; two processes write the same
+        return Frame(*(np.array(arrays[name][place]) for name in ("images", "poses", "regions")))
 
 
 def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One person in one moment: image, pose map, regions."""
+    """Return image, pose map and regions of one person at one moment, as in `Frame`."""
     identity = Identity.from_seed(video, "train")
     if config.motion == "dance":
-        moment = frame * CHOREOGRAPHY_FPS / config.fps
-        pose = Choreography.from_seed(video, "train").pose(moment)
+        pose = Choreography.from_seed(video, "train").pose(frame * CHOREOGRAPHY_FPS / config.fps)
     else:
-        # Any fixed rule that spreads the moments over the choreography will do; this one is the golden ratio's.
-        moment = int((frame + 1) * 0.618034 % 1 * CHOREOGRAPHY_SECONDS * CHOREOGRAPHY_FPS)
+        # Multiples of the golden ratio, modulo 1, spread the moments evenly over the choreographies.
+        moment = int((frame + 1) * GOLDEN_RATIO % 1 * CHOREOGRAPHY_SECONDS * CHOREOGRAPHY_FPS)
         pose = Choreography.from_seed(1000 * video + frame, "train").pose(moment)
     side = drawn_side(config)
     keypoints = puppet_keypoints(identity, pose, side)
@@ -96,15 +64,12 @@ def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.
 
 
 def drawn_side(config: DataConfig) -> int:
-    """Of the pictures, in pixels: no crop has to be enlarged."""
+    """Return the side of the drawn pictures in pixels: large enough that no crop has to be enlarged."""
     return round(config.size / config.crop[0])
 
 
 @lru_cache
 def drawing_fingerprint() -> str:
-    """Changes with every change of the code that draws puppets and pose maps."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Return a text that changes with the code that draws puppets and pose maps."""
     files = [*Path(puppets.__file__).parent.glob("*.py"), *Path(pose.__file__).parent.glob("draw*.py"), Path(__file__)]
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return digest([file.read_bytes() for file in sorted(files)])

@@ -1,7 +1,8 @@
 """Samples by number: their random numbers, and the batches of each process, step after step."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,42 +11,47 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from ..errors import InputError
 
 Batch = dict[str, Tensor]
+K, V = TypeVar("K"), TypeVar("V")
 
 
 def generator(seed: int, *key: str | int) -> torch.Generator:
-    """A source of random numbers that depends on nothing but its arguments; on the CPU."""
+    """Return a source of random numbers on the CPU that depends on nothing but the arguments.
+
+    Samples are drawn from (seed, purpose, number), so that they are the same in whichever process they are drawn.
+    """
     digest = hashlib.blake2b("/".join(map(str, (seed, *key))).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def uniform(source: torch.Generator) -> float:
-    """A number in [0, 1)."""
+    """Draw a number in [0, 1)."""
     return torch.rand((), generator=source, dtype=torch.float64).item()
 
 
 def below(source: torch.Generator, end: int) -> int:
-    """A whole number from 0 to end - 1."""
+    """Draw a whole number from 0 to end - 1."""
     return int(torch.randint(end, (), generator=source))
 
 
 class Samples(Dataset):
-    """A function from numbers to tensors, as torch's loader takes it; bad input comes out of its processes as it is."""
+    """A function of keys as a torch data set; an InputError is returned, for loaders would turn it into another."""
 
-    def __init__(self, draw: Callable):
+    def __init__(self, draw: Callable[[Any], Any]):
         self.draw = draw
 
-    def __getitem__(self, index):
+    def __getitem__(self, key: Any) -> Any:
         try:
-            return self.draw(index)
+            return self.draw(key)
         except InputError as error:
             return error
 
 
-class Shares(Sampler):
-    """The numbers that one of several processes takes through the networks, a pass at a time.
+class ProcessBatches(Sampler):
+    """The sample numbers of one of several processes, one list for each forward pass.
 
-    Step s is made of the numbers s * batch to (s + 1) * batch - 1 whatever the number of processes and passes.
-    batch: samples a step, of all processes. per_pass: of a process at once.
+    Step s consists of the samples s * batch to (s + 1) * batch - 1, whatever the number of processes and passes.
+    first: first step. steps: step to stop before. batch: samples of a step, in all processes. per_pass: samples of a
+    process in a forward pass.
     """
 
     def __init__(self, first: int, steps: int, batch: int, per_pass: int, process: int = 0, processes: int = 1):
@@ -54,7 +60,7 @@ class Shares(Sampler):
 
     @property
     def passes(self) -> int:
-        """Passes of a process in each step."""
+        """Number of forward passes of a process in each step."""
         return self.batch // (self.per_pass * self.processes)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -67,42 +73,31 @@ class Shares(Sampler):
         return len(self.range) * self.passes
 
 
-def batches(draw: Callable[[int], Batch], shares: Shares, workers: int, pin: bool = False) -> Iterator[Batch]:
-    """The batches of a process; drawn ahead in `workers` processes, in the same order and values for any number."""
-    loader = DataLoader(
-        Samples(draw),
-        batch_sampler=shares,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
-        collate_fn=_collate,
-        pin_memory=pin,
-    )
-    return _raising(loader)
+def load_batches(
+    draw: Callable[[int], Batch], numbers: ProcessBatches, workers: int, pin: bool = False
+) -> Iterator[Batch]:
+    """Yield the batches of a process, drawn ahead by `workers` processes; any number of them gives equal batches."""
+    return _load(draw, workers, batch_sampler=numbers, collate_fn=_collate, pin_memory=pin)
 
 
-def ahead(draw: Callable, keys: list, workers: int) -> Iterator:
-    """`draw` of each key, in order, drawn ahead in `workers` processes."""
-    loader = DataLoader(
-        Samples(draw),
-        sampler=keys,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+def load_ahead(draw: Callable[[K], V], keys: Sequence[K], workers: int) -> Iterator[V]:
+    """Yield `draw` of each key, in order, drawn ahead by `workers` processes."""
+    return _load(draw, workers, sampler=keys, batch_size=None)
+
+
+def _load(draw: Callable, workers: int, **options: Any) -> Iterator[Any]:
+    prefetch = 4 if workers else None
+    loader: Iterable[Any] = DataLoader(
+        Samples(draw), num_workers=workers, prefetch_factor=prefetch, worker_init_fn=_one_thread, **options
     )
-    return _raising(loader)
+    for loaded in loader:
+        if isinstance(loaded, InputError):
+            raise loaded
+        yield loaded
 
 
 def _collate(samples: list) -> Batch | InputError:
     return next((sample for sample in samples if isinstance(sample, InputError)), None) or default_collate(samples)
-
-
-def _raising(items: Iterable) -> Iterator:
-    for item in items:
-        if isinstance(item, InputError):
-            raise item
-        yield item
 
 
 def _one_thread(worker: int) -> None:

@@ -1,6 +1,5 @@
-"""Parquet files as a data set, streamed by Hugging Face datasets: no more of them is in memory than a clip."""
+"""Parquet files as a data set, streamed by Hugging Face datasets: one clip of each open file is in memory."""
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -11,103 +10,105 @@ import torch
 from ..errors import InputError
 from ..media.read import decode_picture
 from ..pose.keypoint_json import frames_from_pose_keypoint
+from .array_cache import digest
 from .frame_sets import Frame, Video
 from .parquet_shards import COLUMNS, ShardFile, library
 from .samples import generator
 from .video_frames import make_frame
 
-MIXED = 32
-"""Files that are read at once, a clip of each in turn."""
-GAP = 4
-"""So many rows are read and thrown away; a stream that has to skip more is opened again behind them."""
+OPEN_FILES = 32
+"""Number of files that are read at once, a clip of each in turn."""
+MAX_SKIPPED_ROWS = 4
+"""Rows that a stream reads and drops; to skip more, the file is opened again at the wanted row."""
 
 
 class StreamedFrames:
-    """Clips in Parquet files as videos; a `frame_sets.FrameSet`, which is read fast in the order of `order` only.
+    """Clips in Parquet files as videos; a `frame_sets.FrameSet` that is fast to read in the order of `order` only.
 
-    Which clip a sample takes follows from its number alone: each process streams the rows of its own samples, and a
-    run goes on at any sample without reading those before.
+    The clip of a sample follows from its number alone: each process streams the rows of its samples, and a run resumes
+    at any sample without reading those before it.
     """
 
     def __init__(self, files: list[ShardFile], black_background: bool = False):
-        """black_background: paint black what is outside of the masks."""
+        """black_background: paint everything outside of the masks black."""
         library("datasets")
         self.files, self.black_background = files, black_background
         self.videos: list[Video] = [clip for file in files for clip in file.clips]
-        self._place = [(number, row) for number, file in enumerate(files) for row in range(len(file.clips))]
-        text = repr((self.videos, [file.path.stat().st_mtime_ns for file in files], black_background))
-        self.fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        self._rows = [(number, row) for number, file in enumerate(files) for row in range(len(file.clips))]
+        modified = [file.path.stat().st_mtime_ns for file in files]
+        self.fingerprint = digest((self.videos, modified, black_background))
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
-        self._held: tuple[int, dict] | None = None
+        self._current: tuple[int, dict] | None = None
 
-    def order(self, split: str, seed: int, turn: int) -> list[int]:
-        """The clips of a split in the order of pass number `turn`: files in a new order, MIXED of them at once."""
+    def order(self, split: str, seed: int, epoch: int) -> list[int]:
+        """Return the clips of a split in the order of an epoch: files are shuffled, OPEN_FILES of them read at once."""
         firsts, first = [], 0
         for file in self.files:
             if file.clips and file.clips[0].split == split:
                 firsts.append((first, len(file.clips)))
             first += len(file.clips)
-        source = generator(seed, "files", split, turn)
+        source = generator(seed, "files", split, epoch)
         shuffled = [firsts[k] for k in torch.randperm(len(firsts), generator=source).tolist()]
-        made = []
-        for place in range(0, len(shuffled), MIXED):
-            group = shuffled[place : place + MIXED]
+        clips = []
+        for number in range(0, len(shuffled), OPEN_FILES):
+            group = shuffled[number : number + OPEN_FILES]
             for row in range(max(count for _, count in group)):
-                made += [first + row for first, count in group if row < count]
-        return made
+                clips += [first + row for first, count in group if row < count]
+        return clips
 
     def read(self, video: int, frame: int) -> Frame:
-        if self._held is None or self._held[0] != video:
-            self._held = video, self._row(video)
-        row, of = self._held[1], self.videos[video]
-        name = f"{self.files[self._place[video][0]].path}: {of.name}: picture {frame}"
+        """Return a frame; the clip that it is in stays in memory."""
+        if self._current is None or self._current[0] != video:
+            self._current = video, self._read_row(video)
+        row, about = self._current[1], self.videos[video]
+        name = f"{self.files[self._rows[video][0]].path}: {about.name}: picture {frame}"
         try:
             mask = decode_picture(row["masks"][frame], name) if self.black_background and row["masks"] else None
             if row["maps"]:
                 pose = decode_picture(row["maps"][frame], name)
             else:
                 pose = frames_from_pose_keypoint(json.loads(row["keypoints"][frame]))[0]
-            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, of, name)
+            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name)
         except (IndexError, TypeError, KeyError) as error:
             raise InputError(f"{name} is damaged ({error}): export the data set once more.") from error
 
-    def _row(self, video: int) -> dict:
-        number, row = self._place[video]
+    def _read_row(self, video: int) -> dict:
+        number, row = self._rows[video]
         stream = self._streams.pop(number, None)
-        if stream is None or not 0 <= row - stream.at <= GAP:
+        if stream is None or not 0 <= row - stream.next_row <= MAX_SKIPPED_ROWS:
             stream = _Stream(self.files[number].path, row)
         self._streams[number] = stream
-        if len(self._streams) > MIXED:
+        if len(self._streams) > OPEN_FILES:
             self._streams.popitem(last=False)
         return stream.take(row)
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_streams": OrderedDict(), "_held": None}
+        return self.__dict__ | {"_streams": OrderedDict(), "_current": None}
 
 
 class _Stream:
-    """The rows of a file, from `at` on."""
+    """The rows of a file, from `next_row` on."""
 
-    def __init__(self, path: Path, at: int):
-        self.path, self.at = path, at
+    def __init__(self, path: Path, next_row: int):
+        self.path, self.next_row = path, next_row
         self._rows: Iterator[dict] | None = None
 
     def take(self, row: int) -> dict:
-        """A row at `at` or behind."""
+        """Return the contents of a row, `next_row` or a later one."""
         datasets = library("datasets")
         try:
             if self._rows is None:
-                # Not `load_dataset`, which tells the network that it was called. Groups of rows before are not read,
-                # for the file's end says which rows they hold; and `iter` heeds no loader's processes.
+                # `load_dataset` would report its use over the network. The file's footer says which rows a group holds,
+                # so earlier groups are not read; `iter` does not split rows among the loader's processes.
                 stream = datasets.IterableDataset.from_parquet(
-                    str(self.path), columns=list(COLUMNS), filters=[("row", ">=", self.at)]
+                    str(self.path), columns=list(COLUMNS), filters=[("row", ">=", self.next_row)]
                 )
                 self._rows = stream.iter(batch_size=1)
             found = next(values for values in self._rows if values["row"] == [row])
-        except Exception as error:  # damaged bytes make the readers raise nearly anything
+        except Exception as error:  # readers raise nearly anything for damaged bytes
             if isinstance(error, MemoryError):
                 raise
             reason = str(error).split("\n")[0] or type(error).__name__
             raise InputError(f"{self.path} cannot be streamed ({reason}): export the data set once more.") from error
-        self.at = row + 1
+        self.next_row = row + 1
         return {name: value[0] for name, value in found.items()}

@@ -1,6 +1,5 @@
-"""Folders of frames and poses as a data set."""
+"""Files of frames and poses as a data set."""
 
-import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,20 @@ from ..media import read_picture
 from ..pose.draw import draw_pose
 from ..pose.keypoint_files import load_keypoints
 from ..pose.keypoints import PoseFrame
+from .array_cache import digest
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
-VIDEOS_KEPT = 16
-"""Keypoints of so many videos stay in a process's memory."""
+MAX_VIDEOS_IN_MEMORY = 16
+"""Number of videos whose keypoints stay in a process's memory."""
 
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """A video as files, all in the order of its frames.
+    """The files of a video, in the order of its frames.
 
-    pictures: one a frame. maps: pose maps, one a frame. keypoints: one file of all frames, or one a frame; `rows` are
-    the frames' places in a file of all (None: they fit one to one). masks: the person white; where there are such.
-    Either maps or keypoints are there.
+    pictures: one per frame. maps: pose maps, one per frame. keypoints: one file for all frames, or one per frame; rows:
+    indices of the frames in a file for all (None: 0, 1, 2, ...). masks: white where the person is; may be absent.
+    Either maps or keypoints are given.
     """
 
     video: Video
@@ -37,26 +37,26 @@ class FrameFiles:
 
 
 class VideoFrames:
-    """Videos of files; a `frame_sets.FrameSet`. Poses that are keypoints are drawn when asked for."""
+    """Videos in files; a `frame_sets.FrameSet`. Keypoints are drawn when a frame is read."""
 
     def __init__(self, files: list[FrameFiles], black_background: bool = False):
-        """black_background: paint black what is outside of the masks."""
+        """black_background: paint everything outside of the masks black."""
         self.files, self.black_background = files, black_background
         self.videos = [entry.video for entry in files]
-        names = [(v.name, v.frames, v.width, v.height, v.split) for v in self.videos]
-        self.stamps = [entry.pictures[0].stat().st_mtime_ns for entry in files]
-        text = repr((names, self.stamps, black_background))
-        self.fingerprint = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        about = [(v.name, v.frames, v.width, v.height, v.split) for v in self.videos]
+        self.modified = [entry.pictures[0].stat().st_mtime_ns for entry in files]
+        self.fingerprint = digest((about, self.modified, black_background))
         self._keypoints: OrderedDict[int, list[PoseFrame]] = OrderedDict()
 
     def read(self, video: int, frame: int) -> Frame:
+        """Return a frame."""
         entry = self.files[video]
         mask = read_picture(entry.masks[frame]) if self.black_background and entry.masks else None
         pose = read_picture(entry.maps[frame]) if entry.maps else self.pose(video, frame)
         return make_frame(read_picture(entry.pictures[frame]), pose, mask, entry.video, str(entry.pictures[frame]))
 
     def pose(self, video: int, frame: int) -> PoseFrame:
-        """The keypoints of a frame, where the video has keypoints."""
+        """Return the keypoints of a frame of a video that has keypoints. Raises InputError if the file has too few."""
         entry = self.files[video]
         size = entry.video.width, entry.video.height
         if len(entry.keypoints) > 1 or entry.video.frames == 1:
@@ -66,10 +66,10 @@ class VideoFrames:
             needed = max(entry.rows) + 1 if entry.rows else entry.video.frames
             if len(frames) < needed:
                 raise InputError(
-                    f"{entry.keypoints[0]} has {len(frames)} frames and {needed} are needed: make it again."
+                    f"{entry.keypoints[0]} has {len(frames)} frames, and {needed} are needed: make it again."
                 )
             self._keypoints[video] = frames
-            if len(self._keypoints) > VIDEOS_KEPT:
+            if len(self._keypoints) > MAX_VIDEOS_IN_MEMORY:
                 self._keypoints.popitem(last=False)
         frames = self._keypoints[video]
         return frames[entry.rows[frame] if entry.rows else frame]
@@ -79,16 +79,18 @@ class VideoFrames:
 
 
 def make_frame(
-    picture: Image.Image, pose: PoseFrame | Image.Image, mask: Image.Image | None, of: Video, name: str
+    picture: Image.Image, pose: PoseFrame | Image.Image, mask: Image.Image | None, video: Video, name: str
 ) -> Frame:
-    """A `Frame` of what its files hold.
+    """Return a `Frame` made from a picture and its pose.
 
-    pose: keypoints, which are drawn, or a pose map, whose regions are not known. mask: the person white; None keeps the
-    background. name: of the picture, in messages. Raises InputError where the picture has not its video's size.
+    pose: keypoints, which are drawn, or a pose map, whose regions are unknown. mask: white where the person is; None
+    keeps the background. name: of the picture, for messages.
+    Raises InputError if the size of the picture is not that of its video.
     """
-    if picture.size != (of.width, of.height):
+    if picture.size != (video.width, video.height):
         raise InputError(
-            f"{name} has {picture.width} x {picture.height} pixels, not those of its video's first: give one size."
+            f"{name} has {picture.width} x {picture.height} pixels, and the video's first frame {video.width} x "
+            f"{video.height}: give one size."
         )
     image = np.asarray(picture)
     if mask is not None:
@@ -99,5 +101,5 @@ def make_frame(
         if pose.size != picture.size:
             pose = pose.resize(picture.size, Image.Resampling.BILINEAR)
         return Frame(image, np.asarray(pose), regions)
-    found = pose.scaled(*picture.size)
-    return Frame(image, draw_pose(found), regions_of(found.people[0]) if found.people else regions)
+    pose = pose.scaled(*picture.size)
+    return Frame(image, draw_pose(pose), regions_of(pose.people[0]) if pose.people else regions)

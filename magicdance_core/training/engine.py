@@ -21,7 +21,7 @@ from ..data import open_frames
 from ..data.captions import Captions
 from ..data.frame_sets import FrameSet
 from ..data.latent_cache import LatentCache
-from ..data.samples import Batch, Shares, batches
+from ..data.samples import Batch, ProcessBatches, load_batches
 from ..errors import InputError
 from ..threads import threads, threads_for
 from .average import Average
@@ -103,10 +103,10 @@ def train_stage(run: Run, index: int) -> None:
     for optimizer in prepared:
         optimizer.zero_grad(set_to_none=True)
 
-    shares = Shares(first, stage.steps, stage.references, _per_pass(run, stage), accelerator.process_index,
+    shares = ProcessBatches(first, stage.steps, stage.references, _per_pass(run, stage), accelerator.process_index,
                     accelerator.num_processes)  # fmt: skip
     on_gpu = accelerator.device.type == "cuda"
-    loader = batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
+    loader = load_batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
     run.journal.begin(index, first, objective)
     loader = _shown(loader, lambda batch: run.journal.show_batch(index, run.model, batch))
     if first == 0 and stage.validate_every:  # what the losses after are compared with
@@ -279,7 +279,7 @@ def _finish_stage(run: Run, stage: StageConfig, index: int, learning: dict[str, 
 @torch.no_grad()
 def measure_scaling_factor(run: Run) -> float:
     """What makes the standard deviation of latents 1, measured on pictures of the training set."""
-    from ..data.crops import central_window, crop_picture
+    from ..data.crops import central_crop, crop_picture
 
     rows, config, vae = [], run.config.data, run.model.vae
     places = ((v, f) for v, video in enumerate(run.frames.videos) if video.split == "train"
@@ -288,7 +288,7 @@ def measure_scaling_factor(run: Run) -> float:
     for (video, frame), _ in zip(places, range(SCALE_PICTURES)):
         of = run.frames.videos[video]
         image = run.frames.read(video, frame).image
-        pictures.append(torch.from_numpy(crop_picture(image, central_window(of.width, of.height), config.size).copy()))
+        pictures.append(torch.from_numpy(crop_picture(image, central_crop(of.width, of.height), config.size).copy()))
     for part in torch.stack(pictures).split(max(1, 2**18 // config.size**2)):
         unit = to_unit(part).to(run.accelerator.device, vae.dtype)
         rows.append(vae.encode(unit * 2 - 1).latent_dist.mode().float().cpu())
@@ -300,7 +300,7 @@ def _latents(run: Run) -> LatentCache:
     accelerator = run.accelerator
     cache = LatentCache(run.frames, run.config.data, run.config.seed, run.model.vae, run.folder.cache)
     if accelerator.is_main_process:
-        cache.make()
+        cache.cache.make()
     accelerator.wait_for_everyone()
     with run.journal.progress("encoding") as progress:
         cache.fill(run.model.vae, accelerator.device, accelerator.process_index, accelerator.num_processes, progress)
@@ -319,7 +319,7 @@ def _captions(run: Run) -> Captions | None:
     captions = Captions(run.frames, mark, run.model.context, run.folder.cache)
     if run.accelerator.is_main_process:
         with run.journal.progress("captions") as progress:
-            captions.make(encode, progress)
+            captions.fill(encode, progress)
     run.accelerator.wait_for_everyone()
     return captions
 

@@ -11,10 +11,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..data.captions import Captions
-from ..data.crops import Window, crop_picture, crop_regions, random_window, region_weights
+from ..data.crops import CropBox, crop_picture, crop_regions, random_crop, region_weights
 from ..data.data_config import DataConfig
 from ..data.frame_sets import FrameSet
-from ..data.latent_cache import LatentCache, window_of
+from ..data.latent_cache import LatentCache, fixed_crop
 from ..data.picking import Picker
 from ..data.samples import Batch, below, generator, uniform
 from ..data.streaming import StreamedFrames
@@ -92,10 +92,10 @@ class AutoencoderObjective:
     def _draw(self, picker: Picker, index: int, part: str, crop: int) -> Batch:
         source = generator(self.seed, self.stage.name, part, index)
         pick, stage = picker(index, source), self.stage
-        window = window_of(self.frames, self.data, self.seed, pick.video, 0)
+        window = fixed_crop(self.frames, self.data, self.seed, pick.video, 0)
         if part == "train" and self.data.crops != 1:
             of = self.frames.videos[pick.video]
-            window = random_window(of.width, of.height, self.data.crop, source)
+            window = random_crop(of.width, of.height, self.data.crop, source)
         images, weights = [], []
         for number in pick.targets:
             frame = self.frames.read(pick.video, number)
@@ -103,7 +103,7 @@ class AutoencoderObjective:
             regions = crop_regions(frame.regions, window, self.data.size)
             if crop:
                 left, top = (below(source, self.data.size - crop + 1) for _ in range(2))
-                inner = Window(left, top, crop)
+                inner = CropBox(left, top, crop)
                 image, regions = crop_picture(image, inner, crop), crop_regions(regions, inner, crop)
             side = len(image)
             images.append(torch.from_numpy(image.copy()))
@@ -190,14 +190,14 @@ class DiffusionObjective:
         pick, data = picker(index, source), self.data
         of, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
         crop = below(source, data.crops) if data.crops > 1 and of.split == "train" else 0
-        windows = [window_of(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
+        windows = [fixed_crop(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
         if data.crops == 0 and of.split == "train":
-            windows = [random_window(of.width, of.height, data.crop, source)] * len(numbers)
+            windows = [random_crop(of.width, of.height, data.crop, source)] * len(numbers)
             if not data.shared_crop:
-                windows = [random_window(of.width, of.height, data.crop, source) for _ in numbers]
+                windows = [random_crop(of.width, of.height, data.crop, source) for _ in numbers]
         pose_windows = windows[1:]
         if not data.shared_crop and of.split == "train":
-            pose_windows = [random_window(of.width, of.height, data.crop, source) for _ in numbers[1:]]
+            pose_windows = [random_crop(of.width, of.height, data.crop, source) for _ in numbers[1:]]
 
         batch: Batch = {"keep": keep, "video": torch.tensor(pick.video), "frames": torch.tensor(numbers)}
         if self.captions is not None:

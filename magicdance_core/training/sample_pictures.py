@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoints import Components
-from ..data.crops import central_window, crop_picture
+from ..data.crops import central_crop, crop_picture
 from ..data.data_config import DataConfig
 from ..data.frame_sets import FrameSet
 from ..data.picking import Picker
@@ -61,7 +61,7 @@ def sampled_sheet(
     for number in range(min(people, len(picker.numbers))):
         pick = picker(number, generator(seed, "grid", number))
         of = frames.videos[pick.video]
-        window = central_window(of.width, of.height)
+        window = central_crop(of.width, of.height)
         shown = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
         reference, truth = (crop_picture(frame.image, window, data.size) for frame in shown)
         pose = crop_picture(shown[1].pose, window, data.size)
@@ -95,7 +95,7 @@ def reconstruction_sheet(
     for number, video in enumerate(frames.videos):
         if video.split != "validation" or len(rows) == people:
             continue
-        image = crop_picture(frames.read(number, 0).image, central_window(video.width, video.height), data.size)
+        image = crop_picture(frames.read(number, 0).image, central_crop(video.width, video.height), data.size)
         unit = _unit(image).to(model.vae.device, model.vae.dtype)
         made = model.vae.decode(model.vae.encode(unit * 2 - 1).latent_dist.mode()).sample
         rows.append([Image.fromarray(image), *to_pil((made.float().cpu() / 2 + 0.5).clamp(0, 1))])

@@ -61,7 +61,7 @@ def tokenizer(tmp_path_factory):
     return folder
 
 
-def test_texts_are_encoded_as_the_empty_prompt_is(tower, tokenizer, tmp_path):
+def test_captions_are_encoded_like_the_empty_prompt(tower, tokenizer, tmp_path):
     encode = prompt_encoder(tower, tokenizer)
     assert torch.equal(encode(""), encode_empty_prompt(tower))
     one, two = encode("a woman dances"), encode("a man dances")
@@ -82,7 +82,7 @@ class Films:
         self.videos = [Video(f"v{n}", 4, 16, 16, "train", (), text) for n, text in enumerate(captions)]
 
 
-def test_they_are_encoded_once_and_kept(tmp_path):
+def test_captions_are_encoded_once_and_cached(tmp_path):
     empty, asked = torch.zeros(1, 77, 3), []
 
     def encode(text):
@@ -91,25 +91,25 @@ def test_they_are_encoded_once_and_kept(tmp_path):
 
     captions = Captions(Films("b", "", "ccc", "b"), "tower", empty, tmp_path)
     for _ in range(2):
-        captions.make(encode)
+        captions.fill(encode)
     assert asked == ["b", "ccc"]
     assert [float(captions.read(video).mean()) for video in range(4)] == [1, 0, 3, 1]
-    assert Captions(Films("b"), "other", empty, tmp_path).path != captions.path
+    assert Captions(Films("b"), "other", empty, tmp_path).cache.folder != captions.cache.folder
     with pytest.raises(InputError, match="no video has a caption: write NAME.txt"):
         Captions(Films("", ""), "tower", empty, tmp_path)
-    captions.path.write_bytes(b"no")
+    (captions.cache.folder / "embeddings.npy").write_bytes(b"no")
     with pytest.raises(InputError, match="is damaged .*remove it"):
         Captions(Films("b", "", "ccc", "b"), "tower", empty, tmp_path).read(0)
 
 
-def test_text_is_dropped_by_the_sample_s_number_and_nothing_else_changes(smoke, tmp_path):
+def test_captions_are_dropped_by_sample_number_and_nothing_else_changes(smoke, tmp_path):
     from magicdance_core.data.puppet_frames import PuppetFrames
 
     frames = PuppetFrames(smoke.data, tmp_path)
     frames.videos = [dataclasses.replace(video, caption=f"person {n % 2}") for n, video in enumerate(frames.videos)]
     empty, pose = torch.zeros(1, 77, 8), smoke.stages[3]
     captions = Captions(frames, "tower", empty, tmp_path)
-    captions.make(lambda text: torch.full((1, 77, 8), 1.0 + float(text[-1])))
+    captions.fill(lambda text: torch.full((1, 77, 8), 1.0 + float(text[-1])))
 
     def samples(share, heard=captions):
         stage, space = dataclasses.replace(pose, drop_text=share), LatentSpace(2, 4, 1.0)

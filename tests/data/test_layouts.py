@@ -12,7 +12,7 @@ from magicdance_core.pose.draw import draw_pose
 from magicdance_core.pose.keypoint_files import load_keypoints
 
 
-def test_disco_with_json_and_masks(disco):
+def test_disco_layout_with_json_and_masks(disco):
     entries = read_layout(disco)
     assert [e.video.frames for e in entries] == [4, 3, 4]
     assert sorted(e.video.split for e in entries) == ["train", "train", "validation"]
@@ -24,7 +24,7 @@ def test_disco_with_json_and_masks(disco):
     assert not black[:, :10].any() and not black[:, 40:].any() and black[:, 10:40].any()
 
 
-def test_the_published_layout_pairs_by_name(disco, tmp_path):
+def test_published_layout_pairs_pictures_and_maps_by_name(disco, tmp_path):
     for number, split in enumerate(("train_set", "val_set")):
         shutil.copytree(disco / f"00{number + 1}", tmp_path / split / "v", ignore=shutil.ignore_patterns("g*", "o*"))
         maps = tmp_path / f"pose_map_{split}" / "v"
@@ -39,12 +39,12 @@ def test_the_published_layout_pairs_by_name(disco, tmp_path):
     assert VideoFrames(entries).read(0, 2).pose[0, 0, 0] == 3
     shutil.rmtree(tmp_path / "pose_map_val_set" / "v")
     (tmp_path / "pose_map_val_set" / "v").mkdir()
-    with pytest.raises(InputError, match="names must agree"):
+    with pytest.raises(InputError, match="has no pose map with the name of a picture"):
         read_layout(tmp_path)
 
 
-def test_what_is_no_data_set(tmp_path, disco):
-    with pytest.raises(InputError, match="is no data set"):
+def test_damaged_and_unknown_data_sets_are_refused(tmp_path, disco):
+    with pytest.raises(InputError, match="is not a data set: make one"):
         read_layout(tmp_path)
     (tmp_path / "index.json").write_text(json.dumps({"videos": [{"name": 1}]}))
     with pytest.raises(InputError, match="is damaged"):
@@ -56,7 +56,7 @@ def test_what_is_no_data_set(tmp_path, disco):
         VideoFrames(read_layout(copy)).read(0, 1)
 
 
-def test_splits_have_the_shares_and_stay_where_they_are():
+def test_splits_have_the_shares_and_known_names_keep_theirs():
     names = [f"video {n}" for n in range(100)]
     splits = split_by_name(names, 0.1, 0.05)
     counts = [list(splits.values()).count(part) for part in ("train", "validation", "test")]
@@ -67,5 +67,5 @@ def test_splits_have_the_shares_and_stay_where_they_are():
     assert set(split_by_name("a", 0.5, 0.5).values()) == {"train"}
 
 
-def test_runs():
+def test_runs_of_consecutive_numbers():
     assert runs_of([3, 4, 5, 9, 11, 12]) == ((0, 3), (3, 1), (4, 2)) and runs_of([]) == ()

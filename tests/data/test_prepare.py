@@ -48,7 +48,7 @@ def test_frames_poses_report_and_sheet(films, prepared):
     assert Image.open(prepared / "contact_sheet.png").width > 300
 
 
-def test_prepared_videos_are_left_and_damaged_ones_told(films, prepared, capsys):
+def test_prepared_videos_are_not_repeated_and_damaged_ones_reported(films, prepared, capsys):
     times = {p: p.stat().st_mtime_ns for p in prepared.glob("videos/*/*") if p.is_file()}
     index = (prepared / "index.json").read_text()
     assert main(["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(prepared), "--png"]) == 0
@@ -57,7 +57,7 @@ def test_prepared_videos_are_left_and_damaged_ones_told(films, prepared, capsys)
     assert "d is left out" in "".join(capsys.readouterr())
 
 
-def test_shards_make_the_same_set(films, prepared, tmp_path, capsys):
+def test_shards_of_the_videos_make_the_same_set(films, prepared, tmp_path, capsys):
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "set"), "--png"]
     assert main([*command, "--shard", "1/2"]) == 0
     assert "is ready" in capsys.readouterr().out and not (tmp_path / "set" / "index.json").exists()
@@ -77,8 +77,8 @@ def test_two_processes_at_once_make_the_same_set(films, prepared, tmp_path, in_p
         assert (tmp_path / "set" / name).read_bytes() == (prepared / name).read_bytes()
 
 
-class Looks:
-    """A detector that knows the film's keypoints, and kills its process at the n-th picture."""
+class KnownPoses:
+    """A detector that returns the given keypoints, and kills its process at the n-th picture."""
 
     def __init__(self, poses, fatal=None, first=0):
         self.poses, self.fatal, self.first, self.calls = load_keypoints(poses), fatal, first, 0
@@ -90,9 +90,9 @@ class Looks:
         return self.poses[self.first + self.calls - 1].people
 
 
-def test_a_video_that_is_killed_in_its_middle_goes_on_there(films, tmp_path, in_processes):
+def test_a_killed_preparation_resumes_within_the_video(films, tmp_path, in_processes):
     def prepare(out, **how):
-        detector = Looks(films[1] / "c.npz", **how)
+        detector = KnownPoses(films[1] / "c.npz", **how)
         record = prepare_video("c", films[0] / "c.mp4", out, detector, None, Filters(), Output())
         return record, detector.calls
 
@@ -113,9 +113,9 @@ def test_a_video_that_is_killed_in_its_middle_goes_on_there(films, tmp_path, in_
     assert all(np.array_equal(one.people[0].body, two.people[0].body) for one, two in pairs)
 
 
-def test_a_full_disk_and_a_damaged_line_lose_no_more_than_they_must(films, tmp_path, monkeypatch):
+def test_only_frames_after_a_full_disk_or_a_damaged_line_are_repeated(films, tmp_path, monkeypatch):
     def prepare(first=0):
-        detector = Looks(films[1] / "b.npz", first=first)
+        detector = KnownPoses(films[1] / "b.npz", first=first)
         prepare_video("b", films[0] / "b.mp4", tmp_path, detector, None, Filters(), Output())
         return detector.calls
 
@@ -137,7 +137,7 @@ def test_a_full_disk_and_a_damaged_line_lose_no_more_than_they_must(films, tmp_p
     assert prepare(first=3) == 3
 
 
-def test_captions_may_come_later(films, prepared, tmp_path):
+def test_captions_can_be_added_later(films, prepared, tmp_path):
     shutil.copytree(films[0], tmp_path / "videos")
     shutil.copytree(prepared, tmp_path / "set")
     (tmp_path / "videos" / "a.txt").write_text("a man")
@@ -147,30 +147,30 @@ def test_captions_may_come_later(films, prepared, tmp_path):
     assert captions == ["a man", "", ""]
 
 
-def test_other_settings_begin_again_and_do_not_mix(films, tmp_path, in_processes):
+def test_other_settings_restart_unfinished_videos_and_are_refused_for_finished_ones(films, tmp_path, in_processes):
     def prepare(short_side=None, **how):
-        detector = Looks(films[1] / "a.npz", **how)
+        detector = KnownPoses(films[1] / "a.npz", **how)
         out = Output(short_side=short_side)
         prepare_video("a", films[0] / "a.mp4", tmp_path, detector, None, Filters(), out)
         return detector.calls
 
     assert in_processes(prepare, fatal=3) == [-signal.SIGKILL]
     assert (prepare(short_side=32), prepare(short_side=32)) == (6, 0)
-    with pytest.raises(InputError, match="was made with short_side 32 and not None: give another --out"):
+    with pytest.raises(InputError, match="was made with short_side 32, not None: give another --out"):
         prepare()
 
 
-def test_the_published_filters():
-    def seen(points, side=40.0, people=1):
+def test_published_filters():
+    def frame(points, side=40.0, people=1):
         body = np.zeros((18, 3), np.float32)
         body[:points] = [(side * (k % 2), side * (k // 2 % 2), 1) for k in range(points)]
         return PoseFrame((Person(body=body),) * people, 100, 100)
 
-    assert why_dropped(seen(7), Filters()) is None
-    assert why_dropped(seen(6), Filters()) == "few keypoints"
-    assert why_dropped(seen(7, side=20.0), Filters()) == "too small"
-    assert why_dropped(seen(7, side=20.1), Filters()) is None
-    assert why_dropped(seen(7, people=2), Filters()) == "several people"
+    assert why_dropped(frame(7), Filters()) is None
+    assert why_dropped(frame(6), Filters()) == "few keypoints"
+    assert why_dropped(frame(7, side=20.0), Filters()) == "too small"
+    assert why_dropped(frame(7, side=20.1), Filters()) is None
+    assert why_dropped(frame(7, people=2), Filters()) == "several people"
     assert why_dropped(PoseFrame((), 100, 100), Filters()) == "nobody"
 
 
@@ -178,14 +178,14 @@ def test_bad_input_is_named(films, prepared, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no videos"):
         find_videos([tmp_path / "empty"])
-    with pytest.raises(InputError, match="have one name"):
+    with pytest.raises(InputError, match="have the same name"):
         find_videos([films[0], films[0] / "a.mp4"])
-    with pytest.raises(InputError, match=r"no poses for 1 of the videos \(z\)"):
+    with pytest.raises(InputError, match=r"no poses for 1 videos \(z\)"):
         find_poses(films[1], ["a", "z"])
     shutil.copytree(prepared, tmp_path / "copy")
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "copy"), "--png"]
     (tmp_path / "copy" / "index.json").write_text('{"videos": 3}')
-    assert main(command) == 2 and "index.json is another's or damaged" in capsys.readouterr().err
+    assert main(command) == 2 and "index.json is damaged: remove it" in capsys.readouterr().err
     (tmp_path / "copy" / "videos" / "a" / "record.json").write_text("{}")
     assert main(command) == 2 and "record.json is damaged: remove its folder" in capsys.readouterr().err
     out = tmp_path / "set"

@@ -4,11 +4,11 @@ import torch
 from PIL import Image
 
 from magicdance_core.data.crops import (
-    Window,
-    central_window,
+    CropBox,
+    central_crop,
     crop_picture,
     crop_regions,
-    random_window,
+    random_crop,
     region_weights,
 )
 from magicdance_core.data.data_config import DataConfig
@@ -16,7 +16,7 @@ from magicdance_core.data.frame_sets import Video
 from magicdance_core.data.latent_cache import LatentCache
 from magicdance_core.data.picking import Picker
 from magicdance_core.data.puppet_frames import PuppetFrames, draw_training_frame
-from magicdance_core.data.samples import Shares, batches, generator
+from magicdance_core.data.samples import ProcessBatches, generator, load_batches
 from magicdance_core.errors import InputError
 
 
@@ -26,7 +26,7 @@ def videos(*lengths, runs=()):
 
 def test_shares_of_any_number_of_processes_and_passes_are_the_same_steps():
     def steps(processes, per_pass):
-        shares = [Shares(3, 5, 8, per_pass, process, processes) for process in range(processes)]
+        shares = [ProcessBatches(3, 5, 8, per_pass, process, processes) for process in range(processes)]
         own = [[n for numbers in share for n in numbers] for share in shares]
         assert not set.intersection(set(range(-1, 0)), *map(set, own))
         for left in range(processes):
@@ -44,7 +44,7 @@ def test_batches_are_the_same_from_any_number_of_loaders(workers):
             raise InputError("six")
         return {"x": torch.rand(2, generator=generator(0, index))}
 
-    loader = batches(draw, Shares(0, 3, 4, 2), workers)
+    loader = load_batches(draw, ProcessBatches(0, 3, 4, 2), workers)
     made = torch.cat([next(loader)["x"] for _ in range(3)])
     assert torch.equal(made, torch.stack([torch.rand(2, generator=generator(0, n)) for n in range(6)]))
     with pytest.raises(InputError, match="^six$"):
@@ -68,15 +68,15 @@ def test_distance_and_strides():
     clips = Picker(videos(20, runs=((0, 6), (6, 3), (9, 11))), "train", targets=3, stride=2, distance=0, seed=0)
     found = {clips(n, generator(0, n)).targets for n in range(400)}
     assert found == {(s, s + 2, s + 4) for s in (0, 1, *range(9, 16))}
-    with pytest.raises(InputError, match="v0 has 3 frames in a row and a sample takes 5"):
+    with pytest.raises(InputError, match="v0 has 3 consecutive frames, and a sample takes 5"):
         Picker(videos(3), "train", targets=3, stride=2, distance=0, seed=0)
-    with pytest.raises(InputError, match="no video in its part 'test'"):
+    with pytest.raises(InputError, match="no video in its split 'test'"):
         Picker(videos(3), "test", targets=1, stride=0, distance=0, seed=0)
     short = Picker(videos(2), "train", targets=3, stride=0, distance=0, seed=0)(0, generator(0))
     assert set(short.targets) == {1 - short.reference}
 
 
-def test_strides_that_vary():
+def test_vary_stride_draws_a_stride_per_sample():
     picker = Picker(videos(20), "train", targets=4, stride=3, distance=0, seed=1, vary_stride=True)
     picks = [picker(n, generator(1, n)).targets for n in range(60)]
     strides = [{b - a for a, b in zip(targets, targets[1:])} for targets in picks]
@@ -86,14 +86,14 @@ def test_strides_that_vary():
 
 def test_crops_stay_inside_and_share_their_scale():
     picture = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
-    assert central_window(40, 30) == Window(5, 0, 30)
-    assert np.array_equal(crop_picture(picture, Window(5, 0, 30), 30), picture[:, 5:35])
+    assert central_crop(40, 30) == CropBox(5, 0, 30)
+    assert np.array_equal(crop_picture(picture, CropBox(5, 0, 30), 30), picture[:, 5:35])
     pil = Image.fromarray(picture).crop((5, 0, 35, 30)).resize((15, 15), Image.Resampling.BILINEAR)
-    assert np.array_equal(crop_picture(picture, central_window(40, 30), 15), np.asarray(pil))
-    made = {random_window(40, 30, (0.5, 1.0), generator(0, n)) for n in range(300)}
+    assert np.array_equal(crop_picture(picture, central_crop(40, 30), 15), np.asarray(pil))
+    made = {random_crop(40, 30, (0.5, 1.0), generator(0, n)) for n in range(300)}
     assert {w.side for w in made} == set(range(15, 31))
     assert all(0 <= w.left <= 40 - w.side and 0 <= w.top <= 30 - w.side for w in made)
-    regions = crop_regions(np.array([[10, 5, 20, 15], [0, 0, 0, 0]], np.float32), Window(5, 0, 30), 15)
+    regions = crop_regions(np.array([[10, 5, 20, 15], [0, 0, 0, 0]], np.float32), CropBox(5, 0, 30), 15)
     assert regions.tolist() == [[2.5, 2.5, 7.5, 7.5], [0, 0, 0, 0]]
 
 
@@ -114,7 +114,7 @@ def test_puppets_are_drawn_once_and_shared(tmp_path, monkeypatch):
     monkeypatch.setattr("magicdance_core.data.puppet_frames.draw_training_frame", None)
     assert np.array_equal(PuppetFrames(config, tmp_path).read(1, 2).image, frame.image)
     monkeypatch.setattr("magicdance_core.data.puppet_frames.drawing_fingerprint", lambda: "other")
-    assert PuppetFrames(config, tmp_path).folder != first.folder
+    assert PuppetFrames(config, tmp_path).cache.folder != first.cache.folder
 
 
 def test_damaged_caches_are_named(tmp_path, tiny):
@@ -122,14 +122,14 @@ def test_damaged_caches_are_named(tmp_path, tiny):
     frames = PuppetFrames(config, tmp_path)
     frames.read(0, 0)
     cache = LatentCache(frames, config, 0, tiny.vae, tmp_path)
-    cache.make()
+    cache.cache.make()
     cache.fill(tiny.vae, torch.device("cpu"))
     again = LatentCache(frames, config, 0, tiny.vae, tmp_path)
     assert torch.equal(again.read(1, [0, 1], 0), cache.read(1, [0, 1], 0)) and again.read(1, [0], 0).any()
-    (cache.folder / "latents.npy").write_bytes(b"no")
+    (cache.cache.folder / "latents.npy").write_bytes(b"no")
     with pytest.raises(InputError, match="latents-.* is damaged .*remove it"):
         LatentCache(frames, config, 0, tiny.vae, tmp_path).read(0, [0], 0)
-    (frames.folder / "poses.npy").write_bytes(b"no")
+    (frames.cache.folder / "poses.npy").write_bytes(b"no")
     with pytest.raises(InputError, match="puppets-.* is damaged .*remove it"):
         PuppetFrames(config, tmp_path).read(0, 0)
 
@@ -137,8 +137,8 @@ def test_damaged_caches_are_named(tmp_path, tiny):
 def test_latents_of_another_vae_are_never_taken(tmp_path, tiny):
     config = DataConfig(size=16, identities=2, frames=2, held_out=0)
     frames = PuppetFrames(config, tmp_path)
-    before = LatentCache(frames, config, 0, tiny.vae, tmp_path).folder
-    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).folder == before
+    before = LatentCache(frames, config, 0, tiny.vae, tmp_path).cache.folder
+    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).cache.folder == before
     with torch.no_grad():
         tiny.vae.encoder.conv_in.bias[0] += 1
-    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).folder != before
+    assert LatentCache(frames, config, 0, tiny.vae, tmp_path).cache.folder != before

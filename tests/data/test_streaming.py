@@ -13,9 +13,9 @@ from magicdance_core.__main__ import main
 from magicdance_core.data import open_frames
 from magicdance_core.data.data_config import DataConfig
 from magicdance_core.data.layouts import read_layout
-from magicdance_core.data.parquet_shards import cut, library
+from magicdance_core.data.parquet_shards import cut_clips, library
 from magicdance_core.data.picking import Picker
-from magicdance_core.data.samples import Shares, batches
+from magicdance_core.data.samples import ProcessBatches, load_batches
 from magicdance_core.data.video_frames import VideoFrames
 from magicdance_core.errors import InputError
 from magicdance_core.training import engine
@@ -39,9 +39,9 @@ def opened(folder, **data):
     return open_frames(DataConfig(kind="videos", folder=str(folder), size=32, crops=0, **data), folder)
 
 
-def test_streamed_frames_are_the_files_frames(sets):
+def test_streamed_frames_equal_those_of_the_files(sets):
     files, streamed = VideoFrames(read_layout(sets[0])), opened(sets[1])
-    clips = cut(read_layout(sets[0]), 4, consecutive=False)["train"]
+    clips = cut_clips(read_layout(sets[0]), 4, consecutive=False)["train"]
     assert sorted(len(clip.frames) for clip in clips) == [3, 3, 3, 3, 4]
     by_name = {f"{files.videos[c.video].name}, frames {c.frames[0]} to {c.frames[-1]}": c for c in clips}
     assert sorted(by_name) == sorted(video.name for video in streamed.videos)
@@ -53,9 +53,9 @@ def test_streamed_frames_are_the_files_frames(sets):
                 assert np.array_equal(mine, theirs)
 
 
-def test_each_pass_takes_each_clip_once_in_an_order_of_its_own(sets):
+def test_each_epoch_takes_each_clip_once_in_a_new_order(sets):
     streamed = opened(sets[1])
-    passes = [streamed.order("train", 1, turn) for turn in range(6)]
+    passes = [streamed.order("train", 1, epoch) for epoch in range(6)]
     assert all(sorted(one) == list(range(5)) for one in passes) and len({tuple(one) for one in passes}) > 1
     assert streamed.order("train", 1, 3) == passes[3] and streamed.order("validation", 1, 0) == []
 
@@ -83,8 +83,8 @@ def test_batches_are_those_of_the_files_in_the_same_order(films, smoke, tmp_path
     names = [video.name for video in files.videos]
     place = {n: names.index(video.name.split(",")[0]) for n, video in enumerate(streamed.videos)}
 
-    def same(split, seed, turn):
-        return [place[n] for n in streamed.order(split, seed, turn)]
+    def same(split, seed, epoch):
+        return [place[n] for n in streamed.order(split, seed, epoch)]
 
     one, two = objective(streamed, stage, data), objective(files, stage, data, same)
     for index in range(7):
@@ -99,7 +99,7 @@ def test_processes_loaders_and_restarts_see_the_same_samples(sets, smoke):
 
     def stream(first, process=0, processes=1, workers=0):
         own = objective(opened(sets[1]), stage, data)
-        return list(batches(own.sample, Shares(first, 4, 4, 2, process, processes), workers))
+        return list(load_batches(own.sample, ProcessBatches(first, 4, 4, 2, process, processes), workers))
 
     def rows(batch):
         return [{name: value[k] for name, value in batch.items()} for k in range(2)]
@@ -114,7 +114,7 @@ def test_processes_loaders_and_restarts_see_the_same_samples(sets, smoke):
     assert all(map(equal, halves[1], [*whole[10:12], *whole[14:16]]))
 
 
-def test_a_streamed_run_goes_on_to_the_weights_of_an_uninterrupted_one(sets, one_stage, tmp_path, monkeypatch):
+def test_a_resumed_streamed_run_ends_with_the_weights_of_an_uninterrupted_one(sets, one_stage, tmp_path, monkeypatch):
     data = {"kind": "videos", "folder": str(sets[1]), "crops": 0}
     config = one_stage("unet", steps=3, save_every=2, data=data, run={"validation": 1})
     train(config, tmp_path / "whole", "cpu")
@@ -152,7 +152,7 @@ def test_clips_in_a_row_for_motion_modules(sets, tmp_path):
 
 
 def test_bad_streams_are_named(sets, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="latents of a stream are not kept: set data.crops to 0"):
+    with pytest.raises(InputError, match="latents of streams are not cached: set data.crops to 0"):
         open_frames(DataConfig(kind="videos", folder=str(sets[1]), size=32), tmp_path)
     shutil.copytree(sets[1], tmp_path / "copy")
     (tmp_path / "copy" / "train-00001.parquet").write_bytes(b"PAR1 no")

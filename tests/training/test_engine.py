@@ -148,7 +148,7 @@ def test_a_run_folder_refuses_another_configuration(smoke, finished, change, wor
 def test_a_run_that_learned_nothing_gives_its_folder_away(one_stage, tmp_path):
     """A mistake that is told after the folder was made can be put right in the same folder."""
     wrong = one_stage("unet", data={"kind": "videos", "folder": str(tmp_path)})
-    with pytest.raises(InputError, match="is no data set"):
+    with pytest.raises(InputError, match="is not a data set"):
         train(wrong, tmp_path / "run", "cpu")
     run_folder.RunFolder(tmp_path / "run").claim(one_stage("unet"))
     (tmp_path / "run" / "states" / "00-00000001").mkdir(parents=True)
