@@ -1,4 +1,4 @@
-"""Pictures and videos in; pictures, animations and videos out."""
+"""Read pictures and videos; write pictures, animations and videos."""
 
 from .fit import describe_crop, fit, fitted_size, size_of_area
 from .panels import contact_sheet

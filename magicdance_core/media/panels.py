@@ -1,4 +1,4 @@
-"""Pictures side by side with captions: what a demo, an evaluation or a training run is judged by."""
+"""Contact sheets: pictures side by side with captions."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -7,16 +7,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 GAP, CAPTION_HEIGHT, FONT_SIZE = 8, 34, 21
 BACKGROUND, INK = (22, 23, 27), (214, 216, 222)
-USUAL = 256  # captions of larger pictures are larger
+BASE_SIDE = 256  # captions of larger pictures are scaled up
 
 
 def contact_sheet(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str], panel: int = 256) -> Image.Image:
-    """Rows of equally many RGB pictures under one line of captions, on a dark ground.
+    """Return rows of equally many RGB pictures under one line of captions, on a dark background.
 
-    Each picture is resized (Lanczos) so that its short side has `panel` pixels; all should have one shape. Two or more
-    sets of columns come from repeating the captions.
+    Each picture is resized (Lanczos) so that its short side has `panel` pixels; all should have the same aspect ratio.
+    Captions may repeat, for several groups of columns.
     """
-    rows = [[_enlarged(picture, panel) for picture in row] for row in rows]
+    rows = [[_resized(picture, panel) for picture in row] for row in rows]
     width, height = rows[0][0].size
     sheet, lefts, tops = blank_sheet([width] * len(captions), [height] * len(rows), captions)
     for row, top in zip(rows, tops):
@@ -28,11 +28,11 @@ def contact_sheet(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str]
 def blank_sheet(
     widths: Sequence[int], heights: Sequence[int], captions: Sequence[str]
 ) -> tuple[Image.Image, list[int], list[int]]:
-    """A dark RGB picture with places for columns and rows of pictures, and where these begin: lefts and tops.
+    """Return a dark RGB picture with room for columns and rows of pictures, and their left and top positions.
 
-    captions: one over each column, or fewer; without any there is no line of them. The sides are even, as videos need.
+    captions: at most one per column; without any there is no caption line. The sides are even, as videos need.
     """
-    scale = max(1.0, min(heights) / USUAL)
+    scale = max(1.0, min(heights) / BASE_SIDE)
     head = round(scale * CAPTION_HEIGHT) if captions else GAP
     lefts = list(accumulate((width + GAP for width in widths), initial=GAP))
     tops = list(accumulate((height + GAP for height in heights), initial=head))
@@ -46,7 +46,7 @@ def blank_sheet(
     return sheet, lefts[:-1], tops[:-1]
 
 
-def _enlarged(picture: Image.Image, short_side: int) -> Image.Image:
+def _resized(picture: Image.Image, short_side: int) -> Image.Image:
     scale = short_side / min(picture.size)
     size = round(picture.width * scale), round(picture.height * scale)
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)

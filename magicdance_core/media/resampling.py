@@ -1,4 +1,4 @@
-"""Pictures of a video, a folder or an animation at an even rate."""
+"""Resample the frames of a video, a folder or an animation to a constant rate."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from .read import read_frames
 from .video import Timed, decode
 
 DATASET_FPS = 30.0
-# Where no picture was readable within this many seconds, there is none: the pose is interpolated, not frozen.
-LONGEST_HOLD = 0.12
+# Seconds that a frame is repeated at most when the next ones are unreadable; then there is none, so that the pose is
+# interpolated, not frozen.
+MAX_HOLD = 0.12
 
 
 @dataclass
 class ResampledFrames:
-    """The pictures of a file, to be read as often as wanted, one at a time.
+    """The frames of a file or folder at a constant rate, decoded while iterating, as often as wanted.
 
-    Iterating gives uint8 [H, W, 3], RGB, upright, at `fps` a second if the source has times, else one by one; None
-    where a video is damaged. A picture that is shown longer comes as the same object again. damaged counts what could
-    not be decoded in the last reading.
+    Yields uint8 [H, W, 3], RGB, upright, `fps` per second if the source has times, else each frame once; None where a
+    video is damaged. Repeated frames are the same object. damaged: number of errors in the last iteration.
     """
 
     path: Path
@@ -36,12 +36,12 @@ class ResampledFrames:
 
     @property
     def timed(self) -> bool:
-        """Whether the source has times: a folder of pictures has none."""
+        """Return whether the source has times; a folder of pictures has none."""
         return self._is_video or self._frames.fps is not None
 
     @property
     def count(self) -> int | None:
-        """How many pictures there will be, where that is known before reading."""
+        """Return the number of frames if it is known before reading, else None."""
         return None if self.timed else self._frames.count
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
@@ -58,19 +58,22 @@ class ResampledFrames:
 
 
 def resample(timed: Iterable[Timed], fps: float) -> Iterator[np.ndarray | None]:
-    """For each moment k / fps from the first picture to the last the picture nearest in time; None where that is more
-    than LONGEST_HOLD seconds away. A picture whose time does not lie after the one before is left out."""
+    """Yield for each time k / fps, from the first frame to the last, the nearest frame.
+
+    None is yielded if that is more than MAX_HOLD seconds away. A frame whose time is not after the one before is
+    dropped. Raises InputError if the frames last longer than limits.py allows.
+    """
     previous, k = None, 0
     for time, picture in timed:
         if previous is not None and time <= previous[0]:
             continue
         if time * fps > MAX_FRAMES:
-            raise InputError(f"The video goes on until {time:.0f} seconds; cut it to {MAX_FRAMES / fps:.0f} or less.")
+            raise InputError(f"The video is {time:.0f} seconds long: cut it to {MAX_FRAMES / fps:.0f} or less.")
         while previous is not None and k / fps - previous[0] < time - k / fps:
-            yield previous[1] if k / fps - previous[0] <= LONGEST_HOLD else None
+            yield previous[1] if k / fps - previous[0] <= MAX_HOLD else None
             k += 1
         while previous is not None and k / fps < time:
-            yield picture if time - k / fps <= LONGEST_HOLD else None
+            yield picture if time - k / fps <= MAX_HOLD else None
             k += 1
         previous = time, picture
     if previous is not None:

@@ -1,4 +1,4 @@
-"""Decoding videos, in one way for everybody: frame by frame, upright, with times; damage is the caller's affair."""
+"""Decode videos frame by frame, upright, with times."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ from ..errors import InputError
 from ..limits import check_size, plausible_fps
 
 Timed = tuple[float, np.ndarray]  # seconds, uint8 [H, W, 3] RGB
-# Playlists, which name other files and addresses, are no videos.
+# Formats without playlists, which could name other files and addresses.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,h264,hevc,ivf,wav,mp3,aac,flac"
-FALLBACK_FPS = 30.0  # where a video does not tell its times
+FALLBACK_FPS = 30.0  # of videos without times
 
 
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator:
-    """The container of a file with a picture track; InputError else."""
+    """Open a video file and yield its PyAV container. Raises InputError if it cannot be read."""
     import av
 
     try:
@@ -26,25 +26,25 @@ def open_video(path: Path) -> Iterator:
         raise unreadable(path, error) from error
     with container:
         if not container.streams.video:
-            raise InputError(f"{path} has no picture track; give a video.")
+            raise InputError(f"{path} has no picture track: give a video.")
         context = container.streams.video[0].codec_context
-        if context.width or context.height:  # else the first frame tells
+        if context.width or context.height:  # otherwise each frame is checked
             check_size(context.width, context.height, f"{path}, a video")
         yield container
 
 
 def average_rate(path: Path) -> float | None:
-    """Frames a second of a video, where it tells."""
+    """Return the frames per second of a video, None if unknown."""
     with open_video(path) as container:
         rate = container.streams.video[0].average_rate
     return plausible_fps(rate) if rate else None
 
 
 def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Timed]:
-    """A video's frames with their times in seconds from the first one on, rotation applied, alpha dropped.
+    """Yield the frames of a video with their times in seconds since the first, rotation applied, alpha dropped.
 
-    damaged: called with the error and the number of frames so far where something cannot be decoded; if it raises
-    nothing, that is left out. Raises InputError where the file cannot be opened.
+    damaged: called with the error and the number of frames so far if something cannot be decoded; unless it raises,
+    decoding continues behind it. Raises InputError if the file cannot be opened.
     """
     import av
 
@@ -69,14 +69,14 @@ def decode(path: Path, damaged: Callable[[Exception, int], None]) -> Iterator[Ti
                 start = time if start is None else start
                 done += 1
                 check_size(frame.width, frame.height, f"{path}, a video")
-                # PyAV before 17 heeds the colours that a file names only where a range is asked for; RGB has the full.
+                # PyAV before 17 respects the colour space of a file only if a range is given; RGB has the full range.
                 rgb = frame.to_ndarray(format="rgb24", dst_color_range="JPEG")
                 upright = np.rot90(rgb, frame.rotation // 90 % 4)
                 yield time - start, np.ascontiguousarray(upright)
 
 
 def unreadable(path: Path, error: Exception, done: int = 0) -> InputError:
-    """What to say of a video that cannot be decoded, or no further than `done` frames."""
+    """Return the InputError for a video that cannot be decoded, or only its first `done` frames."""
     reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
     reason = f"it breaks off after {done} frames, {reason}" if done else reason
-    return InputError(f"{path} cannot be read as a video ({reason}); give an undamaged file.")
+    return InputError(f"{path} cannot be read as a video ({reason}): give an undamaged file.")

@@ -1,4 +1,4 @@
-"""Write pictures, animations and videos; a file is either whole or not there."""
+"""Write pictures, animations, videos and JSON atomically, optionally in a background thread."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PICTURE_FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
 FILE_SUFFIXES = (*PICTURE_FORMATS, *VIDEO_FORMATS)
 
-# A palette is chosen by about this many pixels of a clip, spread over all of its frames.
+# The palette of a GIF is computed from about this many pixels, spread over all frames.
 PALETTE_PIXELS = 2_000_000
 BT709, LIMITED_RANGE = 1, 1
 
@@ -29,31 +29,31 @@ AddFrame = Callable[[Image.Image], None]
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
-    """Write a picture as PNG. Raises InputError where that is impossible."""
+    """Write a picture as PNG. Raises InputError if that fails."""
     with atomic_write(path) as part:
         picture.save(part, format="PNG")
 
 
 def write_json(path: str | Path, data) -> None:
-    """Write data as JSON. Raises InputError where that is impossible."""
+    """Write data as JSON. Raises InputError if that fails."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
 def check_animation_path(path: str | Path) -> None:
-    """Raise InputError where `write_animation` knows no format by the path's suffix."""
+    """Raise InputError if the path's suffix is not a format of `write_animation`."""
     if as_path(path).suffix.lower() not in FILE_SUFFIXES:
-        raise InputError(f"{path} has a suffix that is not known; use one of {', '.join(FILE_SUFFIXES)}.")
+        raise InputError(f"{path} has an unknown suffix: use one of {', '.join(FILE_SUFFIXES)}.")
 
 
 @contextlib.contextmanager
 def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
-    """Write a file frame by frame: the block gets a function that takes one RGB picture after the other.
+    """Write an animation frame by frame: the block gets a function that takes one RGB picture at a time.
 
-    The suffix chooses the format: GIF (one palette for the whole clip), PNG or WebP (animated where there is more than
-    one frame), H.264 video in MP4, MOV or MKV (streamed; 4:2:0, odd sides padded by repeating the last row or column).
-    fps: frames a second; GIF rounds times to 1/100 s and shows no more than 50.
-    Raises InputError for an unknown suffix, a rate that is not positive, no frames at all, and where writing fails.
+    The suffix selects the format: GIF (one palette for the whole clip), PNG or WebP (animated if there are several
+    frames), H.264 video in MP4, MOV or MKV (streamed; 4:2:0, odd sides padded by repeating the last row or column).
+    fps: frames per second; GIF rounds times to 1/100 s and shows at most 50 per second.
+    Raises InputError for an unknown suffix, a rate that is not positive, no frames, or if writing fails.
     """
     path = as_path(path)
     check_animation_path(path)
@@ -67,7 +67,7 @@ def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
         with writer as add:
             yield add
         if part.stat().st_size == 0:
-            raise InputError(f"There are no frames to write to {path}; give at least one.")
+            raise InputError(f"There are no frames to write to {path}: give at least one.")
 
 
 @contextlib.contextmanager
@@ -86,13 +86,13 @@ def _animated_picture(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
 
 
 def _durations(count: int, fps: float) -> list[int]:
-    """Milliseconds a frame, in whole hundredths of a second that add up to the right length."""
+    """Return milliseconds per frame, in whole hundredths of a second that add up to the right length."""
     ends = [round(100 * i / fps) for i in range(count + 1)]
     return [10 * max(2, end - start) for start, end in zip(ends, ends[1:])]
 
 
 def _with_common_palette(frames: list[Image.Image]) -> list[Image.Image]:
-    """Frames in 256 colours chosen for the whole clip: no frame flickers in a palette of its own."""
+    """Quantise frames to 256 colours of the whole clip, as a palette per frame would flicker."""
     step = 1 + len(frames) * frames[0].width * frames[0].height // PALETTE_PIXELS
     pixels = np.concatenate([np.asarray(frame).reshape(-1, 3)[::step] for frame in frames])
     palette = Image.fromarray(pixels[None]).quantize(256, Image.Quantize.FASTOCTREE)
@@ -137,20 +137,21 @@ def _h264_stream(container, rate: Fraction, width: int, height: int):
     return stream
 
 
-WAITING = 32  # pictures that may wait to be written
+MAX_WAITING = 32  # pictures that may wait to be written
 
 
 @contextmanager
-def in_background(do: Callable[..., object], waiting: int = WAITING) -> Iterator[Callable[..., None]]:
-    """`do`, as a function that returns at once: a thread does what it was called for, in the order of the calls.
+def in_background(do: Callable[..., object], waiting: int = MAX_WAITING) -> Iterator[Callable[..., None]]:
+    """Yield a function that returns at once and runs `do` with its arguments in a thread, in the order of the calls.
 
-    All is done when the context ends. What `do` raises ends that and comes out at the next call, or there. No more than
-    `waiting` calls wait.
+    All calls are finished when the block ends. After an exception of `do` the remaining calls are skipped, and the
+    exception is raised by the next call or at the end of the block. At most `waiting` calls are queued; then the
+    function blocks.
     """
     calls: deque[Future] = deque()
     failed = False
 
-    def unless_failed(*arguments) -> None:
+    def run(*arguments) -> None:
         nonlocal failed
         if failed:
             return
@@ -162,11 +163,11 @@ def in_background(do: Callable[..., object], waiting: int = WAITING) -> Iterator
 
     with ThreadPoolExecutor(1) as thread:
 
-        def later(*arguments) -> None:
+        def enqueue(*arguments) -> None:
             while calls and (len(calls) >= waiting or calls[0].done()):
                 calls.popleft().result()
-            calls.append(thread.submit(unless_failed, *arguments))
+            calls.append(thread.submit(run, *arguments))
 
-        yield later
+        yield enqueue
         for call in calls:
             call.result()

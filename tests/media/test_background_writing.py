@@ -1,3 +1,5 @@
+"""Writing in a background thread."""
+
 import threading
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from magicdance_core.media.write import in_background
 
 
-def test_calls_are_done_in_order_beside_the_caller():
+def test_calls_run_in_order_in_the_background():
     done, go = [], threading.Event()
 
     def do(number):
@@ -20,7 +22,7 @@ def test_calls_are_done_in_order_beside_the_caller():
     assert done == [(number, False) for number in range(5)]
 
 
-def test_no_more_than_some_wait():
+def test_the_queue_is_bounded():
     started, go = [], threading.Event()
 
     def do(number):
@@ -38,7 +40,7 @@ def test_no_more_than_some_wait():
 
 
 @pytest.mark.parametrize("error", [OSError("no space"), KeyboardInterrupt()])
-def test_what_fails_comes_out_and_nothing_follows(error):
+def test_errors_are_raised_and_later_calls_skipped(error):
     done = []
 
     def do(number):
@@ -52,7 +54,7 @@ def test_what_fails_comes_out_and_nothing_follows(error):
     assert done == [0]
 
 
-def test_what_the_caller_raises_comes_out_after_what_was_asked_for_is_done():
+def test_errors_of_the_block_are_raised_after_queued_calls():
     done = []
     with pytest.raises(ValueError), in_background(done.append) as later:
         later(1)

@@ -1,4 +1,4 @@
-"""What people feed to the pack: every kind of picture, folder, video and keypoint file, the broken ones included."""
+"""Reading and writing pictures, folders, videos and keypoint files, broken ones included."""
 
 import contextlib
 import errno
@@ -77,7 +77,7 @@ def test_grey_of_8_and_16_bits(tmp_path, grey):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
-def test_what_is_not_a_picture(tmp_path, content):
+def test_other_files_are_refused_as_pictures(tmp_path, content):
     path = tmp_path / "a.png"
     if content == "truncated":
         Image.effect_noise((64, 64), 50).save(path)
@@ -87,7 +87,7 @@ def test_what_is_not_a_picture(tmp_path, content):
         read_picture(path)
 
 
-def test_a_missing_file_and_a_folder_are_not_pictures(tmp_path):
+def test_missing_files_and_folders_are_refused_as_pictures(tmp_path):
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError, match=path.name):
             read_picture(path)
@@ -107,8 +107,8 @@ def test_folder_is_sorted_by_number_and_ignores_other_files(tmp_path):
     assert len(list(frames)) == 3  # a second time
 
 
-def test_folder_without_pictures(tmp_path):
-    with pytest.raises(InputError, match="holds no pictures"):
+def test_folder_without_pictures_is_refused(tmp_path):
+    with pytest.raises(InputError, match="has no pictures"):
         read_frames(tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_folder_with_a_broken_picture_names_it(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".gif", ".webp", ".png"])
-def test_frames_survive_a_file(tmp_path, suffix):
+def test_written_frames_are_read_back(tmp_path, suffix):
     frames = read_frames(save(tmp_path / f"a{suffix}", clip()))
     shown = list(frames)
     assert len(shown) == 5 and frames.fps == pytest.approx(10)
@@ -150,7 +150,7 @@ def test_video_rotation_is_applied(tmp_path):
     assert close(frame.crop((0, 0, 16, 14)), RED) and close(frame.crop((0, 18, 16, 32)), BLUE)
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_audio_without_video_is_refused(tmp_path):
     import av
 
     path = tmp_path / "a.wav"
@@ -164,7 +164,7 @@ def test_sound_alone_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video" * 50, "truncated"])
-def test_what_is_not_a_video(tmp_path, content):
+def test_other_files_are_refused_as_videos(tmp_path, content):
     path = tmp_path / "a.mp4"
     if content == "truncated":
         content = save(path, clip()).read_bytes()[:700]
@@ -178,7 +178,7 @@ def test_gif_colours_do_not_flicker(tmp_path):
     assert all((frame == shown[0]).all() for frame in shown)
 
 
-def test_gif_lasts_as_long_as_asked(tmp_path):
+def test_gif_has_the_requested_duration(tmp_path):
     with Image.open(save(tmp_path / "a.gif", clip(6), fps=30)) as image:
         durations = []
         for i in range(image.n_frames):
@@ -213,7 +213,7 @@ def test_keypoints_of_one_file_and_of_a_folder_are_drawn(tmp_path):
     "content, message",
     [("[]", "no pose frames"), ("{", "not JSON"), ("[3]", "Frame 0 .* int"), ('{"people": []}', "width and height")],
 )
-def test_keypoints_that_are_none(tmp_path, content, message):
+def test_other_json_is_refused_as_keypoints(tmp_path, content, message):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(InputError, match=message):
         read_poses(tmp_path / "a.json")
@@ -228,29 +228,29 @@ def test_square_is_the_published_crop_and_resize():
     assert fit(image, 32, 32).tobytes() == published.tobytes()
 
 
-def test_sizes():
-    assert fitted_size(604, 1080, 512, 64, keep=False) == (512, 512)
-    assert fitted_size(604, 1080, 512, 64, keep=True) == (512, 896)
-    assert fitted_size(1080, 604, 512, 64, keep=True) == (896, 512)
+def test_fitted_size_keeps_or_squares_the_aspect():
+    assert fitted_size(604, 1080, 512, 64, keep_aspect=False) == (512, 512)
+    assert fitted_size(604, 1080, 512, 64, keep_aspect=True) == (512, 896)
+    assert fitted_size(1080, 604, 512, 64, keep_aspect=True) == (896, 512)
     with pytest.raises(InputError, match="multiple of 64"):
-        fitted_size(604, 1080, 500, 64, keep=True)
+        fitted_size(604, 1080, 500, 64, keep_aspect=True)
 
 
 @pytest.mark.parametrize(
     "size, made",
     [((604, 1080), (384, 704)), ((1080, 604), (704, 384)), ((900, 900), (512, 512)), ((100, 3000), (64, 2816))],
 )
-def test_sizes_of_one_area(size, made):
+def test_size_of_area_keeps_area_and_aspect(size, made):
     assert size_of_area(*size, 512, 64) == made and abs(made[0] * made[1] / 512**2 - 1) < 0.4
 
 
-def test_a_shape_that_no_area_suits():
+def test_size_of_area_refuses_extreme_aspects():
     with pytest.raises(InputError, match="too narrow"):
         size_of_area(1, 1000, 512, 64)
     with pytest.raises(InputError, match="too large"):
-        fitted_size(1, 1000, 512, 64, keep=True)
+        fitted_size(1, 1000, 512, 64, keep_aspect=True)
     with pytest.raises(InputError, match="too large"):
-        fitted_size(4, 4, 64_000, 64, keep=False)
+        fitted_size(4, 4, 64_000, 64, keep_aspect=False)
 
 
 @pytest.mark.parametrize(
@@ -264,34 +264,34 @@ def test_a_shape_that_no_area_suits():
         ((0.2, -0.5, 0.8, 1.5), (0, 0, 60, 60)),
     ],
 )
-def test_the_crop_holds_the_person(around, box):
+def test_the_crop_contains_the_person(around, box):
     assert crop_box((60, 100), (32, 32), around) == box
 
 
-def test_of_a_person_who_is_too_wide_the_middle_stays():
+def test_the_middle_of_a_person_who_is_too_wide_is_kept():
     assert crop_box((100, 60), (32, 32), (0.1, 0.2, 1.0, 0.8)) == (25, 0, 85, 60)
     assert crop_box((100, 60), (32, 32), (0.0, 0.2, 0.4, 0.8)) == (0, 0, 60, 60)
 
 
-def test_what_is_cropped_is_said():
+def test_crop_is_described():
     assert describe_crop("poses", (64, 64), (32, 32)) == ""
-    assert describe_crop("poses", (60, 100), (32, 32)) == "poses of 60 x 100 pixels describe_crop by 20 top, 20 bottom"
+    assert describe_crop("poses", (60, 100), (32, 32)) == "poses of 60 x 100 pixels cropped by 20 top, 20 bottom"
 
 
-def test_where_people_are(tmp_path):
+def test_box_around_people(tmp_path):
     frames = [keypoint_frame(x) for x in (20, 30)]
     write_json(tmp_path / "poses.json", frames)
     for i, drawn in enumerate(read_poses(tmp_path / "poses.json")):
         write_picture(tmp_path / "maps" / f"{i}.png", drawn)
-    known, seen = (read_poses(tmp_path / name).people() for name in ("poses.json", "maps"))
+    known, seen = (read_poses(tmp_path / name).people_box() for name in ("poses.json", "maps"))
     assert known == pytest.approx((20 / 64, 18 / 96, 30 / 64, 40 / 96), abs=0.02)
     assert seen == pytest.approx(known, abs=0.04)
     for name in ("a", "b"):
         write_picture(tmp_path / "black" / f"{name}.png", Image.new("RGB", (64, 96), (9, 9, 9)))
-    assert read_poses(tmp_path / "black").people() is None
+    assert read_poses(tmp_path / "black").people_box() is None
 
 
-def test_keeping_the_shape_crops_a_little_from_the_centre():
+def test_keeping_the_aspect_crops_a_little_from_the_centre():
     image = fit(picture(100, 60), 96, 64)
     assert image.size == (96, 64) and image.getpixel((46, 10)) == RED and image.getpixel((50, 10)) == BLUE
 
@@ -320,7 +320,7 @@ def test_a_full_disk_leaves_no_half_file_and_keeps_the_old_one(tmp_path, name):
     assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == b"old"
 
 
-def test_a_full_disk_and_a_picture(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_picture(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -338,7 +338,7 @@ def test_an_error_while_frames_are_made_leaves_nothing_behind(tmp_path, name):
     assert not os.listdir(tmp_path)
 
 
-def test_an_impossible_place_is_refused_before_the_work(tmp_path):
+def test_unwritable_paths_are_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder.gif").mkdir()
     for path in (tmp_path / "file" / "a.gif", tmp_path / "folder.gif"):
@@ -346,7 +346,7 @@ def test_an_impossible_place_is_refused_before_the_work(tmp_path):
             pytest.fail("the block was entered")
 
 
-def test_wrong_requests(tmp_path):
+def test_wrong_suffixes_and_rates_are_refused(tmp_path):
     with pytest.raises(InputError, match="suffix"), write_animation(tmp_path / "a.xyz", 10):
         pass
     with pytest.raises(InputError, match="positive rate"), write_animation(tmp_path / "a.gif", 0):
@@ -357,7 +357,7 @@ def test_wrong_requests(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_json(tmp_path):
+def test_json_is_written(tmp_path):
     write_json(tmp_path / "deep" / "a.json", {"a": 1})
     assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": 1}
 
@@ -369,7 +369,7 @@ def test_contact_sheet_has_a_panel_for_each_picture():
     assert (pixels == GREEN).all(1).sum() == 2 * 32 * 32
 
 
-def test_ground_has_even_sides_and_captions_that_fit():
+def test_blank_sheet_has_even_sides_and_captions_that_fit():
     sheet, lefts, tops = blank_sheet([31, 64], [40, 21], ["a very long caption"])
     assert sheet.width % 2 == sheet.height % 2 == 0 and len(lefts) == len(tops) == 2
     assert lefts[1] - lefts[0] - 31 == tops[1] - tops[0] - 40 == lefts[0]

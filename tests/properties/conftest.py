@@ -1,4 +1,4 @@
-"""Properties: a few examples, the same every time; `HYPOTHESIS_PROFILE=fuzz` looks for new ones, 2000 of each."""
+"""Hypothesis profiles: a few fixed examples by default, 2000 new ones with `HYPOTHESIS_PROFILE=fuzz`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Whatever is given as keypoints, frames come of it or an InputError; what goes out comes back."""
+"""Any input gives pose frames or an InputError; frames are read as they were written."""
 
 import json
 import math
@@ -76,7 +76,7 @@ def same(a, b):
 
 
 def useful(made):
-    """What every consumer of frames relies on."""
+    """Check what every consumer of frames relies on."""
     for frame in made:
         assert frame.width > 0 and frame.height > 0 and len(frame.people) <= MAX_PEOPLE
         for person in frame.people:

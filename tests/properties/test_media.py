@@ -1,4 +1,4 @@
-"""Whatever lies in a file, pictures come of it or an InputError; sizes and crops keep what they promise."""
+"""Any file gives pictures or an InputError; sizes and crops satisfy their contracts."""
 
 import io
 
@@ -12,7 +12,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.limits import MAX_MADE_PIXELS
 from magicdance_core.media import fit, fitted_size, read_frames, read_picture, size_of_area, write_animation
 from magicdance_core.media.fit import crop_box, describe_crop
-from magicdance_core.media.resampling import LONGEST_HOLD, ResampledFrames, resample
+from magicdance_core.media.resampling import MAX_HOLD, ResampledFrames, resample
 
 SIDES = st.integers(1, 5000)
 FRACTIONS = st.tuples(*[st.floats(0, 1)] * 4).map(
@@ -24,7 +24,7 @@ FRACTIONS = st.tuples(*[st.floats(0, 1)] * 4).map(
 
 
 @given(SIDES, SIDES, st.sampled_from([8, 64]), st.integers(1, 20))
-def test_sizes_of_one_area(width, height, unit, units):
+def test_size_of_area(width, height, unit, units):
     side = units * unit
     try:
         made = size_of_area(width, height, side, unit)
@@ -38,7 +38,7 @@ def test_sizes_of_one_area(width, height, unit, units):
 
 
 @given(SIDES, SIDES, st.integers(-1, 10**6), st.sampled_from([8, 64]), st.booleans())
-def test_sizes_by_the_short_side(width, height, size, unit, keep):
+def test_fitted_size(width, height, size, unit, keep):
     try:
         made = fitted_size(width, height, size, unit, keep)
     except InputError:
@@ -47,7 +47,7 @@ def test_sizes_by_the_short_side(width, height, size, unit, keep):
 
 
 @given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES), st.none() | FRACTIONS)
-def test_crops(size, shape, around):
+def test_crop_boxes(size, shape, around):
     left, top, right, bottom = crop_box(size, shape, around)
     assert 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]
     assert right - left == size[0] or bottom - top == size[1]
@@ -94,7 +94,7 @@ def damaged(data, content: bytes) -> bytes:
 
 
 @given(pictures())
-def test_whole_pictures(tmp_path_factory, made):
+def test_undamaged_pictures(tmp_path_factory, made):
     kind, size, content = made
     path = tmp_path_factory.mktemp("files") / f"a.{kind}"
     path.write_bytes(content)
@@ -150,11 +150,11 @@ def test_damaged_videos(tmp_path_factory, videos, suffix, data):
 
 
 @given(st.lists(st.floats(-1, 5), min_size=1, max_size=8), st.sampled_from([1.0, 7.5, 30.0]))
-def test_an_even_rate(steps, fps):
+def test_resampled_rate_is_even(steps, fps):
     times = np.cumsum([0.0, *steps[1:]]).tolist()
     shown = list(resample(list(zip(times, times)), fps))
     later = [time for k, time in enumerate(times) if k == 0 or time > max(times[:k])]
     assert shown[0] == later[0] and shown[-1] == later[-1]
     assert abs(len(shown) - 1 - (later[-1] - later[0]) * fps) <= 1
     for k, time in enumerate(shown[:-1]):
-        assert time is None or abs(time - k / fps) <= LONGEST_HOLD + 1e-9
+        assert time is None or abs(time - k / fps) <= MAX_HOLD + 1e-9
