@@ -176,7 +176,7 @@ class MagicDancePreviewPose:
     )
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("preview",)
-    OUTPUT_TOOLTIPS = ("ResampledFrames with skeletons, for Preview Image or a video.",)
+    OUTPUT_TOOLTIPS = ("Pictures with skeletons, for Preview Image or a video.",)
     FUNCTION = "preview"
 
     @classmethod

@@ -20,6 +20,27 @@ ROOT = Path(__file__).parents[2]
 PACK = "ComfyUI-MagicDance-Video"
 COMFYUI, PYTHON = os.environ.get("COMFYUI_PATH"), os.environ.get("PYTHON", sys.executable)
 UNPUBLISHED = shutil.ignore_patterns(".*", "tests", "runs", "demo", "__pycache__")
+REQUIREMENTS = "required", "optional"
+WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
+SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
+    "ADE_LoadAnimateDiffModel": ["model_name"],
+    "ADE_StandardUniformContextOptions": [
+        "context_length", "context_stride", "context_overlap", "fuse_method", "use_on_equal_length", "start_percent",
+        "guarantee_steps",
+    ],
+    "ADE_UseEvolvedSampling": ["beta_schedule"],
+    "CheckpointLoaderSimple": ["ckpt_name"],
+    "CLIPTextEncode": ["text"],
+    "ControlNetApplyAdvanced": ["strength", "start_percent", "end_percent"],
+    "CreateVideo": ["fps"],
+    "ImageStitch": ["direction", "match_image_size", "spacing_width", "spacing_color"],
+    "KSampler": ["seed", None, "steps", "cfg", "sampler_name", "scheduler", "denoise"],
+    "LoraLoader": ["lora_name", "strength_model", "strength_clip"],
+    "MaskComposite": ["x", "y", "operation"],
+    "SaveAnimatedWEBP": ["filename_prefix", "fps", "lossless", "quality", "method"],
+    "SaveVideo": ["filename_prefix", "format", "codec"],
+    "SolidMask": ["value", "width", "height"],
+}  # fmt: skip
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -190,6 +211,7 @@ class Server:
 
 
 def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
+    """Return the prompt of a workflow file; see `Server.prompt`. definitions: of /object_info."""
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     prompt = {}
     for node in workflow["nodes"]:
@@ -197,20 +219,48 @@ def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
         if kind not in definitions:
             assert kind == "MarkdownNote", kind
             continue
-        sockets = {entry["name"]: entry["link"] for entry in node["inputs"]}
-        values, inputs = iter(node["widgets_values"]), {}
         given = definitions[kind]["input"]
-        for name, (type_, *options) in (given.get("required", {}) | given.get("optional", {})).items():
-            if name in sockets:
-                if sockets[name] is not None:
-                    inputs[name] = links[sockets[name]]
-            elif isinstance(type_, list) or type_ in ("INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"):
-                inputs[name] = changes.get(f"{kind}.{name}", next(values))
-                if options and options[0].get("control_after_generate"):
-                    next(values)
-        assert next(values, None) is None, f"{kind} has more values than widgets"
+        sockets = {entry["name"]: entry["link"] for entry in node["inputs"]}
+        inputs = {name: links[link] for name, link in sockets.items() if link is not None}
+        values = saved_values(node, given)
+        values |= {name: changes[f"{kind}.{name}"] for name in values if f"{kind}.{name}" in changes}
+        required, optional = ({n: i for n, i in given.get(k, {}).items() if n not in sockets} for k in REQUIREMENTS)
+        inputs |= widget_inputs(required, values) | widget_inputs(optional, values, required=False)
+        assert not values, f"{kind} has no widgets {list(values)}"
         prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs}
     return prompt
+
+
+def saved_values(node: dict, given: dict) -> dict:
+    """Return the widget values in a workflow file: name -> value."""
+    names = list(SAVED_WIDGETS.get(node["type"], []))
+    if node["type"].startswith("MagicDance"):
+        for name, (kind, *options) in (given.get("required", {}) | given.get("optional", {})).items():
+            if isinstance(kind, list) or kind in WIDGET_KINDS:
+                names += [name, None] if options and options[0].get("control_after_generate") else [name]
+    values = node["widgets_values"]
+    assert len(names) == len(values), f"{node['type']} has the widgets {names}, the file has {values}"
+    return {name: value for name, value in zip(names, values) if name}
+
+
+def widget_inputs(inputs: dict, values: dict, prefix: str = "", required: bool = True) -> dict:
+    """Take the values of these widgets out of `values`; a required one that the file does not have gets its default.
+
+    The inputs of a dynamic combo depend on its choice and follow it under names such as `format.codec`.
+    """
+    taken = {}
+    for name, (kind, *more) in inputs.items():
+        options = more[0] if more else {}
+        if name in values:
+            taken[prefix + name] = values.pop(name)
+        elif required and "default" in options:
+            taken[prefix + name] = options["default"]
+        if kind == "COMFY_DYNAMICCOMBO_V3" and prefix + name in taken:
+            (chosen,) = (option for option in options["options"] if option["key"] == taken[prefix + name])
+            for requirement in REQUIREMENTS:
+                nested = chosen["inputs"].get(requirement, {})
+                taken |= widget_inputs(nested, values, f"{prefix}{name}.", requirement == "required")
+    return taken
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def source(**sample) -> dict:
         "decode_chunk_size": 4, "preset": "exact",
     } | sample  # fmt: skip
     return {
-        "1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"backbone": "embedded"}},
+        "1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"ckpt_name": "embedded"}},
         "2": {"class_type": "MagicDancePuppets", "inputs": puppets},
         "3": {"class_type": "MagicDanceSample", "inputs": sample},
         "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "frame"}},
@@ -128,10 +128,10 @@ def test_ksampler_is_interrupted_and_run_again(server):
 
 def test_motion_modules_and_their_windows(server):
     graph = json.loads(next(file for file in WORKFLOWS if file.stem == "10 Motion module").read_text())
-    small = SMALL | {"MagicDancePuppets.frames": 6, "MagicDanceContextOptions.overlap": 2}
+    small = SMALL | {"MagicDancePuppets.frames": 6, "MagicDanceContextOptions.context_overlap": 2}
 
     def frames(strength: float, length: int = 4, loop: bool = False) -> np.ndarray:
-        changes = {"length": length, "closed_loop": loop}
+        changes = {"context_length": length, "closed_loop": loop}
         changes = {f"MagicDanceContextOptions.{name}": value for name, value in changes.items()}
         prompt = server.prompt(graph, small | changes | {"MagicDanceApplyMotion.strength": strength})
         (sampler,) = (number for number, node in prompt.items() if node["class_type"] == "MagicDanceSample")
@@ -163,8 +163,22 @@ def test_a_video_is_read_by_its_own_times(server, base):
     with write_animation(base / "input" / "maps.mp4", 15) as add:
         for picture in maps:
             add(Image.fromarray(picture))
-    extract = {"detector": "drawn", "person": "continuity", "number": 0, "max_gap": 15, "fps": 30.0, "video": ["1", 0]}
-    preview = {"keypoints": ["2", 0], "opacity": 1.0, "body": True, "hands": True, "face": True, "fps": 30.0}
+    extract = {
+        "detector": "drawn",
+        "person": "continuity",
+        "person_index": 0,
+        "max_gap": 15,
+        "fps": 30.0,
+        "video": ["1", 0],
+    }
+    preview = {
+        "keypoints": ["2", 0],
+        "opacity": 1.0,
+        "draw_body": True,
+        "draw_hands": True,
+        "draw_face": True,
+        "fps": 30.0,
+    }
     outputs = server.run({
         "1": {"class_type": "LoadVideo", "inputs": {"file": "maps.mp4"}},
         "2": {"class_type": "MagicDanceExtractPose", "inputs": extract},
@@ -178,10 +192,12 @@ def test_a_video_is_read_by_its_own_times(server, base):
 
 
 def test_keypoints_go_to_comfyuis_own_nodes(server):
-    if "SDPoseDrawKeypoints" not in server.ask("/object_info"):
+    definition = server.ask("/object_info").get("SDPoseDrawKeypoints")
+    if definition is None:
         pytest.skip("this ComfyUI has no pose nodes of its own; newer ones have")
-    draw = {"draw_body": True, "draw_hands": True, "draw_face": True, "draw_feet": True}
-    draw |= {"stick_width": 4, "face_point_size": 2, "score_threshold": 0.3, "keypoints": ["2", 0]}
+    widgets = definition["input"]["required"].items()
+    draw = {name: options["default"] for name, (_, options) in widgets if "default" in options}
+    draw |= {"keypoints": ["2", 0]}
     load = {"file": "dance.npz [example]", "width": 0, "height": 0}
     drawn = pictures(server, server.run({
         "2": {"class_type": "MagicDanceLoadKeypoints", "inputs": load},
@@ -198,10 +214,10 @@ def test_model_folders_of_the_user_stay(new_server, base, tmp_path):
     paths.write_text(f"mine:\n  base_path: {tmp_path}\n  magicdance: elsewhere\n")
     running = new_server(base, "--extra-model-paths-config", str(paths))
     try:
-        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["checkpoint"][0]
+        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["ckpt_name"][0]
         assert set(names) == {"mine.safetensors", "model_state-110000.th"}
         (tmp_path / "elsewhere" / "new.safetensors").touch()
-        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["checkpoint"][0]
+        names = running.ask("/object_info")["MagicDanceLoadPublished"]["input"]["required"]["ckpt_name"][0]
         assert "new.safetensors" in names
     finally:
         running.close()
@@ -216,14 +232,14 @@ def test_a_changed_widget_reloads_nothing(server):
 
 def test_a_missing_model_is_explained(server):
     answer = server.refusal(
-        source() | {"1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"backbone": "gone.safetensors"}}}
+        source() | {"1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"ckpt_name": "gone.safetensors"}}}
     )
     assert "models/checkpoints" in json.dumps(answer["node_errors"])
 
 
 def test_a_missing_attachment_is_explained_and_the_server_goes_on(server):
     prompt = source()
-    prompt["1"]["inputs"]["backbone"] = "v1-5-pruned-emaonly-fp16.safetensors"
+    prompt["1"]["inputs"]["ckpt_name"] = "v1-5-pruned-emaonly-fp16.safetensors"
     history = server.finish(server.queue(prompt))
     kind, message = history["status"]["messages"][-1]
     assert kind == "execution_error" and "put Apply Appearance between" in message["exception_message"]

@@ -109,7 +109,7 @@ def prediction() -> dict:
             pairs = [("plain", predictions(model, sigmas[t], x), plain)]
             for case in itertools.product(CONTROL_MODES, (1, 2), (1.0, 0.5)):
                 mode, count, strength = case
-                seen = predictions(apply(model, REFERENCE[:count], strength, mode=mode, network=held), sigmas[t], x)
+                seen = predictions(apply(model, REFERENCE[:count], strength, mode=mode, appearance=held), sigmas[t], x)
                 references = MODEL.model.process_latent_in(MODEL.model.process_latent_out(REFERENCE[:count]))
                 expected = expected_predictions(unet, network, sigmas[t], x, t, references, strength, mode)
                 pairs += [("relative", seen, expected), ("rounding", expected, exact.setdefault((t, case), expected))]

@@ -30,7 +30,7 @@ from setting import (
 def nothing() -> dict:
     """Strength 0, and a range that the run never enters, against the MODEL as it was: exactly equal."""
     plain = sample(MODEL)
-    late = sample(apply(start=0.0, end=0.2), scheduler="simple", denoise=0.4)
+    late = sample(apply(start_percent=0.0, end_percent=0.2), scheduler="simple", denoise=0.4)
     return {
         "strength_0": bool(torch.equal(sample(apply(strength=0.0)), plain)) and not CALLS,
         "outside": bool(torch.equal(late, sample(MODEL, scheduler="simple", denoise=0.4))),
@@ -141,7 +141,7 @@ def mistakes() -> dict:
     explain("video latent", lambda: apply_latent(torch.zeros(1, 4, 3, 8, 8)))
     explain("not a number", lambda: apply_latent(torch.full((1, 4, 8, 8), float("nan"))))
     explain("nobody", lambda: apply_latent(None))
-    explain("range", lambda: apply(start=0.5, end=0.2))
+    explain("range", lambda: apply(start_percent=0.5, end_percent=0.2))
     explain("text of another model", lambda: apply(text=conditioning(draw(1, 77, 128))))
     explain("too many", lambda: apply(reference=torch.zeros(33, 4, 8, 8)))
     explain("masks for other frames", lambda: sample(apply(mask=torch.ones(2, 64, 64))))

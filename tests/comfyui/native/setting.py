@@ -96,10 +96,12 @@ REFERENCE, NOISE = draw(2, 4, SIZE, SIZE), draw(FRAMES, 4, SIZE, SIZE)
 EMPTY = torch.zeros(FRAMES, 4, SIZE, SIZE)
 
 
-def apply(model=MODEL, reference=REFERENCE[:1], strength=1.0, start=0.0, end=1.0, mode=CONTROL_MODES[0], **more):
+def apply(model=MODEL, reference=REFERENCE[:1], strength=1.0, mode=CONTROL_MODES[0], **more):
+    """Apply the node; more: its other inputs, which have the defaults of the graph editor."""
     latent = {"samples": model.model.process_latent_out(reference)}
     node = pack.NODE_CLASS_MAPPINGS["MagicDanceApplyAppearanceToModel"]()
-    return node.apply(model, more.pop("network", HELD), strength, start, end, mode, reference=latent, **more)[0]
+    inputs = {"appearance": HELD, "strength": strength, "start_percent": 0.0, "end_percent": 1.0} | more
+    return node.apply(model=model, control_mode=mode, reference=latent, **inputs)[0]
 
 
 def conditioning(text, **more) -> list:
