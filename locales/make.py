@@ -1,10 +1,10 @@
-"""Writes what is said twice from the node classes: locales/en/nodeDefs.json, and the values in the help pages' tables.
+"""Write the texts that follow from the node classes: locales/en/nodeDefs.json, and the values in the help pages.
 
-For contributors, after a change of a node's texts or widgets (`make locales`):
+Run it after a change of a node's texts or widgets (`make locales`):
 
     python locales/make.py
 
-A help page's table of inputs has the columns input, values and meaning; `values` is filled in here.
+The table of inputs in a help page has the columns input, values and meaning; this fills in `values`.
 """
 
 import importlib
@@ -21,7 +21,7 @@ LARGEST = 2**64 - 1
 
 
 def load_nodes() -> ModuleType:
-    """The pack's `nodes`, as in a ComfyUI without any file."""
+    """Import the pack's `nodes` as in a ComfyUI without any model file."""
     no_files = {"get_filename_list": lambda key: [], "get_folder_paths": lambda key: []}
     sys.modules["folder_paths"] = SimpleNamespace(**no_files, get_input_directory=lambda: ROOT / "no_input")
     pack = sys.modules.setdefault("pack", ModuleType("pack"))
@@ -30,7 +30,7 @@ def load_nodes() -> ModuleType:
 
 
 def texts() -> dict[Path, str]:
-    """The files and what belongs into them."""
+    """Return the generated files: path -> text."""
     nodes = load_nodes()
     english = {
         name: translatable(cls, nodes.NODE_DISPLAY_NAME_MAPPINGS[name])
@@ -49,7 +49,7 @@ def inputs(cls: type) -> dict[str, tuple]:
 
 
 def translatable(cls: type, title: str) -> dict:
-    """A node's entry in nodeDefs.json."""
+    """Return a node's entry in nodeDefs.json."""
     outputs = zip(cls.RETURN_NAMES, cls.OUTPUT_TOOLTIPS)
     return {
         "display_name": title,
@@ -60,9 +60,10 @@ def translatable(cls: type, title: str) -> dict:
 
 
 def with_values(page: str, cls: type, title: str) -> str:
-    """A help page with the values of its inputs filled in; every input has to be in its table once."""
+    """Return a help page with the values of its inputs filled in. Exits if its table lacks an input or has a wrong one."""
     known = {name: values(kind, options) for name, (kind, options) in inputs(cls).items()}
-    optional = cls.INPUT_TYPES().get("optional", {})
+    for name in cls.INPUT_TYPES().get("optional", {}):
+        known[name] += ", optional"
     before, found, after = page.partition(HEAD)
     rows, _, rest = after.partition("\n\n")
     made, listed = [], []
@@ -71,27 +72,31 @@ def with_values(page: str, cls: type, title: str) -> str:
         names = re.findall(r"`(\w+)`", names)
         listed += names
         unknown = set(names) - set(known)
-        if unknown or len({known[name] + str(name in optional) for name in names}) != 1:
+        if unknown or len({known[name] for name in names}) != 1:
             sys.exit(f"{title}: {row}\nno such inputs, or inputs with different values in one row")
-        told = known[names[0]] + (", optional" if names[0] in optional else "")
-        made.append(f"| {', '.join(f'`{name}`' for name in names)} | {told} |{'|'.join(meaning)}")
+        made.append(f"| {', '.join(f'`{name}`' for name in names)} | {known[names[0]]} |{'|'.join(meaning)}")
     if not found or sorted(listed) != sorted(known):
         sys.exit(f"{title}: the table of inputs has {listed}, the node {list(known)}")
     return before + HEAD + "\n".join(made) + "\n\n" + rest
 
 
 def values(kind: str | list, options: dict) -> str:
-    """What an input takes, and what it has at first."""
+    """Describe the values that an input takes, and its default."""
+    text = _values(kind, options)
+    return f"{text}, advanced" if options.get("advanced") else text
+
+
+def _values(kind: str | list, options: dict) -> str:
     default = options.get("default")
     if isinstance(kind, list):
         names = [f"`{name}`" + (" (default)" if name == default != "default" else "") for name in kind]
-        return ", ".join(names if len(kind) > 1 else [*names, "files"])  # without any file, a list of files is short
+        return ", ".join(names if len(kind) > 1 else [*names, "files"])  # lists of files are empty here
     if kind in ("INT", "FLOAT"):
         return f"{number(options['min'])} to {number(options['max'])}, default {number(default)}"
     if kind == "BOOLEAN":
         return f"on or off, default {'on' if default else 'off'}"
     if kind == "STRING":
-        return f"text, default `{default}`"
+        return f"text, default `{default}`" if default else "text"
     return kind
 
 
