@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from magicdance_core.checkpoints import EMBEDDED, Components, load, save_published
 from magicdance_core.commands.common import count, finite, location, write_report
+from magicdance_core.cpu import threads, threads_for
 from magicdance_core.data import open_frames
 from magicdance_core.data.data_config import DataConfig
 from magicdance_core.errors import InputError
@@ -27,7 +28,7 @@ from magicdance_core.files import read_json
 from magicdance_core.media import contact_sheet, write_json, write_picture
 from magicdance_core.models import PoseControlNet
 from magicdance_core.pipeline import MagicDancePipeline
-from magicdance_core.threads import threads, threads_for
+from magicdance_core.sampling import SamplingSettings
 from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig
 from magicdance_core.training.engine import train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
@@ -96,7 +97,7 @@ class Ablation:
             pipe = MagicDancePipeline(make())
             with threads(threads_for(pipe.unet, pipe.appearance, pipe.pose)):
                 report = evaluate_puppets(
-                    pipe, TEST_SEED, self.size.people, self.size.frames, TEST_STEPS, TEST_GUIDANCE
+                    pipe, TEST_SEED, self.size.people, self.size.frames, SamplingSettings(TEST_STEPS, TEST_GUIDANCE)
                 )
             scores = {k: v for k, v in report.scores.items() if isinstance(v, float)}
             scores["pose_error"] = displacement(report.scenes, report.generated)

@@ -18,6 +18,7 @@ from magicdance_core.evaluation import plots
 from magicdance_core.files import write_text
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
+from magicdance_core.sampling import SamplingSettings
 
 from .command import benchmark_parser, run_benchmark
 
@@ -40,10 +41,10 @@ def measure_lengths(lengths: Sequence[int], seed: int = 0) -> list[dict]:
     for frames in lengths:
         start, alive, first, peak = time.perf_counter(), 0, 0, 0
         poses = (picture for _ in range(frames))
-        chunks = pipe.stream(picture, poses, frames, num_inference_steps=STEPS)
+        chunks = pipe.stream(picture, poses, frames, settings=SamplingSettings(STEPS))
         for chunk in tqdm(chunks, desc=f"{frames} frames", unit="window"):
-            alive = max(alive, len(chunk.walk.alive))
-            first = first or sum(chunk.walk.done)
+            alive = max(alive, len(chunk.schedule.active))
+            first = first or sum(chunk.schedule.done)
             peak = max(peak, process.memory_info().rss)
         seconds = time.perf_counter() - start
         rows.append(

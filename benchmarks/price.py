@@ -23,15 +23,22 @@ from tqdm import tqdm
 from magicdance_core.checkpoints import weights_fingerprint
 from magicdance_core.choices import DEFAULT, DTYPES
 from magicdance_core.commands.common import count, finite, load_model, location, write_report
-from magicdance_core.evaluation.arithmetic import FRAMES, PUBLISHED, Costs, count_costs, full_size_networks
+from magicdance_core.evaluation.arithmetic import (
+    FRAMES,
+    FULL,
+    NO_SHORTCUTS,
+    PUBLISHED,
+    Costs,
+    count_costs,
+    full_size_networks,
+)
 from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import draw_counts, interval, mean_of_all, resampled_means
 from magicdance_core.evaluation.plots import COLOURS, as_svg, import_matplotlib
 from magicdance_core.evaluation.puppet_scores import SEED_STRIDE, Scene, make_scene, picture_scores
 from magicdance_core.evaluation.table import Cell, Column, Table, as_csv, as_data, as_text
 from magicdance_core.files import write_text
-from magicdance_core.sampling import PRESETS, Control, Preset, Shortcuts
-from magicdance_core.sampling.settings import FULL, NO_SHORTCUTS
+from magicdance_core.sampling import PRESETS, Control, Preset, SamplingSettings, Shortcuts
 from magicdance_core.schedule import named_scheduler
 
 from .command import benchmark_parser, run_benchmark
@@ -81,7 +88,7 @@ class Variant:
     """A way to sample. pose: when the Pose ControlNet acts."""
 
     preset: Preset
-    pose: Control = FULL
+    pose: Control = Control()
 
 
 def variants(exact_steps: int, scheduler: str) -> dict[str, Variant]:
@@ -175,11 +182,11 @@ def measure_price(
     try:
         for name, variant in tqdm(sweep.variants.items(), desc="variants", unit="variant"):
             steps, shortcuts = sweep.steps(name), variant.preset.shortcuts
-            settings = {"num_inference_steps": steps, "guidance_scale": scale, "shortcuts": shortcuts}
+            settings = SamplingSettings(steps, scale, pose_control=variant.pose, shortcuts=shortcuts)
             pipe.scheduler = named_scheduler(variant.preset.scheduler, scheduler)
             key = str([model, seed, frames, fps, _described(pipe.scheduler), steps, scale, shortcuts, variant.pose])
             if key not in measured:
-                measure = partial(_measure, pipe, settings | {"pose": variant.pose})
+                measure = partial(_measure, pipe, settings)
                 measured[key] = [
                     arrays.get([key, k], partial(measure, scene, seed + k)) for k, scene in enumerate(scenes)
                 ]
@@ -189,9 +196,9 @@ def measure_price(
     return sweep
 
 
-def _measure(pipe: MagicDancePipeline, settings: dict, scene: Scene, seed: int) -> dict[str, np.ndarray]:
+def _measure(pipe: MagicDancePipeline, settings: SamplingSettings, scene: Scene, seed: int) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
-    video = stack(pipe(scene.reference, list(scene.poses), generator=generator, **settings).frames)
+    video = stack(pipe(scene.reference, list(scene.poses), generator=generator, settings=settings).frames)
     steadiness = steadiness_scores(video, scene)
     frames = [picture_scores(scene, i, {"": frame}) for i, frame in enumerate(video)]
     scores = {name: np.array([frame[name] for frame in frames]) for name in ("psnr", "psnr_moving", "expression")}

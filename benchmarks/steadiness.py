@@ -32,8 +32,8 @@ from magicdance_core.media import check_animation_path, contact_sheet, write_ani
 from magicdance_core.models import Networks
 from magicdance_core.models.motion_module import NoiseKind
 from magicdance_core.pipeline import MagicDancePipeline
-from magicdance_core.sampling import Windows
-from magicdance_core.sampling.denoise import windows_for
+from magicdance_core.sampling import SamplingSettings, Windows
+from magicdance_core.sampling.denoise import resolve_windows
 
 from .command import benchmark_parser, run_benchmark
 
@@ -61,11 +61,8 @@ def evaluate_steadiness(
     people: int = 4,
     frames: int = 24,
     fps: float = FPS,
-    num_inference_steps: int | None = None,
-    guidance_scale: float | None = None,
-    windows: Windows | None = None,
+    settings: SamplingSettings | None = None,
     noises: Sequence[NoiseKind] = NOISES,
-    **options,
 ) -> tuple[Table, Videos]:
     """Let unseen puppets dance with several kinds of noise, with the motion module and without.
 
@@ -77,7 +74,7 @@ def evaluate_steadiness(
     that lie at the same place, how many times the error that the same change has in windows that lie elsewhere at every
     step that of a change is at their borders, divided by the person's mean elsewhere: 1 where there are no seams.
     (Some changes are harder than others, and a module takes more of their error from some: only runs with it compare.)
-    Intervals are over people. windows: as in `windows_for`. noises: only these rows. options: of the pipeline.
+    Intervals are over people. settings: of the runs, whose noise the rows replace. noises: only these rows.
     Returns the table, and the videos of its rows and of the truth. Raises InputError for fewer than two frames.
     """
     if frames < 2:
@@ -85,10 +82,11 @@ def evaluate_steadiness(
     size, module = pipe.defaults["sample_size"], pipe.motion
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEED_STRIDE * seed + k, moments, size) for k in range(people)]
-    chosen = windows_for(Networks(pipe.unet, motion=module), frames, windows)
+    settings = settings or SamplingSettings()
+    chosen = resolve_windows(Networks(pipe.unet, motion=module), frames, settings)
     borders = borders_of(chosen, frames) if isinstance(chosen, Windows) else np.zeros(frames - 1, bool)
 
-    def generate(noise: NoiseKind, windows: Windows | None = None) -> list[np.ndarray]:
+    def generate(noise: NoiseKind, windows: Windows | None = settings.windows) -> list[np.ndarray]:
         made = []
         for number, scene in enumerate(
             tqdm(scenes, desc=f"{noise}{' + motion' if pipe.motion else ''}", unit="person")
@@ -97,8 +95,8 @@ def evaluate_steadiness(
             made.append(
                 stack(
                     pipe(
-                        scene.reference, list(scene.poses), num_inference_steps, guidance_scale,
-                        generator=generator, noise=noise, windows=windows, **options,
+                        scene.reference, list(scene.poses), generator=generator,
+                        settings=replace(settings, noise=noise, windows=windows),
                     ).frames
                 )
             )  # fmt: skip
@@ -114,7 +112,7 @@ def evaluate_steadiness(
     rows["reference as a still picture"] = [np.repeat(to_float(scene.reference)[None], frames, 0) for scene in scenes]
     if module is not None:
         for noise in noises:
-            rows[f"{noise} noise + motion"] = generate(noise, windows)
+            rows[f"{noise} noise + motion"] = generate(noise)
         if "shared" in noises and isinstance(chosen, Windows) and borders.any():
             rows[FIXED] = generate("shared", replace(chosen, shift=False))
     rows["VAE of the truth"] = [reconstruct(pipe, scene.truth) for scene in scenes]
@@ -215,8 +213,8 @@ def _run(options: argparse.Namespace) -> None:
         options.seed,
         options.identities,
         options.frames,
+        settings=sampling_settings(pipe, options),
         noises=options.noise or NOISES,
-        **sampling_settings(pipe, options),
     )
     print(as_text(table))
     if options.animation:

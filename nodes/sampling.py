@@ -117,64 +117,65 @@ class MagicDanceSample:
     ):
         import torch
 
-        from ..magicdance_core.models import Networks, vae_scale_factor
+        from ..magicdance_core.models import vae_scale_factor
         from ..magicdance_core.puppets.domain_check import domain_warnings
-        from ..magicdance_core.sampling import Control, Windows, get_noise, presets, run
-        from ..magicdance_core.sampling.denoise import windows_for
-        from ..magicdance_core.sampling.noise import make_noise
+        from ..magicdance_core.sampling import PRESETS, Control, SamplingSettings, Windows, prepare, run
         from ..magicdance_core.schedule import named_scheduler
 
         _require_controls(model)
-        context, uncond_context = _contexts(model, positive, negative, control_mode)
-        chosen = presets.PRESETS[preset]
-        steps = steps or chosen.count(model.defaults["num_inference_steps"])
+        context = (context_options or ContextOptions()).seeded(seed)
+        prompts = [
+            None if prompt is None else _prompt(model, prompt, name)
+            for name, prompt in (("positive", positive), ("negative", negative))
+        ]
+        chosen = PRESETS[preset]
         sampler_name = chosen.scheduler if sampler_name == DEFAULT else sampler_name
-        cfg = cfg or model.defaults["guidance_scale"]
-        vae, unet, *controls = (memory.network(held) for held in (model.vae, model.unet, model.appearance, model.pose))
-        motion = None if model.motion is None else memory.network(model.motion)
-        asked = (context_options or ContextOptions()).seeded(seed)
-        kind = asked.noise or ("shared" if motion is None else motion.config.noise)
-        factor = vae_scale_factor(vae)
-        reference, poses = _fitted(reference, poses, factor)
+        components = memory.components(
+            model, named_scheduler(sampler_name, model.scheduler, context.beta_schedule), prompts[0]
+        )
+        settings = SamplingSettings(
+            num_inference_steps=steps or chosen.count(model.defaults["num_inference_steps"]),
+            guidance_scale=cfg or None,
+            control_mode=control_mode,
+            appearance_control=model.appearance_control or Control(),
+            pose_control=model.pose_control or Control(),
+            motion_control=model.motion_control or Control(),
+            motion_in_uncond=context.motion_in_uncond,
+            shortcuts=speed_options or chosen.shortcuts,
+            windows=context.windows,
+            noise=context.noise,
+            frames_per_batch=frames_per_batch,
+            decode_chunk_size=decode_chunk_size,
+            quick=context.quick,
+        )
+        reference, poses = _fitted(reference, poses, vae_scale_factor(components.vae))
         sentences = domain_warnings(reference, poses) if model.puppets_only else []
-        if motion is None and asked.windows not in (None, Windows()):
-            sentences.append("The model has no motion module, so no windows: put Apply Motion Module before this node.")
+        if model.motion is None and context.windows not in (None, Windows()):
+            sentences.append(
+                "Put Apply Motion Module before this node: without a motion module windows have no effect."
+            )
         self._remarks.show(sentences)
         count, (height, width) = len(poses), poses.shape[2:]
-        generator = torch.Generator().manual_seed(seed)
-        shape = (1, unet.config.in_channels, height // factor, width // factor)
-        networks = Networks(unet, *controls, motion=motion)
-        at_once = min(windows_for(networks, count, asked.windows, frames_per_batch).length, count)
+        settings, inputs = prepare(
+            components,
+            settings,
+            reference,
+            poses,
+            count,
+            generator=torch.Generator().manual_seed(seed),
+            prompt_embeds=prompts[0],
+            negative_prompt_embeds=prompts[1],
+        )
         with (
-            progress.interruptible(vae, unet, *controls, motion),
-            progress.RunProgress(model, count, steps) as run_progress,
+            progress.interruptible(*components.networks().values()),
+            progress.RunProgress(model, count, settings.steps) as run_progress,
         ):
             sample = run(
-                networks,
-                vae,
-                named_scheduler(sampler_name, model.scheduler, asked.beta_schedule),
-                reference,
+                components,
+                settings,
+                inputs,
                 poses,
-                make_noise(kind, get_noise(shape, generator), asked.windows, generator),
-                context,
-                num_inference_steps=steps,
-                guidance_scale=cfg,
-                uncond_context=uncond_context,
-                control_mode=control_mode,
-                appearance=model.appearance_control or Control(),
-                pose=model.pose_control or Control(),
-                motion=model.motion_control or Control(),
-                motion_in_uncond=asked.motion_in_uncond,
-                shortcuts=speed_options or chosen.shortcuts,
-                one_pass=memory.fits_batched_guidance(model, at_once, shape),
-                windows=asked.windows,
-                quick=asked.quick,
-                frames_per_batch=frames_per_batch,
-                decode_batch=decode_chunk_size,
-                place=memory.device_and_dtype(model.unet),
-                vae_place=memory.device_and_dtype(model.vae),
-                before=lambda phase: memory.load_phase(model, phase),
-                generator=generator,
+                placement=memory.placement(model),
                 callback=lambda p: run_progress.denoised(p.fraction, p.numbers, p.denoised),
             )
             frames, done = torch.empty(count, height, width, 3), 0
@@ -182,7 +183,7 @@ class MagicDanceSample:
                 frames[done : done + len(part)] = part.movedim(1, -1)
                 run_progress.decoded(done, part)
                 done += len(part)
-        samples = memory.output(sample.latents.cpu() / vae.config.scaling_factor)
+        samples = memory.output(sample.latents.cpu() / components.vae.config.scaling_factor)
         return memory.output(frames), {"samples": samples}
 
 
@@ -193,19 +194,6 @@ def _require_controls(model: MagicDanceModel) -> None:
     for role, node in (("appearance", "Apply Appearance"), ("pose", "Apply Pose")):
         if getattr(model, role) is None:
             raise InputError(f"The model has no {ROLES[role].title}: put {node} between the model and this node.")
-
-
-def _contexts(model: MagicDanceModel, positive, negative, control_mode: str) -> tuple[Tensor, Tensor]:
-    """Contexts of both branches of guidance; without a negative prompt as `MagicDancePipeline` has them."""
-    from ..magicdance_core.errors import InputError
-
-    context = model.context if positive is None else _prompt(model, positive, "positive")
-    if context is None:
-        raise InputError("The model has no text: connect a prompt to `positive`, or CLIP to MagicDance from MODEL.")
-    if negative is not None:
-        return context, _prompt(model, negative, "negative")
-    plain = context if model.context is None else model.context
-    return context, plain if control_mode == "balance" else context
 
 
 def _prompt(model: MagicDanceModel, conditioning, name: str) -> Tensor:

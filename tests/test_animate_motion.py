@@ -69,7 +69,7 @@ def whole(folder, tmp_path_factory):
     return frames(out)
 
 
-def test_all_frames_in_motion(work, whole):
+def test_the_module_is_taken_from_the_model_or_a_file(work, whole):
     assert list(whole) == [f"{i:05d}.png" for i in range(POSES)]
     assert animate(work / "still", "--motion", "none") == 0 and frames(work / "still") != whole
     assert animate(work / "other", "--motion", "module.safetensors", model="plain") == 0
@@ -113,14 +113,14 @@ def test_a_lost_frame_is_made_again(work, whole):
     assert animate(work / "out", "--resume") == 0 and frames(work / "out") == whole
 
 
-def test_other_settings_do_not_go_on(work, capsys):
+def test_resuming_with_other_settings_is_refused(work, capsys):
     assert animate(work / "out") == 0
     assert animate(work / "out", "--resume", "--loop") == 2
-    assert "begun with loop False, not True" in capsys.readouterr().err
+    assert "begun with windows.closed False, not True" in capsys.readouterr().err
     assert json.loads((work / "out" / "settings.json").read_text())["frames"] == POSES
 
 
-def test_a_run_does_not_go_on_without_its_module_or_in_another_order(work, capsys):
+def test_resuming_without_the_module_or_in_another_order_is_refused(work, capsys):
     assert animate(work / "out", "--limit", "3") == 0
     assert animate(work / "out", "--resume", "--limit", "3", "--motion", "none", windows=()) == 2
     assert "begun with" in capsys.readouterr().err
@@ -128,7 +128,7 @@ def test_a_run_does_not_go_on_without_its_module_or_in_another_order(work, capsy
     assert "quick False, not True" in capsys.readouterr().err
 
 
-def test_noise_of_each_frame_without_a_module(work, capsys):
+def test_independent_noise_without_a_module(work, capsys):
     settings = {"model": "plain", "windows": ("--limit", "20")}
 
     def plain(out, *more):
@@ -143,13 +143,13 @@ def test_noise_of_each_frame_without_a_module(work, capsys):
     assert "--stride and --loop need a motion module" in capsys.readouterr().err
 
 
-def test_a_file_and_a_loop(work):
+def test_a_closed_loop_is_written_to_a_file(work):
     loop = "--loop", "--random-starts", "--window-weights", "flat", "--stride", "2"
     assert animate(work / "loop.mp4", *loop, "--noise", "shared", "--limit", "9") == 0
     assert len(list(media.read_frames(work / "loop.mp4"))) == 9
 
 
-def test_a_quick_look(work, whole):
+def test_quick_makes_all_frames_and_keeps_no_state(work, whole):
     assert animate(work / "out", "--quick") == 0
     assert list(frames(work / "out")) == list(whole) and not (work / "out" / "state.safetensors").exists()
 
@@ -162,7 +162,7 @@ def test_a_quick_look(work, whole):
         (["--motion", "nowhere.ckpt"], "nowhere.ckpt does not exist"),
         (["--motion", "person.png"], "person.png"),
         (["--motion", ""], "names no file"),
-        (["--motion", "short.safetensors"], "the motion module knows 2"),
+        (["--motion", "short.safetensors"], "the motion module supports 2"),
         (["--motion", "embedded"], "The motion module has the widths [64, 128, 128]"),
         (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
         (["--motion-lora", "short.safetensors"], "no LoRA for a motion module"),

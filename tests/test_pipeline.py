@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from calls import with_settings
 from diffusers import EulerDiscreteScheduler
 from PIL import Image
 
 from magicdance_core import InputError, MagicDancePipeline
-from magicdance_core.sampling import Control
-from magicdance_core.sampling.settings import FiniteCheck
+from magicdance_core.sampling import Control, SamplingSettings
+from magicdance_core.sampling.steps import FiniteCheck
 
 HEIGHT, WIDTH = 24, 40
 
@@ -78,7 +79,7 @@ def test_alpha_is_dropped_not_composited(pipe, reference, poses):
     assert torch.equal(*outs)
 
 
-def test_defaults_are_the_models_own(pipe, reference, poses):
+def test_the_models_defaults_are_used(pipe, reference, poses):
     assert pipe.defaults == {"num_inference_steps": 4, "guidance_scale": 2.0, "sample_size": 32}
     own = pipe(reference, poses, generator=seeded(), output_type="latent").frames
     assert torch.equal(own, pipe(reference, poses, 4, 2.0, generator=seeded(), output_type="latent").frames)
@@ -108,8 +109,49 @@ def test_noise(pipe, reference, poses):
 def test_batches_change_nothing(pipe, reference, poses, relative_error):
     whole = pipe(reference, poses, generator=seeded(), output_type="pt").frames
     for size in (1, 2):
-        out = pipe(reference, poses, generator=seeded(), output_type="pt", frames_per_batch=size, decode_batch=size)
+        out = pipe(
+            reference,
+            poses,
+            generator=seeded(),
+            output_type="pt",
+            **with_settings(frames_per_batch=size, decode_chunk_size=size),
+        )
         assert relative_error(out.frames, whole) < 1e-5
+
+
+def test_arguments_override_the_settings(pipe, reference, poses):
+    def sample(*args, **options):
+        return pipe(reference, poses, *args, generator=seeded(), output_type="latent", **options).frames
+
+    settings = SamplingSettings(3, 5.0, "balance")
+    assert torch.equal(sample(settings=settings), sample(3, 5.0, "balance"))
+    assert torch.equal(sample(2, settings=settings), sample(2, 5.0, "balance"))
+    with pytest.raises(InputError, match="settings is a dict: give .*SamplingSettings"):
+        sample(settings={"eta": 1.0})
+
+
+def test_progress_bar_can_be_disabled(make_tiny, reference, poses, capsys):
+    pipe = MagicDancePipeline(make_tiny())
+    pipe(reference, poses, 2)
+    assert "6/6" in capsys.readouterr().err
+    pipe.set_progress_bar_config(disable=True)
+    pipe(reference, poses, 2)
+    assert not capsys.readouterr().err
+
+
+def test_cpu_offload_loads_only_the_networks_of_a_phase(make_tiny, reference, poses, monkeypatch):
+    exact = MagicDancePipeline(make_tiny())(reference, poses, 2, generator=seeded(), output_type="pt").frames
+    pipe, moved = MagicDancePipeline(make_tiny()), []
+    pipe.enable_model_cpu_offload("cpu")
+    move = torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a, **k: (moved.append((self, *a)), move(self, *a, **k))[1])
+    assert torch.equal(pipe(reference, poses, 2, generator=seeded(), output_type="pt").frames, exact)
+    phases = [
+        {id(network) for network, device in moved[i : i + 4] if isinstance(device, torch.device)} for i in (0, 4, 8)
+    ]
+    controlled = {id(pipe.unet), id(pipe.appearance), id(pipe.pose)}
+    assert phases == [{id(pipe.vae)}, controlled, {id(pipe.vae)}] and len(moved) == 12
+    assert pipe.device == torch.device("cpu") and pipe.dtype == torch.float32
 
 
 def test_several_pictures_of_one_person(pipe, reference, poses):
@@ -137,14 +179,14 @@ def test_prompts(pipe, reference, poses):
 
 
 def test_controls(pipe, reference, poses):
-    def sample(**options):
-        return pipe(reference, poses, 2, generator=seeded(), output_type="latent", **options).frames
+    def sample(reference=reference, **options):
+        return pipe(reference, poses, 2, generator=seeded(), output_type="latent", **with_settings(**options)).frames
 
-    alike = sample(pose=Control(0.0))
+    alike = sample(pose_control=Control(0.0))
     assert torch.allclose(alike[0], alike[1], atol=1e-5)  # nothing tells the frames apart
     assert torch.equal(
-        sample(appearance=Control(0.0)),
-        pipe(1 - reference, poses, 2, generator=seeded(), output_type="latent", appearance=Control(0.0)).frames,
+        sample(appearance_control=Control(0.0)),
+        sample(1 - reference, appearance_control=Control(0.0)),
     )
 
 
@@ -195,7 +237,7 @@ def test_embedded_model_is_missing(monkeypatch, tmp_path):
 
 def test_progress_and_cancelling(pipe, reference, poses):
     seen = []
-    pipe(reference, poses, 2, callback=seen.append, frames_per_batch=2, output_type="latent")
+    pipe(reference, poses, 2, callback=seen.append, output_type="latent", **with_settings(frames_per_batch=2))
     assert [progress.frame for progress in seen] == [2, 3, 2, 3]
 
     def cancel(progress):
@@ -231,18 +273,18 @@ BAD = {
     "negative": ({"negative_prompt_embeds": torch.zeros(2, 3, 12)}, "negative_prompt_embeds .*shape"),
     "output": ({"output_type": "jpg"}, "'jpg' is unknown.*pil, pt, np, latent"),
     "mode": ({"control_mode": "both"}, "'both' is unknown.*controlnet_important or balance"),
-    "no steps": ({"num_inference_steps": 0}, "num_inference_steps is 0: give a whole number from 1 to 999"),
+    "no steps": ({"num_inference_steps": 0}, "num_inference_steps is 0: give 1 to 999"),
     "too many steps": ({"num_inference_steps": 1000}, "num_inference_steps is 1000"),
     "half a step": ({"num_inference_steps": 2.5}, "num_inference_steps is 2.5"),
     "guidance": ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
     "batch": ({"frames_per_batch": 0}, "frames_per_batch is 0"),
-    "decode batch": ({"decode_batch": -1}, "decode_batch is -1"),
+    "decode batch": ({"decode_chunk_size": -1}, "decode_chunk_size is -1"),
     "half a batch": ({"frames_per_batch": 2.5}, "frames_per_batch is 2.5"),
     "no reference": ({"reference": None}, "The reference is a NoneType"),
     "a path": ({"reference": "person.png"}, "The reference is a str"),
     "an array": ({"poses": np.zeros((2, 24, 40, 3))}, "The pose sequence is a ndarray"),
     "a number": ({"poses": 3}, "The pose sequence is a int"),
-    "steps in words": ({"num_inference_steps": "five"}, "num_inference_steps is five"),
+    "steps in words": ({"num_inference_steps": "five"}, "num_inference_steps is 'five'"),
     "true steps": ({"num_inference_steps": True}, "num_inference_steps is True"),
     "guidance in words": ({"guidance_scale": "7"}, "guidance_scale is '7'"),
     "infinite guidance": ({"guidance_scale": float("inf")}, "guidance_scale is inf"),
@@ -255,18 +297,18 @@ BAD = {
     "embeddings nan": ({"prompt_embeds": torch.full((1, 3, 12), float("nan"))}, "embeddings contain NaN"),
     "negative nan": ({"negative_prompt_embeds": torch.full((1, 3, 12), float("inf"))}, "embeddings contain NaN"),
     "a seed": ({"generator": 5}, "generator is a int"),
-    "a strength": ({"appearance": 1.0}, "appearance is a float: give Control"),
-    "no control": ({"pose": None}, "pose is a NoneType: give Control"),
+    "a strength": ({"appearance_control": 1.0}, "appearance_control is a float: give Control"),
+    "no control": ({"pose_control": None}, "pose_control is a NoneType: give Control"),
     "no callback": ({"callback": "print"}, "callback is a str"),
     "list as mode": ({"control_mode": ["balance"]}, "control mode"),
 }
 
 
 @pytest.mark.parametrize("change, message", BAD.values(), ids=BAD.keys())
-def test_bad_input_is_told(pipe, reference, poses, monkeypatch, change, message):
+def test_bad_input_is_refused_before_any_network_runs(pipe, reference, poses, monkeypatch, change, message):
     monkeypatch.setattr(type(pipe.unet), "forward", lambda *args, **kwargs: pytest.fail("a network ran"))
     with pytest.raises(InputError, match=message) as error:
-        pipe(**{"reference": reference, "poses": poses} | change)
+        pipe(**with_settings(**{"reference": reference, "poses": poses} | change))
     assert isinstance(error.value, ValueError) and str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
@@ -293,18 +335,18 @@ def test_a_damaged_decoder_ends_the_run(make_tiny, reference, poses):
         pipe(reference, poses)
 
 
-def test_float16_is_named_where_it_may_be_the_cause():
+def test_float16_is_named_as_a_possible_cause():
     overflown = torch.full((1, 4, 2, 2), float("inf"))
     half, single = (FiniteCheck(5, dtype, 7.0) for dtype in (torch.float16, torch.float32))
     for check in (half, single):
-        check.see(torch.zeros(1, 4, 2, 2), 1)
-        check.see(overflown, 3)
-        check.see(overflown, 2)
-        check.see(torch.zeros(1, 4, 2, 2), 2)
+        check.add(torch.zeros(1, 4, 2, 2), 1)
+        check.add(overflown, 3)
+        check.add(overflown, 2)
+        check.add(torch.zeros(1, 4, 2, 2), 2)
     with pytest.raises(InputError, match="Step 3 of 5 .* overflow in float16, so compute in bfloat16"):
-        half.ask()
+        half.check()
     with pytest.raises(InputError) as error:
-        single.ask()
+        single.check()
     assert "float16" not in str(error.value)
 
 
@@ -315,7 +357,7 @@ def test_controls_take_numbers(values):
 
 
 @pytest.mark.parametrize("path", [3, None, "", "a\0b", "x" * 5000, b"model"])
-def test_what_is_no_path_to_a_model(pipe, path):
+def test_invalid_model_paths_are_refused(pipe, path):
     for do in (MagicDancePipeline.from_single_file, MagicDancePipeline.from_pretrained, pipe.save_pretrained):
         with pytest.raises(InputError):
             do(path)

@@ -1,4 +1,4 @@
-"""What several commands do: choose the device, load a model, print and write results."""
+"""What several commands share: options, loading a model, printing and writing reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..choices import DTYPES, PRESETS, SCHEDULERS
+from ..choices import DEFAULT, DTYPES, PRESETS, SCHEDULERS
 from ..errors import InputError
 from ..files import as_path, existing
 from ..limits import check_fps
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import torch
 
     from ..pipeline import MagicDancePipeline
+    from ..sampling import SamplingSettings
 
-
-MAX_COUNT = 1_000_000  # of whatever a command counts
+MAX_COUNT = 1_000_000
 
 
 def location(text: str) -> Path:
-    """An argument that names a file or folder."""
+    """Parse the path of a file or folder."""
     try:
         return as_path(text)
     except InputError as error:
@@ -32,22 +32,22 @@ def location(text: str) -> Path:
 
 
 def count(text: str) -> int:
-    """An argument that has to be a positive whole number."""
+    """Parse a positive integer."""
     return _whole(text, 1, MAX_COUNT)
 
 
 def gap(text: str) -> int:
-    """An argument that has to be a whole number from 0 on."""
+    """Parse an integer of at least 0."""
     return _whole(text, 0, MAX_COUNT)
 
 
 def seed(text: str) -> int:
-    """An argument that seeds random numbers."""
+    """Parse the seed of a random number generator."""
     return _whole(text, 0, 2**63 - 1)
 
 
 def finite(text: str) -> float:
-    """An argument that has to be a finite number."""
+    """Parse a finite number."""
     number = float(text)
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text} is not finite")
@@ -55,7 +55,7 @@ def finite(text: str) -> float:
 
 
 def rate(text: str) -> float:
-    """An argument that gives frames a second."""
+    """Parse a frame rate."""
     try:
         return check_fps(float(text))
     except InputError as error:
@@ -71,7 +71,7 @@ def _whole(text: str, low: int, high: int) -> int:
 
 
 def part(text: str) -> float:
-    """An argument that is a part of the run."""
+    """Parse a fraction of the run, 0 to 1."""
     number = float(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is out of range, give 0 to 1")
@@ -79,17 +79,19 @@ def part(text: str) -> float:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Options of every command that generates pictures."""
+    """Add the options of every command that generates pictures."""
     parser.add_argument(
         "--preset", choices=PRESETS, default=PRESETS[0],
-        help="exact: as published (default); fast, preview: less work, a little less quality; options beside it win",
+        help="exact: as published (default); fast, preview: less computation and quality; options override it",
     )  # fmt: skip
     parser.add_argument("--steps", type=count, help="denoising steps (default: the model's)")
-    parser.add_argument("--scheduler", choices=SCHEDULERS, help="how noise becomes frames (default: the model's own)")
+    parser.add_argument(
+        "--scheduler", choices=SCHEDULERS, default=DEFAULT, help="default: the preset's, else the model's"
+    )
     parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")
     parser.add_argument(
         "--guidance-range", type=part, nargs=2, metavar=("START", "END"),
-        help="part of the run that is guided, 0 0.6 for the first 60 %% of the steps (default: 0 1)",
+        help="part of the run with guidance, 0 0.6 for the first 60 %% of the steps (default: 0 1)",
     )  # fmt: skip
     parser.add_argument(
         "--reference-every", type=count, metavar="K", help="read the reference every K steps (default: 1)"
@@ -99,10 +101,10 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
     )
     parser.add_argument(
         "--pose-range", type=part, nargs=2, default=[0.0, 1.0], metavar=("START", "END"),
-        help="part of the run in which the Pose ControlNet acts (default: 0 1)",
+        help="part of the run with the Pose ControlNet (default: 0 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--compile", action="store_true", help="compile the networks' blocks first; pays for long videos"
+        "--compile", action="store_true", help="compile the networks' blocks first; pays off for long videos"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
     parser.add_argument(
@@ -113,68 +115,62 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
 
 
 def load_model(model: str, device: str | None = None, dtype: str | None = None) -> MagicDancePipeline:
-    """The embedded model ("embedded"), a folder or a file, on the device. InputError where there is no such thing."""
+    """Load the embedded model ("embedded"), a folder or a file, on the device. Raises InputError if it is missing."""
     import torch
 
+    from ..cpu import fast_dtype
     from ..pipeline import MagicDancePipeline
-    from ..precision import quick_dtype
 
-    place = torch_device(device)
-    kind = torch_dtype(dtype) or (torch.float32 if place.type == "cpu" else torch.float16)
+    target = torch_device(device)
+    requested = torch_dtype(dtype) or (torch.float32 if target.type == "cpu" else torch.float16)
     if model == "embedded":
         pipe = MagicDancePipeline.from_embedded()
     elif not model or not os.path.exists(model):
-        raise InputError(f"There is no model {model}; give a checkpoint file, a model folder or the word embedded.")
+        raise InputError(f"There is no model {model}: give a checkpoint file, a model folder or the word embedded.")
     elif existing(model).is_dir():
-        pipe = MagicDancePipeline.from_pretrained(model, torch_dtype=kind)
+        pipe = MagicDancePipeline.from_pretrained(model, torch_dtype=requested)
     else:
-        pipe = MagicDancePipeline.from_single_file(model, torch_dtype=kind)
-    quick = quick_dtype(kind, place)
-    if quick != kind:
-        logging.warning("This CPU has no instructions for %s: it computes in float32, with weights as asked.", dtype)
-        pipe.to(dtype=kind)
-    return pipe.to(place, quick)
+        pipe = MagicDancePipeline.from_single_file(model, torch_dtype=requested)
+    pipe.set_progress_bar_config(disable=True)  # commands have their own
+    computed = fast_dtype(requested, target)
+    if computed != requested:
+        logging.warning("This CPU has no instructions for %s: computing in float32, with weights as given.", dtype)
+        pipe.to(dtype=requested)
+    return pipe.to(target, computed)
 
 
-def sampling_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict:
-    """The pipeline's arguments that the options of `add_model_arguments` stand for; sets its scheduler, compiles it."""
-    from ..sampling import PRESETS, Control, Shortcuts
+def sampling_settings(pipe: MagicDancePipeline, options: argparse.Namespace) -> SamplingSettings:
+    """Return the settings that the options of `add_model_arguments` stand for; sets the pipeline's scheduler and
+    compiles it."""
+    from ..sampling import PRESETS, Control, SamplingSettings, Shortcuts
     from ..schedule import named_scheduler
 
     if options.compile:
         pipe.compile()
     preset = PRESETS[options.preset]
-    pipe.scheduler = named_scheduler(options.scheduler or preset.scheduler, pipe.scheduler)
+    name = preset.scheduler if options.scheduler == DEFAULT else options.scheduler
+    pipe.scheduler = named_scheduler(name, pipe.scheduler)
     chosen = {
         "guidance": options.guidance_range and tuple(options.guidance_range),
         "reference_every": options.reference_every,
         "pose_every": options.pose_every,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
-    return {
-        "num_inference_steps": options.steps or preset.count(pipe.defaults["num_inference_steps"]),
-        "guidance_scale": pipe.defaults["guidance_scale"] if options.guidance is None else options.guidance,
-        "shortcuts": Shortcuts(**vars(preset.shortcuts) | given),
-        "pose": Control(1.0, *options.pose_range),
-    }
+    return SamplingSettings(
+        num_inference_steps=options.steps or preset.count(pipe.defaults["num_inference_steps"]),
+        guidance_scale=pipe.defaults["guidance_scale"] if options.guidance is None else options.guidance,
+        shortcuts=Shortcuts(**vars(preset.shortcuts) | given),
+        pose_control=Control(1.0, *options.pose_range),
+    )
 
 
-def described(pipe: MagicDancePipeline, settings: dict) -> dict:
-    """Settings as a report can hold them; beside steps and guidance only those that change the published run."""
-    from ..sampling import Control, Shortcuts
-
-    told = {"num_inference_steps": settings["num_inference_steps"], "guidance_scale": settings["guidance_scale"]}
-    if type(pipe.scheduler).__name__ != "DDIMScheduler":
-        told["scheduler"] = type(pipe.scheduler).__name__
-    if settings["shortcuts"] != Shortcuts():
-        told["shortcuts"] = str(settings["shortcuts"])
-    if settings["pose"] != Control():
-        told["pose"] = str(settings["pose"])
-    return told
+def described(pipe: MagicDancePipeline, settings: SamplingSettings) -> dict:
+    """Return the scheduler and the settings that differ from their defaults, for reports."""
+    return {"scheduler": type(pipe.scheduler).__name__, **settings.changes()}
 
 
-def noise(seed: int) -> torch.Generator:
-    """The source of the noise: the same seed gives all frames and all calls the same, on every machine."""
+def seeded_generator(seed: int) -> torch.Generator:
+    """Return a generator on the CPU, which gives the same noise for a seed on every machine."""
     import torch
 
     return torch.Generator().manual_seed(seed)
@@ -188,7 +184,7 @@ def size_unit(pipe: MagicDancePipeline) -> int:
 
 
 def torch_device(name: str | None) -> torch.device:
-    """The device of that name, a GPU where there is one by default. InputError where it cannot be used."""
+    """Return the device; a GPU if there is one by default. Raises InputError if it cannot be used."""
     import torch
 
     if name is None:
@@ -196,7 +192,7 @@ def torch_device(name: str | None) -> torch.device:
     try:
         return torch.empty(1, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {name} cannot be used ({str(error).splitlines()[0]}); try cpu.") from error
+        raise InputError(f"The device {name} cannot be used ({str(error).splitlines()[0]}): try cpu.") from error
 
 
 def torch_dtype(name: str | None) -> torch.dtype | None:
@@ -206,7 +202,7 @@ def torch_dtype(name: str | None) -> torch.dtype | None:
 
 
 def print_table(values: dict) -> None:
-    """Names and values in two columns; what is nested gets a row each."""
+    """Print names and values in two columns, nested values in rows of their own."""
     rows = {}
     for name, value in values.items():
         rows |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
@@ -216,7 +212,7 @@ def print_table(values: dict) -> None:
 
 
 def write_report(report: dict, path: Path | None) -> None:
-    """Write a report as JSON where a path was given; a value that is not a number becomes null."""
+    """Write a report as JSON if a path is given; NaN and infinity become null."""
     if path is None:
         return
     from ..media import write_json

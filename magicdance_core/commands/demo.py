@@ -9,10 +9,10 @@ from .common import (
     count,
     load_model,
     location,
-    noise,
     print_table,
     sampling_settings,
     seed,
+    seeded_generator,
     write_report,
 )
 
@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> None:
     moments = [i * CHOREOGRAPHY_FPS / FPS for i in range(options.frames)]
     scene = make_scene(options.seed, moments, size)
     start = time.perf_counter()
-    generated = pipe(scene.reference, list(scene.poses), generator=noise(options.seed), **settings).frames
+    generated = pipe(
+        scene.reference, list(scene.poses), generator=seeded_generator(options.seed), settings=settings
+    ).frames
     seconds = time.perf_counter() - start
 
     out = options.out
@@ -62,8 +64,8 @@ def run(options: argparse.Namespace) -> None:
     report = score(pipe, [scene], [generated]) | {
         "frames": options.frames,
         "seconds": seconds,
-        "steps": settings["num_inference_steps"],
-        "guidance": settings["guidance_scale"],
+        "steps": settings.num_inference_steps,
+        "guidance": settings.guidance_scale,
         "preset": options.preset,
         "size": size,
         "seed": options.seed,

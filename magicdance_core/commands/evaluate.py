@@ -144,7 +144,7 @@ def _score_puppets(options: argparse.Namespace) -> None:
 
     pipe = load_model(options.model, options.device, options.dtype)
     settings = sampling_settings(pipe, options)
-    result = evaluate_puppets(pipe, options.seed, options.identities, options.frames, shrink=options.shrink, **settings)
+    result = evaluate_puppets(pipe, options.seed, options.identities, options.frames, settings, options.shrink)
     if options.sheet:
         captions = ("reference", "pose", "generated", "truth")
         write_picture(options.sheet, contact_sheet(result.rows(), captions, panel=192))

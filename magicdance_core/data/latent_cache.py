@@ -11,7 +11,7 @@ from torch import Tensor
 from ..checkpoints import weights_fingerprint
 from ..errors import InputError
 from ..models import vae_scale_factor
-from ..sampling.latents import VAE_PIXELS
+from ..sampling.vae import VAE_PIXELS
 from .array_cache import ArrayCache
 from .crops import CropBox, central_crop, crop_picture, random_crop
 from .data_config import DataConfig

@@ -11,14 +11,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..checkpoints import ROLES
 from ..models import Networks, predict, project_bank, read_pose
 from ..models.stable_diffusion import LATENT_SHAPE, POSE, SIDE, TEXT_SHAPE, UNET
-from ..sampling import Control, Progress, Shortcuts, denoise, encode_poses
-from ..sampling.settings import FULL, NO_SHORTCUTS
+from ..sampling import (
+    Control,
+    DenoisingInputs,
+    EncodedReference,
+    Hints,
+    Progress,
+    SamplingSettings,
+    Shortcuts,
+    denoise,
+    encode_poses,
+    noise_from_latents,
+)
 from ..schedule import published_scheduler
 
 FRAMES, STEPS = 16, 50
 PUBLISHED = 3124.0
 """GFLOP a frame and step of the published sampler at 512 x 512: it runs every network for every frame."""
 
+NO_SHORTCUTS, FULL = Shortcuts(), Control()
 POSES = torch.empty(FRAMES, 3, SIDE, SIDE, device="meta")
 LATENTS = torch.empty(LATENT_SHAPE, device="meta")
 CONTEXT = torch.empty(TEXT_SHAPE, device="meta")
@@ -69,18 +80,15 @@ def _count_run(networks: Networks) -> Counter:
         hints = encode_poses(networks.pose, POSES)
     encoding = _by_network(counter)
     with FlopCounterMode(display=False) as counter:
-        denoise(
-            networks,
-            published_scheduler(),
-            LATENTS,
+        inputs = DenoisingInputs(
+            noise_from_latents(LATENTS),
+            FRAMES,
             CONTEXT,
-            num_inference_steps=2,
-            guidance_scale=7.0,
-            reference=LATENTS,
-            hints=hints,
-            frames_per_batch=FRAMES,
-            callback=at_end_of_step,
+            reference=EncodedReference(LATENTS),
+            hints=Hints.from_encoded(hints, CONTEXT),
         )
+        settings = SamplingSettings(2, 7.0, frames_per_batch=FRAMES)
+        denoise(networks, published_scheduler(), settings, inputs, at_end_of_step)
     first, first_and_second = ends
     later = first_and_second - first
     return encoding + first + Counter({name: flop * (STEPS - 1) for name, flop in later.items()})

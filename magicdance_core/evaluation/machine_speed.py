@@ -8,11 +8,11 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import ROLES
+from ..checkpoints import ROLES, Components
 from ..models import Networks, stable_diffusion
 from ..models.compilation import compile_blocks
 from ..models.stable_diffusion import VAE_FACTOR
-from ..sampling import Progress, run
+from ..sampling import Progress, SamplingSettings, prepare, run
 from ..schedule import published_scheduler
 from .arithmetic import count_costs
 
@@ -76,19 +76,23 @@ def measure_speed(
     on_meta = Networks(built["unet"], built["appearance"], built["pose"])
     costs = count_costs(on_meta, *(inputs[name].to("meta") for name in ("poses", "noise", "context")))
     filled = {role: _filled(network, device, dtype) for role, network in built.items()}
-    vae, networks = filled.pop("vae"), Networks(**filled)
+    model = Components(scheduler=published_scheduler(), context=inputs["context"], **filled)
     if compiled:
-        for network in (networks.unet, networks.pose):
+        for network in (model.unet, model.pose):
             compile_blocks(network)
     ceiling = _ceiling(device, dtype, shapes.matrix)
 
     def measure(number: int) -> dict:
         inputs, memory, start = _inputs(shapes, number), _Memory(device), time.perf_counter()
-        sample = run(
-            networks, vae, published_scheduler(), inputs["reference"], inputs["poses"], inputs["noise"],
-            inputs["context"], num_inference_steps=steps, guidance_scale=GUIDANCE, frames_per_batch=MAX_AT_ONCE,
-            callback=memory.sample,
-        )  # fmt: skip
+        settings, ready = prepare(
+            model,
+            SamplingSettings(steps, GUIDANCE, frames_per_batch=MAX_AT_ONCE),
+            inputs["reference"],
+            inputs["poses"],
+            number,
+            latents=inputs["noise"],
+        )
+        sample = run(model, settings, ready, inputs["poses"], callback=memory.sample)
         _finish(device)
         seconds = time.perf_counter() - start
         next(sample.frames)

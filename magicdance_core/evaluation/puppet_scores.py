@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..pose.draw import draw_pose
 from ..pose.keypoints import PoseFrame
 from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
-from ..sampling import decode_frames, encode_images, to_images, to_pil
+from ..sampling import SamplingSettings, decode_frames, encode_images, to_images, to_pil
 from .baselines import warp_to_pose
 from .bootstrap import summarize
 from .forced_choice import distractors, hand_mask, prefers_truth
@@ -106,16 +106,14 @@ def evaluate_puppets(
     seed: int = 0,
     identities: int = 16,
     frames_per_identity: int = 4,
-    num_inference_steps: int | None = None,
-    guidance_scale: float | None = None,
+    settings: SamplingSettings | None = None,
     shrink: int = 1,
-    **options,
 ) -> PuppetReport:
     """Transfer unseen puppets to unseen poses and compare with their true pictures.
 
-    seed: of identities, choreographies, their moments and the noise, which all frames share. num_inference_steps,
-    guidance_scale: the model's defaults without. shrink: factor by which pictures are reduced before scoring, to
-    compare with a model of fewer pixels. options: of the pipeline. A motion module is not used: moments are no clip.
+    seed: of identities, choreographies, their moments and the noise, which all frames share. settings: of the runs; a
+    motion module is not used, since moments are no clip. shrink: factor by which pictures are reduced before scoring,
+    to compare with a model of fewer pixels.
 
     Returns, as means over all frames:
     psnr, dB; ssim of RGB pictures (see metrics.ssim);
@@ -128,8 +126,7 @@ def evaluate_puppets(
     a single person or if nothing varies. Also seed, identities, frames (of all), steps, guidance, size (pixels, of what
     is scored), and seconds (of generating). Raises InputError if shrink does not divide the size.
     """
-    steps = pipe.defaults["num_inference_steps"] if num_inference_steps is None else num_inference_steps
-    guidance = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
+    settings = (settings or SamplingSettings()).resolve(pipe.defaults)
     size = pipe.defaults["sample_size"]
     if size % shrink:
         raise InputError(f"--shrink is {shrink}: give a divisor of the pictures' {size} pixels.")
@@ -141,13 +138,13 @@ def evaluate_puppets(
     with pipe.without_motion():
         for scene in tqdm(scenes, desc="generating", unit="person"):
             noise = torch.Generator().manual_seed(seed)
-            made = pipe(scene.reference, list(scene.poses), steps, guidance, generator=noise, **options)
+            made = pipe(scene.reference, list(scene.poses), generator=noise, settings=settings)
             generated.append(made.frames)
     seconds = time.perf_counter() - start
     means, intervals = summarize(frame_scores(pipe, scenes, generated, shrink))
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}
-    settings = {"steps": steps, "guidance": guidance, "size": size // shrink, "seconds": seconds}
-    return PuppetReport(means | {"intervals": intervals} | counts | settings, scenes, generated)
+    run = {"steps": settings.steps, "guidance": settings.scale, "size": size // shrink, "seconds": seconds}
+    return PuppetReport(means | {"intervals": intervals} | counts | run, scenes, generated)
 
 
 def score(pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> dict:

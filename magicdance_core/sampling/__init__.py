@@ -1,30 +1,32 @@
-"""Sampling: from a reference, hints and noise to frames; free functions."""
+"""Sampling: from a reference, pose maps and noise to frames."""
 
 from ..schedule import published_scheduler
-from .banks import Banks, Person
-from .decoding import decode_frames
-from .denoise import denoise
+from .denoise import DenoisingInputs, Progress, denoise
 from .guidance import guide
+from .hints import Hints, encode_poses
 from .images import to_images, to_pil
-from .latents import encode_images, encode_poses, get_noise
-from .noise import FrameNoise
-from .presets import PRESETS, Preset
-from .run import Bunch, Phase, Place, Sample, run, stream
-from .settings import Control, Progress, Shortcuts
+from .noise import FrameNoise, get_noise, make_noise, noise_from_latents
+from .reference import EncodedReference
+from .run import FrameChunk, Phase, Placement, RunInputs, Sample, prepare, run, stream
+from .settings import PRESETS, Control, Preset, SamplingSettings, Shortcuts
+from .vae import decode_frames, encode_images
 from .windows import Windows
 
 __all__ = [
-    "Banks",
-    "Bunch",
     "PRESETS",
     "Control",
+    "DenoisingInputs",
+    "EncodedReference",
+    "FrameChunk",
     "FrameNoise",
-    "Person",
+    "Hints",
     "Phase",
-    "Place",
+    "Placement",
     "Preset",
     "Progress",
+    "RunInputs",
     "Sample",
+    "SamplingSettings",
     "Shortcuts",
     "Windows",
     "decode_frames",
@@ -33,6 +35,9 @@ __all__ = [
     "encode_poses",
     "get_noise",
     "guide",
+    "make_noise",
+    "noise_from_latents",
+    "prepare",
     "published_scheduler",
     "run",
     "stream",

@@ -1,304 +1,294 @@
-"""Denoising: what a walk over windows and steps asks of the networks and the schedule."""
+"""The denoising loop: predictions with and without the controls, guidance, and the scheduler's steps."""
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from ..choices import CONTROL_MODES
 from ..errors import InputError
 from ..models import Networks, ReferenceReader, ReferenceSource, project_bank
 from ..schedule import predict_x0
-from .banks import Banks
-from .guidance import GuidanceBranch, guide, predict_both, predict_branch
-from .hints import Hints
-from .memory import fits_both_halves
-from .noise import FrameNoise, make_noise
-from .order import Finished, Order, Walk, in_turn, preview
-from .residuals import Residuals
-from .settings import FULL, NO_SHORTCUTS, Control, FiniteCheck, Progress, Shortcuts, check_settings
-from .steps import Steps
+from .guidance import GuidanceBranch, guide, predict_batched, predict_branch
+from .hints import Hints, ResidualCache
+from .noise import FrameNoise
+from .order import Finished, WindowSchedule, in_frame_order, preview
+from .reference import EncodedReference, fits_batched_guidance
+from .settings import Control, SamplingSettings
+from .steps import FiniteCheck, FrameScheduler
 from .windows import Batches, Window, Windows
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a run after a batch of frames.
+
+    step: from 0, of `steps`; in the diagonal order several steps are in progress. frame: number of frames that have
+    finished this step, of `frames`. numbers: of the batch's frames, from 0. fraction: of the whole run, in (0, 1].
+    denoised: clean scaled latents `[n, 4, h, w]` of the batch as predicted at this step, float32, for previews,
+    computed on access; None if the scheduler has no alphas.
+    """
+
+    step: int
+    steps: int
+    frame: int
+    frames: int
+    numbers: tuple[int, ...]
+    fraction: float
+    predict: Callable[[], Tensor | None] = field(repr=False, compare=False)
+
+    @cached_property
+    def denoised(self) -> Tensor | None:
+        return self.predict()
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class DenoisingInputs:
+    """What a run starts from and is conditioned on.
+
+    noise: of every frame. frames: how many. context: prompt `[1, n, C]`; the networks compute on its device and in its
+    dtype, guidance and scheduler in float32. uncond_context: prompt of the unconditional prediction; None for
+    `context`. reference, hints: None for no control.
+    Raises InputError for NaN or infinite prompts, and for noises that are not as many as the frames.
+    """
+
+    noise: FrameNoise
+    frames: int
+    context: Tensor
+    uncond_context: Tensor | None = None
+    reference: EncodedReference | None = None
+    hints: Hints | None = None
+
+    def __post_init__(self):
+        for prompt in (self.context, self.uncond_context):
+            if prompt is not None and not (prompt.is_meta or prompt.isfinite().all()):
+                raise InputError("The prompt's embeddings contain NaN or infinite values: encode the prompt again.")
+        if self.noise.given is not None and len(self.noise.given) != self.frames:
+            raise InputError(
+                f"There are {len(self.noise.given)} noises for {self.frames} frames: give one for all or one for each."
+            )
 
 
 def denoise(
     networks: Networks,
     scheduler: SchedulerMixin,
-    noise: Tensor | FrameNoise,
-    context: Tensor,
-    *,
-    hints: Tensor | Hints | None = None,
-    frames: int | None = None,
-    order: Order = "steps",
-    windows: Windows | None = None,
-    frames_per_batch: int = 8,
-    quick: bool = False,
-    **options,
+    settings: SamplingSettings,
+    inputs: DenoisingInputs,
+    callback: ProgressCallback | None = None,
 ) -> Tensor:
-    """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `context`.
+    """Denoise F frames; returns clean scaled latents `[F, 4, h, w]`, float32, on the device of `inputs.context`.
 
-    noise: `[1, 4, h, w]`, from which all frames start, or `[F, 4, h, w]`; standard normal, float32; or `FrameNoise`.
-    hints: encoded poses `[F, C, h, w]` (`encode_poses`) on any device, or `Hints`; None for no control.
-    frames: F; by default that of the tensor of hints, else of the rows of `noise`.
-    order, windows: see `order` and `windows_for`. quick: in the order of `order.preview`, an approximation. options:
-    see `Denoiser`.
-    Raises InputError as `Denoiser` does, and for noise that does not fit the number of frames.
+    Raises InputError as `Denoiser` does.
     """
-    rows = len(noise) if isinstance(noise, Tensor) else 1
-    if frames is None:
-        frames = len(hints) if isinstance(hints, Tensor) else rows
-    if rows not in (1, frames):
-        raise InputError(f"There are {rows} noises for {frames} frames: give one for all or one for each.")
-    if isinstance(hints, Tensor):
-        hints = Hints(hints.split(1), lambda encoded: encoded.to(context))
-    denoiser = Denoiser(networks, scheduler, noise, context, frames=frames, hints=hints, **options)
-    walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps, order)
-    return torch.cat(list(in_turn(denoiser.preview(walk) if quick else denoiser.run(walk))))
+    denoiser = Denoiser(networks, scheduler, settings, inputs, callback)
+    windows = resolve_windows(networks, inputs.frames, settings)
+    return torch.cat(list(in_frame_order(denoiser.run(windows, order="steps"))))
 
 
-def windows_for(
-    networks: Networks, frames: int, windows: Windows | None = None, frames_per_batch: int = 8
-) -> Windows | Batches:
-    """The windows of a run: those asked for; by default 16 frames, a quarter of them overlapping, or what the motion
-    module knows; without a motion module mere batches of frames.
+def resolve_windows(networks: Networks, frames: int, settings: SamplingSettings) -> Windows | Batches:
+    """Return the windows of a run: those of the settings; by default 16 frames, a quarter of them overlapping, or as
+    many as the motion module supports; plain batches of frames without a motion module.
 
-    Raises InputError for windows longer than the module's position encoding.
+    Raises InputError if the windows are longer than the module's position encoding.
     """
     if networks.motion is None:
-        return Batches(frames_per_batch)
-    most = networks.motion.max_frames
-    if windows is None:
-        length = min(16, most)
+        return Batches(settings.frames_per_batch)
+    max_frames = networks.motion.max_frames
+    if settings.windows is None:
+        length = min(16, max_frames)
         return Windows(length, length // 4)
-    if min(windows.length, frames) > most:
+    length = settings.windows.length
+    if min(length, frames) > max_frames:
         raise InputError(
-            f"The context length is {windows.length} frames and the motion module knows {most}: give at most {most}."
+            f"The context length is {length} frames and the motion module supports {max_frames}: give at most "
+            f"{max_frames}."
         )
-    return windows
+    return settings.windows
 
 
 class Denoiser:
-    """The networks and the schedule at work for one run; `start`, `predict` and `advance` are what `Walk` asks for."""
+    """Networks and scheduler for one run. `start`, `predict` and `advance` are what `WindowSchedule` calls.
+
+    settings: resolved. The number of steps is taken exactly; the published code takes more where it does not divide
+    1000. callback: called after each batch of frames; an exception raised there cancels the run.
+
+    The reference is read once a step for consecutive windows of that step. Where all frames start from the same noise,
+    the unconditional prediction of the first step is computed once.
+    Raises InputError at the first step that gives values that are not finite.
+    """
 
     def __init__(
         self,
         networks: Networks,
         scheduler: SchedulerMixin,
-        noise: Tensor | FrameNoise,
-        context: Tensor,
-        *,
-        frames: int,
-        num_inference_steps: int,
-        guidance_scale: float,
-        reference: Tensor | None = None,
-        hints: Hints | None = None,
-        uncond_context: Tensor | None = None,
-        control_mode: str = "controlnet_important",
-        appearance: Control = FULL,
-        pose: Control = FULL,
-        motion: Control = FULL,
-        motion_in_uncond: bool = False,
-        shortcuts: Shortcuts = NO_SHORTCUTS,
-        one_pass: bool | None = None,
-        banks: Banks | None = None,
-        eta: float = 0.0,
-        generator: torch.Generator | None = None,
-        callback: Callable[[Progress], None] | None = None,
+        settings: SamplingSettings,
+        inputs: DenoisingInputs,
+        callback: ProgressCallback | None = None,
     ):
-        """noise: see `denoise`. context: text `[1, n, C]`; where it is and its dtype are where the networks compute;
-        guidance and schedule compute in float32.
-
-        num_inference_steps: taken exactly; the published code takes more where it does not divide 1000.
-        guidance_scale: 1 runs no second branch.
-        reference: clean scaled latents `[R, 4, h', w']` of R pictures of one person, any size; None for no control.
-        hints: of the frames' poses; None likewise.
-        uncond_context: text of the branch that guidance leads away from; by default `context`.
-        control_mode: "controlnet_important" contrasts the controls with the plain UNet; "balance" has the controls
-        in both branches, so only texts are contrasted, and equal texts cost one branch.
-        appearance, pose, motion: strength and range of each control. motion_in_uncond: the motion module acts in the
-        branch that guidance leads away from, too. shortcuts: what is left out for speed.
-        one_pass: both halves of guidance go through the UNet together, with the same result in half the calls and twice
-        the memory; None decides by the device's memory. banks: keeps what the reference shows, for this and later runs.
-        eta: of schedulers that take it. generator: seeds the noise added on the way, which frames share as they share
-        what they start from. callback: called after each batch of frames. What it raises ends the run and comes out
-        unchanged; the next run starts afresh.
-
-        The reference is read once a window and step, once a step for all windows of a step in a row. Where all frames
-        start from one noise, the unconditional branch of the first step is computed once.
-        Raises InputError for an unknown mode, for what could only end in values that are not finite, and at the first
-        step that gives such.
-        """
-        if control_mode not in CONTROL_MODES:
-            raise InputError(f"The control mode {control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
-        check_settings(context, guidance_scale, uncond_context, eta)
-        self._networks, self._context, self._frames, self._hints = networks, context, frames, hints
+        self._networks, self._settings, self._inputs, self._callback = networks, settings, inputs, callback
+        self._context = context = inputs.context
         self._device, self._dtype = context.device, context.dtype
-        self._uncond_context = context if uncond_context is None else uncond_context.to(context)
+        self._uncond_context = context if inputs.uncond_context is None else inputs.uncond_context.to(context)
         if self._uncond_context is not context and torch.equal(self._uncond_context, context):
-            self._uncond_context = context  # the same object tells that nothing is contrasted
-        self._reader = None
-        if networks.appearance is not None and reference is not None:
-            self._reader = ReferenceReader(networks.appearance, reference.to(self._device, self._dtype), len(reference))
-        self._appearance, self._motion, self._motion_in_uncond = appearance, motion, motion_in_uncond
-        self._pose = pose if networks.pose is not None and hints is not None else Control(0.0)
-        if networks.motion is None or frames == 1:
-            self._motion = Control(0.0)
-        if networks.motion is not None and frames == 1:
-            logging.getLogger(__name__).warning("One frame does not move: the motion module is left out.")
-        self._guidance_scale, self._balance = guidance_scale, control_mode == "balance"
-        self._shortcuts, self._residuals = shortcuts, Residuals(networks, hints, shortcuts.pose_every)
-        self._banks = banks
-        if banks is not None:
-            banks.begin(context, self._uncond_context)
-        self._sources: dict[int, tuple[int, ReferenceSource | None]] = {}  # of a text, as last read and at which step
-        self._one_pass, self._callback = one_pass, callback
+            self._uncond_context = context  # identity tells that the prompts are not contrasted
+        self._reader, self._banks = None, None
+        if networks.appearance is not None and inputs.reference is not None:
+            latents = inputs.reference.latents.to(self._device, self._dtype)
+            self._reader, self._banks = (
+                ReferenceReader(networks.appearance, latents, len(latents)),
+                inputs.reference.banks,
+            )
+            self._banks.begin(context, self._uncond_context)
+        has_pose = networks.pose is not None and inputs.hints is not None
+        self._pose_control = settings.pose_control if has_pose else Control(0.0)
+        self._motion_control = settings.motion_control
+        if networks.motion is None or inputs.frames == 1:
+            self._motion_control = Control(0.0)
+        if networks.motion is not None and inputs.frames == 1:
+            logging.getLogger(__name__).warning("A single frame has no motion: the motion module is not used.")
+        self._residuals = ResidualCache(networks, inputs.hints, settings.shortcuts.pose_every)
+        self._batched = settings.batched_guidance
 
-        self._schedule = Steps(scheduler, num_inference_steps, _way(noise, generator), eta, self._device)
-        self.steps = self._schedule.number
-        self._noise = noise
-        self._alike = len(noise) == 1 if isinstance(noise, Tensor) else noise.kind == "shared"
-        self._away: Tensor | None = None  # the unconditional branch of the first step, where all frames start alike
+        self._scheduler = FrameScheduler(scheduler, settings.steps, inputs.noise, settings.eta, self._device)
+        self.steps = self._scheduler.number
+        self._sources: dict[int, tuple[int, ReferenceSource]] = {}  # prompt -> step of the last reading, its result
+        self._first_uncond: Tensor | None = None  # shared unconditional prediction of the first step
         self._branches: tuple[int, GuidanceBranch, GuidanceBranch] | None = None
-        self._done = [0] * self.steps  # frames of each step
-        self._finite = FiniteCheck(self.steps, self._dtype, guidance_scale)
+        self._done = [0] * self.steps  # frames that have finished each step
+        self._finite = FiniteCheck(self.steps, self._dtype, settings.scale)
 
     @torch.no_grad()
-    def run(self, walk: Walk) -> Iterator[Finished]:
-        """Frames as a walk has them ready; one that was restored goes on."""
+    def run(self, windows: Windows | Batches | WindowSchedule, order: str = "diagonal") -> Iterator[Finished]:
+        """Yield frames as they are finished, in an order of `order.ORDERS`; a restored `WindowSchedule` continues.
+
+        With `settings.quick` the order is that of `order.preview`.
+        """
+        if isinstance(windows, WindowSchedule):
+            schedule = windows
+        else:
+            schedule = WindowSchedule(windows, self._inputs.frames, self.steps, order)
         self._done = [
-            walk.finished + sum(frame.step > step for frame in walk.alive.values()) for step in range(self.steps)
+            schedule.finished + sum(frame.step > step for frame in schedule.active.values())
+            for step in range(self.steps)
         ]
-        yield from self._let_go(walk.run(self.start, self.predict, self.advance), walk.order == "diagonal")
-
-    @torch.no_grad()
-    def preview(self, walk: Walk) -> Iterator[Finished]:
-        """Frames in the quick order of `order.preview`."""
-        bunches = preview(walk.windows, walk.frames, walk.steps, self.start, self.predict, self.advance)
-        yield from self._let_go(bunches, True)
-
-    def _let_go(self, bunches: Iterator[Finished], check: bool) -> Iterator[Finished]:
-        """The same; what is known of finished frames is let go. check: whether to ask for their values first."""
-        for finished in bunches:
-            if check:
-                self._finite.ask()
+        if self._settings.quick:
+            groups = preview(schedule.windows, schedule.frames, schedule.steps, self.start, self.predict, self.advance)
+        else:
+            groups = schedule.run(self.start, self.predict, self.advance)
+        for finished in groups:
+            if self._settings.quick or schedule.order == "diagonal":
+                self._finite.check()
             frames = [frame for frame, _ in finished]
             self._residuals.drop(frames)
-            if self._hints is not None:
-                self._hints.drop(frames)
+            if self._inputs.hints is not None:
+                self._inputs.hints.drop(frames)
             yield finished
 
     def start(self, frame: int) -> Tensor:
-        """What a frame starts from, `[1, 4, h, w]`, as noisy as the schedule begins."""
-        if isinstance(self._noise, Tensor):
-            noise = self._noise[frame % len(self._noise)][None]
-        else:
-            noise = self._noise.start(frame)
-        return noise.to(self._device) * self._schedule.first_sigma
+        """Return a frame's initial latent, `[1, 4, h, w]`, at the scheduler's first noise level."""
+        return self._inputs.noise.start(frame).to(self._device) * self._scheduler.first_sigma
 
     def predict(self, step: int, window: Window, latents: Tensor) -> Tensor:
-        """The controlled prediction for a window, which is one clip; contrasted where the other branch is one too."""
+        """Return the conditional prediction for a window, guided if the unconditional one is made for windows, too."""
         cond, uncond = self._branches_at(step)
-        inputs = self._schedule.inputs(step, window.frames, latents)
-        if cond.equals(uncond) or not self._sees_windows(uncond, step, inputs):
-            return self._branch(cond, step, window.frames, inputs)
-        if self._together(inputs):
-            halves = self._both(cond, uncond, step, window.frames, inputs)
+        inputs = self._scheduler.inputs(step, window.frames, latents)
+        if cond.equals(uncond) or not self._guides_windows(uncond, step, inputs):
+            return self._predict(cond, step, window.frames, inputs)
+        if self._is_batched(inputs):
+            predictions = self._predict_both(cond, uncond, step, window.frames, inputs)
         else:
-            halves = tuple(self._branch(branch, step, window.frames, inputs) for branch in (cond, uncond))
-        return guide(*halves, self._guidance_scale)
+            predictions = tuple(self._predict(branch, step, window.frames, inputs) for branch in (cond, uncond))
+        return guide(*predictions, self._settings.scale)
 
     def advance(self, step: int, frames: tuple[int, ...], predictions: Tensor, latents: Tensor) -> Tensor:
-        """Frames through a step; contrasted here where the other branch sees them on their own, each once."""
+        """Step frames; guided here if the unconditional prediction is made for independent frames."""
         cond, uncond = self._branches_at(step)
-        inputs = self._schedule.inputs(step, frames, latents)
-        if not (cond.equals(uncond) or self._sees_windows(uncond, step, inputs)):
-            predictions = guide(predictions, self._alone(uncond, step, frames, inputs), self._guidance_scale)
-        after = self._schedule.advance(step, frames, predictions, latents)
-        self._finite.see(after, step)
+        inputs = self._scheduler.inputs(step, frames, latents)
+        if not (cond.equals(uncond) or self._guides_windows(uncond, step, inputs)):
+            predictions = guide(predictions, self._predict_uncond(uncond, step, frames, inputs), self._settings.scale)
+        after = self._scheduler.advance(step, frames, predictions, latents)
+        self._finite.add(after, step)
         self._done[step] += len(frames)
-        if self._done[step] == self._frames:
-            self._finite.ask()
+        count = self._inputs.frames
+        if self._done[step] == count:
+            self._finite.check()
         if self._callback is not None:
-            x0 = partial(predict_x0, self._schedule.scheduler, inputs, predictions, self._schedule.timesteps[step])
-            fraction = sum(self._done) / (self.steps * self._frames)
-            self._callback(Progress(step, self.steps, self._done[step], self._frames, frames, fraction, x0))
+            x0 = partial(predict_x0, self._scheduler.scheduler, inputs, predictions, self._scheduler.timesteps[step])
+            fraction = sum(self._done) / (self.steps * count)
+            self._callback(Progress(step, self.steps, self._done[step], count, frames, fraction, x0))
         return after
 
-    def _sees_windows(self, uncond: GuidanceBranch, step: int, inputs: Tensor) -> bool:
-        """Whether the branch that guidance leads away from is computed for windows and not for frames on their own:
-        where the motion module has a say in it, and where windows are mere batches that go through together."""
+    def _guides_windows(self, uncond: GuidanceBranch, step: int, inputs: Tensor) -> bool:
+        """Return whether the unconditional prediction is made for windows, not for independent frames: if the motion
+        module takes part in it, or if windows are plain batches and both predictions go through together."""
         if uncond.motion_scale:
             return True
-        return self._networks.motion is None and not self._is_shared(uncond, step) and self._together(inputs)
+        return self._networks.motion is None and not self._is_shared(uncond, step) and self._is_batched(inputs)
 
-    def _together(self, inputs: Tensor) -> bool:
-        if self._one_pass is None:
-            self._one_pass = fits_both_halves(self._device, len(inputs), inputs[0, 0].numel(), self._dtype)
-        return self._one_pass
+    def _is_batched(self, inputs: Tensor) -> bool:
+        if self._batched is None:
+            self._batched = fits_batched_guidance(self._device, len(inputs), inputs[0, 0].numel(), self._dtype)
+        return self._batched
 
-    def _both(
+    def _predict_both(
         self, cond: GuidanceBranch, uncond: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
-        timestep, latents = self._schedule.on_device[step], inputs.to(self._dtype)
-        residuals = [self._residuals.read(branch, step, frames, latents, timestep) for branch in (cond, uncond)]
-        return predict_both(self._networks, cond, uncond, latents, timestep, residuals)
+        timestep, latents = self._scheduler.on_device[step], inputs.to(self._dtype)
+        residuals = [self._residuals.get(branch, step, frames, latents, timestep) for branch in (cond, uncond)]
+        return predict_batched(self._networks, cond, uncond, latents, timestep, residuals)
 
     def _is_shared(self, branch: GuidanceBranch, step: int) -> bool:
-        """Whether all frames are alike to a branch."""
-        return step == 0 and self._alike and not branch.pose_strength
+        """Return whether the branch predicts the same for all frames."""
+        return step == 0 and self._inputs.noise.is_shared and not branch.pose_strength
 
-    def _alone(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
+    def _predict_uncond(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
         if not self._is_shared(branch, step):
-            return self._branch(branch, step, frames, inputs)
-        if self._away is None:
-            self._away = self._branch(branch, step, frames[:1], inputs[:1])
-        return self._away
+            return self._predict(branch, step, frames, inputs)
+        if self._first_uncond is None:
+            self._first_uncond = self._predict(branch, step, frames[:1], inputs[:1])
+        return self._first_uncond
 
-    def _branch(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
-        timestep, latents = self._schedule.on_device[step], inputs.to(self._dtype)
-        residuals = self._residuals.read(branch, step, frames, latents, timestep)
+    def _predict(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
+        timestep, latents = self._scheduler.on_device[step], inputs.to(self._dtype)
+        residuals = self._residuals.get(branch, step, frames, latents, timestep)
         return predict_branch(self._networks, branch, latents, timestep, residuals)
 
     def _branches_at(self, step: int) -> tuple[GuidanceBranch, GuidanceBranch]:
-        """With the controls, and what that is contrasted with; those of the last step asked for are kept."""
+        """Return the conditional and the unconditional branch; those of the last step asked for are cached."""
         if self._branches is None or self._branches[0] != step:
-            cond = self._controlled(self._context, step)
-            if self._guidance_scale == 1 or not self._shortcuts.guided(step, self.steps):
+            settings, cond = self._settings, self._controlled(self._context, step)
+            if settings.scale == 1 or not settings.shortcuts.guided(step, self.steps):
                 uncond = cond
-            elif self._balance:
+            elif settings.control_mode == "balance":
                 same = self._uncond_context is self._context
                 uncond = cond if same else self._controlled(self._uncond_context, step)
             else:
-                motion = self._motion.at(step, self.steps) if self._motion_in_uncond else 0.0
+                motion = self._motion_control.at(step, self.steps) if settings.motion_in_uncond else 0.0
                 uncond = GuidanceBranch(self._uncond_context, motion_scale=motion)
             self._branches = step, cond, uncond
         return self._branches[1:]
 
-    def _controlled(self, text: Tensor, step: int) -> GuidanceBranch:
-        source, strength = None, self._appearance.at(step, self.steps)
+    def _controlled(self, prompt: Tensor, step: int) -> GuidanceBranch:
+        source, strength = None, self._settings.appearance_control.at(step, self.steps)
         if self._reader is not None and strength:
-            source = self._source(text, self._shortcuts.read_at(step), strength)
-        return GuidanceBranch(text, source, self._pose.at(step, self.steps), self._motion.at(step, self.steps))
+            source = self._source(prompt, self._settings.shortcuts.read_at(step), strength)
+        pose, motion = (control.at(step, self.steps) for control in (self._pose_control, self._motion_control))
+        return GuidanceBranch(prompt, source, pose, motion)
 
-    def _source(self, text: Tensor, step: int, strength: float) -> ReferenceSource:
-        step_of_source, source = self._sources.get(id(text), (None, None))
-        if step_of_source != step:
-            read = partial(self._reader.bank, self._schedule.on_device[step], text)
-            if self._banks is None:
-                bank = read()
-            else:
-                number = 0 if text is self._context else 1
-                bank = self._banks.get(number, float(self._schedule.timesteps[step]), read)
-            source = project_bank(self._networks.unet, bank, strength)
-            self._sources[id(text)] = step, source
+    def _source(self, prompt: Tensor, step: int, strength: float) -> ReferenceSource:
+        cached = self._sources.get(id(prompt))
+        if cached is not None and cached[0] == step:
+            return cached[1]
+        assert self._reader is not None and self._banks is not None
+        compute = partial(self._reader.bank, self._scheduler.on_device[step], prompt)
+        number = 0 if prompt is self._context else 1
+        bank = self._banks.get(number, float(self._scheduler.timesteps[step]), compute)
+        source = project_bank(self._networks.unet, bank, strength)
+        self._sources[id(prompt)] = step, source
         return source
-
-
-def _way(noise: Tensor | FrameNoise, generator: torch.Generator | None) -> FrameNoise:
-    """The noise that schedulers add."""
-    if isinstance(noise, FrameNoise):
-        return noise
-    return make_noise("shared" if len(noise) == 1 else "independent", noise[:1], generator=generator)

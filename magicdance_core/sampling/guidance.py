@@ -1,4 +1,4 @@
-"""Classifier-free guidance: which two predictions are contrasted, and their combination."""
+"""Classifier-free guidance: the two predictions that are contrasted, and their combination."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from ..models import Networks, PoseResiduals, ReferenceSource, predict
 
 @dataclass(frozen=True)
 class GuidanceBranch:
-    """What the networks hear and see in one of the two predictions that guidance contrasts, at one step.
+    """Conditions of one of the two predictions at a step.
 
-    context: text `[1, n, C]`. source: the reference; None for no Appearance Control. pose_strength: of the residuals.
-    motion_scale: of the motion module; 0 for frames on their own.
+    context: prompt `[1, n, C]`. source: the reference; None without Appearance Control. pose_strength: of the
+    residuals. motion_scale: of the motion module; 0 for independent frames.
     """
 
     context: Tensor
@@ -23,7 +23,7 @@ class GuidanceBranch:
     motion_scale: float = 0.0
 
     def equals(self, other: "GuidanceBranch") -> bool:
-        """Whether both must predict the same."""
+        """Return whether both give the same prediction."""
         same_inputs = self.context is other.context and self.source is other.source
         return same_inputs and (self.pose_strength, self.motion_scale) == (other.pose_strength, other.motion_scale)
 
@@ -31,11 +31,11 @@ class GuidanceBranch:
 def predict_branch(
     networks: Networks, branch: GuidanceBranch, latents: Tensor, timestep: Tensor, residuals: PoseResiduals | None
 ) -> Tensor:
-    """The prediction `[n, 4, h, w]`, float32, for noisy latents and residuals of as many frames, one clip."""
+    """Return the prediction `[n, 4, h, w]`, float32, for noisy latents and residuals of one clip of n frames."""
     return predict(networks, latents, timestep, branch.context, branch.source, residuals, branch.motion_scale).float()
 
 
-def predict_both(
+def predict_batched(
     networks: Networks,
     cond: GuidanceBranch,
     uncond: GuidanceBranch,
@@ -43,25 +43,25 @@ def predict_both(
     timestep: Tensor,
     residuals: Sequence[PoseResiduals | None],
 ) -> tuple[Tensor, Tensor]:
-    """What `predict_branch` gives for two branches of one `motion_scale`, from one pass of twice as many rows."""
+    """Return the results of `predict_branch` for two branches with one `motion_scale`, from one batch of 2n rows."""
     count = len(latents)
     context, source = cond.context, cond.source
     if uncond.context is not context:
         context = torch.cat([context, uncond.context])
     if source is not None and uncond.source is None:
         source = replace(source, rows=count)
-    elif source is not None:
+    elif source is not None and uncond.source is not None:
         keys, values = (
             {name: torch.cat([one[name], other[name]]) for name in one}
             for one, other in ((source.keys, uncond.source.keys), (source.values, uncond.source.values))
         )
         source = replace(source, keys=keys, values=values)
-    both = networks, latents.repeat(2, 1, 1, 1), timestep, context, source, _stacked(*residuals)
-    return predict(*both, cond.motion_scale, frames=count).float().chunk(2)
+    batch = networks, latents.repeat(2, 1, 1, 1), timestep, context, source, _stack(*residuals)
+    return predict(*batch, cond.motion_scale, frames=count).float().chunk(2)
 
 
-def _stacked(cond: PoseResiduals | None, uncond: PoseResiduals | None) -> PoseResiduals | None:
-    """Residuals of two halves; nothing is added to one that has none."""
+def _stack(cond: PoseResiduals | None, uncond: PoseResiduals | None) -> PoseResiduals | None:
+    """Stack the residuals of both branches; zeros stand for missing ones."""
     if cond is None:
         return None
     other = uncond or PoseResiduals(tuple(map(torch.zeros_like, cond.down)), torch.zeros_like(cond.mid))
@@ -69,5 +69,5 @@ def _stacked(cond: PoseResiduals | None, uncond: PoseResiduals | None) -> PoseRe
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float) -> Tensor:
-    """Away from `uncond`, `scale` times as far as `cond` is (Ho and Salimans, arXiv 2207.12598)."""
+    """Extrapolate from the unconditional through the conditional prediction (Ho and Salimans, arXiv 2207.12598)."""
     return uncond + scale * (cond - uncond)

@@ -1,4 +1,4 @@
-"""Hints of the frames under way: pose maps are read and encoded when their frame begins, and forgotten when it ends."""
+"""The Pose ControlNet in a run: pose maps are encoded when their frame starts and dropped when it is finished."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -6,45 +6,69 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-BLOCK = 8  # maps encoded at once; always the same ones together, so that a resumed run computes the same
-RESIDENT = 2**28
-"""Bytes of hints that stay on the device: those of 100 frames of 512 x 512 in float16."""
+from ..models import Networks, PoseControlNet, PoseResiduals, read_pose
+from .guidance import GuidanceBranch
+
+BLOCK = 8  # maps encoded at once; always the same ones together, so that a resumed run computes the same values
+MAX_RESIDENT_BYTES = 2**28
+"""Hints that stay on the device: those of 100 frames of 512 x 512 in float16."""
+
+
+@torch.no_grad()
+def encode_poses(
+    pose_net: PoseControlNet,
+    maps: Tensor,
+    batch: int = 8,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Encode pose maps `[F, 3, H, W]`, RGB in [0, 1], as hints `[F, C, h, w]`, which are valid at every step.
+
+    device, dtype: where the network computes and the hints are; by default where its weights are.
+    """
+    device, dtype = device or pose_net.device, dtype or pose_net.dtype
+    return torch.cat([pose_net.encode_pose(part.to(device, dtype)) for part in maps.split(batch)])
 
 
 class Hints:
-    """Hints `[1, C, h, w]` of frames by number, of pose maps that come one after the other.
+    """Encoded pose maps `[1, C, h, w]` of frames by number, read from an iterator.
 
-    They stay where they are encoded; what outgrows RESIDENT waits on the CPU, for a GPU in page-locked memory, from
-    which it comes without anybody waiting for it.
+    They stay on the device they were encoded on; what exceeds MAX_RESIDENT_BYTES waits on the CPU, for a GPU in pinned
+    memory, from which it is copied asynchronously.
 
-    poses: maps `[1, 3, H, W]` of frame 0, 1, 2, ... encode: maps `[n, 3, H, W]` -> hints `[n, C, h, w]` on the device
+    poses: maps `[1, 3, H, W]` of frames 0, 1, 2, ... encode: maps `[n, 3, H, W]` -> hints `[n, C, h, w]` on the device
     where they are needed. block: n.
     """
 
     def __init__(self, poses: Iterable[Tensor], encode: Callable[[Tensor], Tensor], block: int = BLOCK):
         self._poses: Iterator[Tensor] = iter(poses)
         self._encode, self._block = encode, block
-        self._read, self._resident = 0, 0
-        self._kept: dict[int, Tensor] = {}
+        self._read, self._resident_bytes = 0, 0
+        self._hints: dict[int, Tensor] = {}
+
+    @classmethod
+    def from_encoded(cls, hints: Tensor, like: Tensor) -> "Hints":
+        """Hints `[F, C, h, w]` that are encoded already; they take the device and dtype of `like` when needed."""
+        return cls(hints.split(1), lambda encoded: encoded.to(like))
 
     def skip(self, first: int) -> None:
-        """Pass over the frames before one, which will not be asked for: a resumed run starts so."""
+        """Skip the frames before `first`, which a resumed run does not need."""
         self._read = first // self._block * self._block
         for _ in islice(self._poses, self._read):
             pass
 
     def take(self, frames: tuple[int, ...]) -> Tensor:
-        """Hints `[n, C, h, w]` of n frames, none of them dropped before, on their device."""
+        """Return hints `[n, C, h, w]` of n frames, none of them dropped before, on their device."""
         while self._read <= max(frames):
             self._read_block()
-        return torch.cat([self._kept[frame].to(self._device, non_blocking=True) for frame in frames])
+        return torch.cat([self._hints[frame].to(self._device, non_blocking=True) for frame in frames])
 
     def drop(self, frames: Iterable[int]) -> None:
-        """Forget the hints of frames that are done."""
+        """Drop the hints of finished frames."""
         for frame in frames:
-            hint = self._kept.pop(frame, None)
+            hint = self._hints.pop(frame, None)
             if hint is not None and hint.device == self._device:
-                self._resident -= hint.nbytes
+                self._resident_bytes -= hint.nbytes
 
     def _read_block(self) -> None:
         maps = list(islice(self._poses, self._block))
@@ -53,12 +77,60 @@ class Hints:
         hints = self._encode(torch.cat(maps))
         self._device = hints.device
         for hint in hints.split(1):
-            self._kept[self._read] = self._put(hint)
+            self._hints[self._read] = self._store(hint)
             self._read += 1
 
-    def _put(self, hint: Tensor) -> Tensor:
-        if self._resident + hint.nbytes <= RESIDENT:
-            self._resident += hint.nbytes
+    def _store(self, hint: Tensor) -> Tensor:
+        if self._resident_bytes + hint.nbytes <= MAX_RESIDENT_BYTES:
+            self._resident_bytes += hint.nbytes
             return hint
         hint = hint.cpu()
         return hint.pin_memory() if self._device.type == "cuda" else hint
+
+
+class ResidualCache:
+    """Residuals of the Pose ControlNet by frame; between its runs, `every` steps apart, the last ones are reused."""
+
+    def __init__(self, networks: Networks, hints: Hints | None, every: int = 1):
+        self._networks, self._hints, self._every = networks, hints, every
+        self._residuals: dict[tuple[int, int], tuple[int, PoseResiduals]] = {}
+
+    def get(
+        self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], latents: Tensor, timestep: Tensor
+    ) -> PoseResiduals | None:
+        """Return the residuals of n frames with noisy latents `[n, 4, h, w]`; None where the ControlNet is inactive."""
+        if not branch.pose_strength or self._hints is None:
+            return None
+        if self._every == 1:
+            return self._compute(branch, frames, latents, timestep)
+        interval = step // self._every
+        rows = [row for row, frame in enumerate(frames) if self._interval(frame, branch) != interval]
+        if rows:
+            stale = tuple(frames[row] for row in rows)
+            residuals = self._compute(branch, stale, latents if len(stale) == len(frames) else latents[rows], timestep)
+            for frame, part in zip(stale, _rows(residuals)):
+                self._residuals[frame, id(branch.context)] = interval, part
+        parts = [self._residuals[frame, id(branch.context)][1] for frame in frames]
+        return PoseResiduals(tuple(map(torch.cat, zip(*(p.down for p in parts)))), torch.cat([p.mid for p in parts]))
+
+    def drop(self, frames: list[int]) -> None:
+        """Drop the residuals of finished frames."""
+        self._residuals = {key: value for key, value in self._residuals.items() if key[0] not in frames}
+
+    def _interval(self, frame: int, branch: GuidanceBranch) -> int | None:
+        cached = self._residuals.get((frame, id(branch.context)))
+        return None if cached is None else cached[0]
+
+    def _compute(
+        self, branch: GuidanceBranch, frames: tuple[int, ...], latents: Tensor, timestep: Tensor
+    ) -> PoseResiduals:
+        assert self._hints is not None
+        hints = self._hints.take(frames)
+        residuals = read_pose(self._networks, latents, timestep, branch.context, hints, branch.pose_strength)
+        assert residuals is not None
+        return residuals
+
+
+def _rows(residuals: PoseResiduals) -> list[PoseResiduals]:
+    down = zip(*(part.split(1) for part in residuals.down))
+    return [PoseResiduals(parts, mid) for parts, mid in zip(down, residuals.mid.split(1))]

@@ -1,35 +1,36 @@
-"""One run: the reference is encoded, the frames are denoised, then decoded."""
+"""A sampling run: encode the reference, denoise the frames, decode them; at once or as a stream."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from diffusers import AutoencoderKL, SchedulerMixin
 from torch import Tensor
 
-from ..models import Networks
-from ..threads import SMALL_SAMPLING, made_with, threads, threads_for
-from .banks import Person
-from .decoding import ALONE, StreamDecoder, TemporalDecoding, decode_frames
-from .denoise import Denoiser, denoise, windows_for
-from .hints import BLOCK, Hints
-from .latents import encode_images, encode_poses
-from .noise import FrameNoise
-from .order import Walk
-from .settings import FULL
-from .windows import Windows
+from ..checkpoints import Components
+from ..checks import check_type
+from ..cpu import SMALL_SAMPLING, iterate_with_threads, threads, threads_for
+from ..errors import InputError
+from ..models import Networks, vae_scale_factor
+from .denoise import Denoiser, DenoisingInputs, ProgressCallback, denoise, resolve_windows
+from .hints import BLOCK, Hints, encode_poses
+from .images import to_images
+from .noise import FrameNoise, get_noise, make_noise, noise_from_latents
+from .order import WindowSchedule
+from .reference import BankCache, EncodedReference
+from .settings import SamplingSettings
+from .steps import is_stateful
+from .vae import INDEPENDENT, StreamDecoder, TemporalDecoding, decode_frames, encode_images
 
-Place = tuple[torch.device, torch.dtype]
-"""Where and in which dtype a network computes, wherever its weights happen to be."""
+Device = tuple[torch.device, torch.dtype]
+"""Where and in which dtype a network computes, wherever its weights are."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What a run is about to do.
+    """What a run is about to compute.
 
-    roles: the networks that it needs together, "vae" first where pictures are encoded or decoded, else names of
-    `Networks`. batch: pictures or latents that they take at once, the reference's included. height, width: of each, in
-    pixels for the VAE, else in latents'.
+    roles: the networks that it needs together, "vae" first where pictures are encoded or decoded. batch: pictures or
+    latents per forward pass, the reference's included. height, width: of each, in pixels for the VAE, else in latents'.
     """
 
     roles: tuple[str, ...]
@@ -39,152 +40,259 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where a model computes, and how its networks get there.
+
+    unet, vae: device and dtype; the controls and the motion module compute where the UNet does. load: called before
+    each phase, to bring its networks there. fits_batched: whether `batched_guidance` fits for a number of frames and of
+    pixels of a latent; None asks the device when the networks are there.
+    """
+
+    unet: Device
+    vae: Device
+    load: Callable[[Phase], None] = lambda phase: None
+    fits_batched: Callable[[int, int], bool] | None = None
+
+    @classmethod
+    def of(cls, model: Components) -> "Placement":
+        """Return the placement of a model whose weights stay where they are."""
+        return cls((model.unet.device, model.unet.dtype), (model.vae.device, model.vae.dtype))
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """Checked inputs of a run.
+
+    reference: `[R, 3, H', W']` in [0, 1], or encoded; ignored without an Appearance Control Model. noise: of every
+    frame. frames: how many. context, uncond_context: prompts `[1, n, C]`.
+    """
+
+    reference: Tensor | EncodedReference
+    noise: FrameNoise
+    frames: int
+    context: Tensor
+    uncond_context: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """latents: clean and scaled, `[F, 4, h, w]`, float32, where the UNet computes. frames: in [0, 1], float32, on the
-    CPU, `[n, 3, H, W]` at a time, each part decoded when it is asked for."""
+    CPU, `[n, 3, H, W]` at a time, decoded on demand."""
 
     latents: Tensor
     frames: Iterator[Tensor]
 
 
-def run(
-    networks: Networks,
-    vae: AutoencoderKL,
-    scheduler: SchedulerMixin,
-    reference: Tensor | Person,
-    pose_maps: Tensor,
-    noise: Tensor | FrameNoise,
-    context: Tensor,
-    *,
-    windows: Windows | None = None,
-    frames_per_batch: int = 8,
-    decode_batch: int = 4,
-    place: Place | None = None,
-    vae_place: Place | None = None,
-    before: Callable[[Phase], None] = lambda phase: None,
-    **options,
-) -> Sample:
-    """Make one frame a pose map, of the person in the reference.
+@dataclass(frozen=True)
+class FrameChunk:
+    """Consecutive frames of a stream, and the state of the run after them.
 
-    reference: `[R, 3, H', W']` in [0, 1], not encoded without an Appearance Control Model; or a `Person`. pose_maps:
-    `[F, 3, H, W]` in [0, 1], not encoded without a Pose ControlNet. noise, context, options: see `denoise`.
-    windows: what a motion module sees together. frames_per_batch, decode_batch: frames that the networks, without a
-    motion module, and the VAE take at once.
-    place, vae_place: of `networks` and of the VAE; by default where the UNet's and the VAE's weights are.
-    before: called before each phase, so that its networks can be brought to their place.
+    frames: their numbers, following the previous chunk. pictures: `[n, 3, H, W]` in [0, 1], float32, on the CPU.
     """
-    place, vae_place = place or (networks.unet.device, networks.unet.dtype), vae_place or (vae.device, vae.dtype)
-    count, clean, hints = len(pose_maps), None, None
-    batch = min(windows_for(networks, count, windows, frames_per_batch).length, count)
-    height, width = (noise if isinstance(noise, Tensor) else noise.shared).shape[-2:]
-    number, temporal = _threads(networks, vae), _temporal_decoding(networks, count, windows, options)
+
+    frames: tuple[int, ...]
+    pictures: Tensor
+    schedule: WindowSchedule
+    decoder: StreamDecoder
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what resumes the run after this chunk; valid until the next chunk is requested."""
+        return self.schedule.state() | self.decoder.state()
+
+
+def prepare(
+    model: Components,
+    settings: SamplingSettings,
+    reference: object,
+    pose_map: Tensor,
+    frames: int,
+    *,
+    latents: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    prompt_embeds: Tensor | None = None,
+    negative_prompt_embeds: Tensor | None = None,
+) -> tuple[SamplingSettings, RunInputs]:
+    """Check what a caller passes; returns resolved settings and the inputs of `run` and `stream`.
+
+    reference: see `images.to_images`, or encoded. pose_map: one of the maps `[n, 3, H, W]`, for the size of the frames.
+    latents, generator, prompt_embeds, negative_prompt_embeds: see `MagicDancePipeline.__call__`.
+    Raises InputError for what cannot be used.
+    """
+    settings = settings.resolve(model.defaults, model.scheduler.config.num_train_timesteps - 1)
+    check_type(generator, "generator", torch.Generator | None)
+    context = _prompt(model, prompt_embeds, "prompt_embeds")
+    if negative_prompt_embeds is not None:
+        uncond_context = _prompt(model, negative_prompt_embeds, "negative_prompt_embeds")
+    else:
+        uncond_context = model.context if settings.control_mode == "balance" else context
+    resolve_windows(_networks(model), frames, settings)
+    if not isinstance(reference, EncodedReference):
+        reference = to_images(reference, "The reference", vae_scale_factor(model.vae))
+    noise = _noise(model, settings, latents, pose_map, frames, generator)
+    DenoisingInputs(noise, frames, context, uncond_context)  # checks them before anything is encoded
+    return settings, RunInputs(reference, noise, frames, context, uncond_context)
+
+
+def run(
+    model: Components,
+    settings: SamplingSettings,
+    inputs: RunInputs,
+    pose_maps: Tensor,
+    *,
+    placement: Placement | None = None,
+    callback: ProgressCallback | None = None,
+) -> Sample:
+    """Sample one frame for each pose map `[F, 3, H, W]` in [0, 1], ignored without a Pose ControlNet.
+
+    settings, inputs: from `prepare`. placement: by default where the weights are. callback: see `Denoiser`.
+    """
+    placement, networks = placement or Placement.of(model), _networks(model)
+    count, hints = inputs.frames, None
+    batch = min(resolve_windows(networks, count, settings).length, count)
+    number, temporal = _threads(model), _temporal_decoding(networks, count, settings)
     with threads(number):
-        if isinstance(reference, Person):
-            clean, options = reference.latents, options | {"banks": reference.banks}
-        elif networks.appearance is not None:
-            before(Phase(("vae",), len(reference), *reference.shape[-2:]))
-            clean = encode_images(vae, reference, *vae_place)
-        rows = 2 * batch if options.get("one_pass") else batch
-        before(Phase(networks.roles(), rows + (0 if clean is None else len(clean)), height, width))
-        if networks.pose is not None:
-            hints = Hints(pose_maps.split(1), lambda maps: encode_poses(networks.pose, maps, batch, *place), batch)
+        # Each step reads the reference once, so caching would only cost memory here.
+        reference = _encode_reference(model, inputs.reference, placement, BankCache(0))
+        height, width = inputs.noise.shared.shape[-2:]
+        if settings.batched_guidance is None and placement.fits_batched is not None:
+            settings = replace(settings, batched_guidance=placement.fits_batched(batch, height * width))
+        rows = (2 if settings.batched_guidance else 1) * batch + (0 if reference is None else len(reference.latents))
+        placement.load(Phase(networks.roles(), rows, height, width))
+        if (pose := networks.pose) is not None:
+            hints = Hints(pose_maps.split(1), lambda maps: encode_poses(pose, maps, batch, *placement.unet), batch)
         latents = denoise(
-            networks,
-            scheduler,
-            noise,
-            context.to(*place),
-            reference=clean,
-            hints=hints,
-            frames=count,
-            windows=windows,
-            frames_per_batch=frames_per_batch,
-            **options,
+            networks, model.scheduler, settings, _conditioned(inputs, reference, hints, placement), callback
         )
 
     def frames() -> Iterator[Tensor]:
         height, width = pose_maps.shape[-2:]
-        at_once = min(temporal.at_a_time(decode_batch, height * width) + 2 * temporal.reach, count)
-        before(Phase(("vae",) if temporal.decoder is None else ("vae", "motion"), at_once, height, width))
-        yield from made_with(number, decode_frames(vae, latents, decode_batch, *vae_place, temporal=temporal))
+        chunk = temporal.chunk_size(settings.decode_chunk_size, height * width)
+        roles = ("vae",) if temporal.decoder is None else ("vae", "motion")
+        placement.load(Phase(roles, min(chunk + 2 * temporal.reach, count), height, width))
+        decoded = decode_frames(model.vae, latents, settings.decode_chunk_size, *placement.vae, temporal=temporal)
+        yield from iterate_with_threads(number, decoded)
 
     return Sample(latents, frames())
 
 
-@dataclass(frozen=True)
-class Bunch:
-    """frames: their numbers, on from the bunch before. pictures: `[n, 3, H, W]` in [0, 1], float32, on the CPU. walk,
-    decoding: how far the run is."""
-
-    frames: tuple[int, ...]
-    pictures: Tensor
-    walk: Walk
-    decoding: StreamDecoder
-
-    def state(self) -> dict[str, Tensor]:
-        """What a run goes on from behind this bunch, before the next one is asked for."""
-        return self.walk.state() | self.decoding.state()
-
-
 def stream(
-    networks: Networks,
-    vae: AutoencoderKL,
-    scheduler: SchedulerMixin,
-    reference: Tensor | Person,
-    poses: Iterable[Tensor],
-    frames: int,
-    noise: Tensor | FrameNoise,
-    context: Tensor,
+    model: Components,
+    settings: SamplingSettings,
+    inputs: RunInputs,
+    pose_maps: Iterable[Tensor],
     *,
-    windows: Windows | None = None,
-    frames_per_batch: int = 8,
-    decode_batch: int = 4,
-    quick: bool = False,
+    first: int = 0,
     state: dict[str, Tensor] | None = None,
-    **options,
-) -> Iterator[Bunch]:
-    """A video of any length in the memory of a short one: frames come out as they are ready, in the diagonal order.
+    placement: Placement | None = None,
+    callback: ProgressCallback | None = None,
+) -> Iterator[FrameChunk]:
+    """Sample a video of any length in the memory of a short one; frames are yielded as they are ready.
 
-    poses: maps `[1, 3, H, W]` in [0, 1], read when they are needed; frames: how many. state: of an earlier run's bunch,
-    to go on from. quick: in the preview's order, an approximation. The networks compute where their weights are.
-    Others: see `run`.
+    pose_maps: `[1, 3, H, W]` in [0, 1], read when they are needed. first: frame to start at, the first of a batch;
+    without a motion module only. state: of an earlier run's chunk, to continue after it. Others: see `run`.
+    Raises InputError for a state where the scheduler or the shortcuts cannot resume, and for a frame to start at that
+    depends on earlier ones.
     """
+    if state is not None and is_stateful(model.scheduler):
+        raise InputError(f"A run with {type(model.scheduler).__name__} cannot be resumed: use DDIM or start again.")
+    if state is not None and settings.shortcuts.pose_every > 1:
+        raise InputError("A run whose Pose ControlNet skips steps cannot be resumed: start again.")
+    placement, networks = placement or Placement.of(model), _networks(model)
+    if first and (networks.motion is not None or first % settings.frames_per_batch):
+        raise InputError(f"Frame {first} depends on earlier ones: start at frame 0.")
 
-    def bunches() -> Iterator[Bunch]:
-        person = reference
-        if not isinstance(person, Person) and networks.appearance is not None:
-            person = Person(encode_images(vae, person))
-        known = {"reference": person.latents, "banks": person.banks} if isinstance(person, Person) else {}
-        place = networks.unet.device, networks.unet.dtype
-        hints = None
-        if networks.pose is not None:
-            hints = Hints(poses, lambda maps: encode_poses(networks.pose, maps, BLOCK, *place))
+    def chunks() -> Iterator[FrameChunk]:
+        reference, hints = _encode_reference(model, inputs.reference, placement, BankCache()), None
+        windows = resolve_windows(networks, inputs.frames, settings)
+        height, width = inputs.noise.shared.shape[-2:]
+        placement.load(Phase((*networks.roles(), "vae"), min(windows.length, inputs.frames), height, width))
+        if (pose := networks.pose) is not None:
+            hints = Hints(pose_maps, lambda maps: encode_poses(pose, maps, BLOCK, *placement.unet))
         denoiser = Denoiser(
-            networks, scheduler, noise, context.to(*place), frames=frames, hints=hints, **known, **options
+            networks, model.scheduler, settings, _conditioned(inputs, reference, hints, placement), callback
         )
-        walk = Walk(windows_for(networks, frames, windows, frames_per_batch), frames, denoiser.steps)
-        decoding = StreamDecoder(frames, _temporal_decoding(networks, frames, windows, options))
+        schedule = WindowSchedule(windows, inputs.frames, denoiser.steps)
+        decoder = StreamDecoder(inputs.frames, _temporal_decoding(networks, inputs.frames, settings))
         if state is not None:
-            walk.restore(state, place[0])
-            decoding.restore(state, place[0])
-            if hints is not None:
-                hints.skip(walk.first)
-        made = denoiser.preview(walk) if quick else denoiser.run(walk)
-        for finished in made:
-            decoding.take(finished)
-            numbers, pictures = decoding.decode(vae, decode_batch)
-            if numbers:
-                yield Bunch(numbers, pictures, walk, decoding)
+            schedule.restore(state, placement.unet[0])
+            decoder.restore(state, placement.unet[0])
+        elif first:
+            schedule.skip(first)
+            decoder.decoded = first
+        if hints is not None:
+            hints.skip(schedule.first)
+        for finished in denoiser.run(schedule):
+            decoder.add(finished)
+            numbers, pictures = decoder.decode(model.vae, settings.decode_chunk_size)
+            if pictures is not None:
+                yield FrameChunk(numbers, pictures, schedule, decoder)
 
-    yield from made_with(_threads(networks, vae), bunches())
+    yield from iterate_with_threads(_threads(model), chunks())
 
 
-def _temporal_decoding(networks: Networks, frames: int, windows: Windows | None, options: dict) -> TemporalDecoding:
-    """What frames are to each other while they are decoded: the same as while they are sampled."""
-    strength = options.get("motion", FULL).strength
+def _networks(model: Components) -> Networks:
+    return Networks(model.unet, model.appearance, model.pose, model.motion)
+
+
+def _encode_reference(
+    model: Components, reference: Tensor | EncodedReference, placement: Placement, banks: BankCache
+) -> EncodedReference | None:
+    if isinstance(reference, EncodedReference):
+        return reference
+    if model.appearance is None:
+        return None
+    placement.load(Phase(("vae",), len(reference), *reference.shape[-2:]))
+    return EncodedReference(encode_images(model.vae, reference, *placement.vae), banks)
+
+
+def _conditioned(
+    inputs: RunInputs, reference: EncodedReference | None, hints: Hints | None, placement: Placement
+) -> DenoisingInputs:
+    context = inputs.context.to(*placement.unet)
+    return DenoisingInputs(inputs.noise, inputs.frames, context, inputs.uncond_context, reference, hints)
+
+
+def _temporal_decoding(networks: Networks, frames: int, settings: SamplingSettings) -> TemporalDecoding:
+    """Return how frames depend on each other while they are decoded: as while they are denoised."""
+    strength = settings.motion_control.strength
     if networks.motion is None or strength == 0 or frames == 1:
-        return ALONE
-    return TemporalDecoding(networks.motion.temporal_decoder, strength, windows is not None and windows.closed)
+        return INDEPENDENT
+    closed = settings.windows is not None and settings.windows.closed
+    return TemporalDecoding(networks.motion.temporal_decoder, strength, closed)
 
 
-def _threads(networks: Networks, vae: AutoencoderKL) -> int:
-    return threads_for(*vars(networks).values(), vae, small=SMALL_SAMPLING)
+def _threads(model: Components) -> int:
+    return threads_for(model.unet, model.appearance, model.pose, model.motion, model.vae, small=SMALL_SAMPLING)
+
+
+def _noise(
+    model: Components,
+    settings: SamplingSettings,
+    latents: Tensor | None,
+    pose_map: Tensor,
+    frames: int,
+    generator: torch.Generator | None,
+) -> FrameNoise:
+    height, width = (side // vae_scale_factor(model.vae) for side in pose_map.shape[2:])
+    shape = (1, model.unet.config.in_channels, height, width)
+    if latents is None:
+        kind = settings.noise or ("shared" if model.motion is None else model.motion.config.noise)
+        return make_noise(kind, get_noise(shape, generator), settings.windows, generator)
+    check_type(latents, "latents", Tensor)
+    if tuple(latents.shape) not in (shape, (frames, *shape[1:])):
+        raise InputError(
+            f"latents has the shape {list(latents.shape)}: give {list(shape)} for all frames or {[frames, *shape[1:]]}."
+        )
+    if not latents.isfinite().all():
+        raise InputError("latents contains NaN or infinite values: give standard normal noise.")
+    return noise_from_latents(latents.float(), generator)
+
+
+def _prompt(model: Components, embeds: Tensor | None, name: str) -> Tensor:
+    if embeds is None:
+        return model.context
+    check_type(embeds, name, Tensor)
+    width = model.context.shape[-1]
+    if embeds.dim() != 3 or len(embeds) != 1 or embeds.shape[-1] != width:
+        raise InputError(f"{name} has the shape {list(embeds.shape)}: give [1, n, {width}].")
+    return embeds

@@ -1,23 +1,25 @@
-"""What a run is told, and what it tells."""
+"""Settings of a sampling run: one frozen dataclass, checked once and handed on whole."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..checks import number
+from ..checks import check_type, number
+from ..choices import CONTROL_MODES, DEFAULT, NOISES
 from ..errors import InputError
+from ..models.motion_module import NoiseKind
+from .windows import Windows
+
+MAX_STEPS = 999  # Stable Diffusion has 1000 timesteps, and steps_offset takes one
 
 
 @dataclass(frozen=True)
 class Control:
-    """How much a control has to say, and when.
+    """Strength and range of one control.
 
-    strength: 1 is the published behaviour, 0 is exactly no control. Appearance: weight of each token of the
-    reference beside an own one; pose: factor of the residuals; motion: factor of what the temporal layers add.
-    start, end: the part of the run, as fractions of its steps; step i of n is inside if start <= i / n < end.
+    strength: 1 is the published behaviour, 0 is exactly no control. Appearance: weight of each reference token relative
+    to an own token; pose: factor of the ControlNet's residuals; motion: factor of what the temporal layers add.
+    start, end: active part of the run as fractions of its steps; step i of n is active if start <= i / n < end.
     """
 
     strength: float = 1.0
@@ -27,26 +29,26 @@ class Control:
     def __post_init__(self):
         for name, high in (("strength", None), ("start", 1), ("end", 1)):
             object.__setattr__(self, name, number(float, getattr(self, name), f"A control's {name}", 0, high))
-        if not 0 <= self.start <= self.end <= 1:
+        if self.start > self.end:
             raise InputError(f"A control runs from {self.start} to {self.end}: give 0 <= start <= end <= 1.")
 
+    def is_active(self, step: int, steps: int) -> bool:
+        """Return whether the step (from 0) lies in the range."""
+        return self.start <= step / steps < self.end
+
     def at(self, step: int, steps: int) -> float:
-        """The strength at a step, counted from 0."""
-        return self.strength if self.start <= step / steps < self.end else 0.0
-
-
-FULL = Control()
+        """Return the strength at a step (from 0): 0 outside of the range."""
+        return self.strength if self.is_active(step, steps) else 0.0
 
 
 @dataclass(frozen=True)
 class Shortcuts:
-    """What a run leaves out for speed, each at a little of the quality; by default nothing.
+    """Computation that a run skips for speed, at a small price in quality; nothing by default.
 
-    guidance: the part of the run, as fractions of its steps, that is guided; step i of n is if start <= i / n < end.
-    The others compute one half (Kynkäänniemi et al., arXiv 2404.07724).
-    reference_every, pose_every: steps from one reading of the reference, and from one run of the Pose ControlNet, to
-    the next; between them what came out last stands. For the ControlNet that is kept for each frame under way: 13 MB
-    in float16 at 512 x 512.
+    guidance: part of the run with guidance, as fractions of its steps. The other steps compute the conditional
+    prediction only (Kynkäänniemi et al., arXiv 2404.07724).
+    reference_every, pose_every: interval in steps between runs of the Appearance Control Model and of the Pose
+    ControlNet; their last outputs are reused in between. The ControlNet's take 13 MB a frame in float16 at 512 x 512.
     """
 
     guidance: tuple[float, float] = (0.0, 1.0)
@@ -54,87 +56,135 @@ class Shortcuts:
     pose_every: int = 1
 
     def __post_init__(self):
-        part = Control(1.0, *self.guidance)  # checks them
-        object.__setattr__(self, "guidance", (part.start, part.end))
+        interval = Control(1.0, *self.guidance)
+        object.__setattr__(self, "guidance", (interval.start, interval.end))
         for name in ("reference_every", "pose_every"):
             object.__setattr__(self, name, number(int, getattr(self, name), name, 1))
 
     def guided(self, step: int, steps: int) -> bool:
-        """Whether guidance has a say at a step, counted from 0."""
-        start, end = self.guidance
-        return start <= step / steps < end
+        """Return whether guidance is active at a step (from 0)."""
+        return Control(1.0, *self.guidance).is_active(step, steps)
 
     def read_at(self, step: int) -> int:
-        """The step at which the reference is read that a step looks at."""
+        """Return the step at which the reference was read that a step uses."""
         return step - step % self.reference_every
 
 
-NO_SHORTCUTS = Shortcuts()
+@dataclass(frozen=True)
+class Preset:
+    """A named compromise between speed and quality.
 
-
-def check_settings(context: Tensor, guidance_scale: float, uncond_context: Tensor | None, eta: float) -> None:
-    """Raise InputError where a run with these could only end in values that are not finite; see `denoise`."""
-    number(float, guidance_scale, "guidance_scale")
-    number(float, eta, "eta", 0, 1)
-    for text in (context, uncond_context):
-        if text is not None and not _finite(text):
-            raise InputError("The prompt's embeddings contain NaN or infinite values: encode the prompt again.")
-
-
-class FiniteCheck:
-    """Whether latents stay finite: seen batch by batch on their device, asked when a step ends, so that no batch waits.
-
-    steps: of the run. dtype: in which the networks compute.
+    steps: fraction of the model's default number of steps. scheduler: a name in `choices.SCHEDULERS`.
     """
 
-    def __init__(self, steps: int, dtype: torch.dtype, guidance_scale: float):
-        self._steps, self._dtype, self._guidance_scale = steps, dtype, guidance_scale
-        self._seen: dict[int, Tensor] = {}
+    steps: float = 1.0
+    scheduler: str = DEFAULT
+    shortcuts: Shortcuts = field(default_factory=Shortcuts)
 
-    def see(self, latents: Tensor, step: int) -> None:
-        """step: the one that made them, counted from 0."""
-        if not latents.is_meta:  # the benchmark counts a run without values
-            finite = latents.isfinite().all()
-            self._seen[step] = self._seen[step] & finite if step in self._seen else finite
-
-    def ask(self) -> None:
-        """Raise InputError that names the first step that gave other values, and says why that may be."""
-        if not self._seen:
-            return
-        steps, finite = sorted(self._seen), torch.stack([self._seen[step] for step in sorted(self._seen)]).tolist()
-        self._seen = {}
-        for step in (step for step, good in zip(steps, finite) if not good):
-            reasons = [f"the guidance of {self._guidance_scale:g} may be too large"]
-            reasons.append("a network may have damaged weights")
-            if self._dtype == torch.float16:
-                reasons.insert(0, "numbers above 65504 overflow in float16, so compute in bfloat16 or float32")
-            raise InputError(
-                f"Step {step + 1} of {self._steps} gave values that are not finite: {', or '.join(reasons)}."
-            )
+    def count(self, default_steps: int) -> int:
+        """Return the number of steps for a model whose default is `default_steps`."""
+        return max(1, round(self.steps * default_steps))
 
 
-def _finite(values: Tensor) -> bool:
-    return values.is_meta or bool(values.isfinite().all())
+PRESETS = {
+    "exact": Preset(),
+    "fast": Preset(0.5, "dpmpp_2m", Shortcuts(guidance=(0.5, 1.0))),
+    "preview": Preset(0.2, "dpmpp_2m", Shortcuts(guidance=(0.0, 0.5), pose_every=2)),
+}
+"""The presets named in `choices.PRESETS`, chosen from the table that `python -m benchmarks.price` makes."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a run is after a batch of frames.
+class SamplingSettings:
+    """Everything that decides how a run samples, apart from its inputs and the scheduler.
 
-    step: from 0, of `steps`; in the diagonal order several are under way. frame: frames finished in this step, of
-    `frames`. numbers: of the batch's frames, from 0. fraction: the part of the run that is done, in (0, 1].
-    denoised: clean scaled latents `[n, 4, h, w]` of the batch just computed as the model predicts them at this
-    step, float32, for previews, computed when asked for; None where the scheduler has no alphas.
+    num_inference_steps, guidance_scale: None for the model's defaults (50 and 7.0 as published); a scale of 1 skips the
+    unconditional prediction.
+    control_mode: "controlnet_important" (published) contrasts the controls with the plain UNet; "balance" keeps the
+    controls in both predictions, so that only the prompts are contrasted, and equal prompts need one prediction.
+    appearance_control, pose_control, motion_control: strength and range of each control.
+    motion_in_uncond: apply the motion module to the unconditional prediction, too, as AnimateDiff does.
+    shortcuts: computation to skip for speed.
+    batched_guidance: run the conditional and the unconditional prediction in one batch, with the same result in half
+    the calls and twice the memory; None decides by the device's free memory.
+    windows: frames that the motion module sees together; None for 16 frames, 4 of them overlapping.
+    noise: how the frames' initial noises relate, see `FrameNoise`; None for what suits the motion module, "shared"
+    without one.
+    eta: of DDIM, from 0 (deterministic) to 1.
+    frames_per_batch: frames per forward pass without a motion module; decode_chunk_size: frames that the VAE decodes at
+    once. Both change memory and speed, not the result.
+    quick: finish one window after the other, so that the first frames are ready early; an approximation.
+
+    Raises InputError that names the first field that cannot be used.
     """
 
-    step: int
-    steps: int
-    frame: int
-    frames: int
-    numbers: tuple[int, ...]
-    fraction: float
-    predict: Callable[[], Tensor | None] = field(repr=False, compare=False)
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    control_mode: str = CONTROL_MODES[0]
+    appearance_control: Control = field(default_factory=Control)
+    pose_control: Control = field(default_factory=Control)
+    motion_control: Control = field(default_factory=Control)
+    motion_in_uncond: bool = False
+    shortcuts: Shortcuts = field(default_factory=Shortcuts)
+    batched_guidance: bool | None = None
+    windows: Windows | None = None
+    noise: NoiseKind | None = None
+    eta: float = 0.0
+    frames_per_batch: int = 8
+    decode_chunk_size: int = 4
+    quick: bool = False
 
-    @cached_property
-    def denoised(self) -> Tensor | None:
-        return self.predict()
+    def __post_init__(self):
+        for name, kind, low, high in (
+            ("num_inference_steps", int, 1, MAX_STEPS),
+            ("guidance_scale", float, None, None),
+            ("eta", float, 0, 1),
+            ("frames_per_batch", int, 1, None),
+            ("decode_chunk_size", int, 1, None),
+        ):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, number(kind, value, name, low, high))
+        for name in ("appearance_control", "pose_control", "motion_control"):
+            check_type(getattr(self, name), name, Control)
+        for name in ("motion_in_uncond", "quick"):
+            check_type(getattr(self, name), name, bool)
+        check_type(self.batched_guidance, "batched_guidance", bool | None)
+        check_type(self.shortcuts, "shortcuts", Shortcuts)
+        check_type(self.windows, "windows", Windows | None)
+        if self.control_mode not in CONTROL_MODES:
+            raise InputError(f"The control mode {self.control_mode!r} is unknown: use {' or '.join(CONTROL_MODES)}.")
+        known = [kind for kind in NOISES if kind != DEFAULT]
+        if self.noise is not None and self.noise not in known:
+            raise InputError(f"The noise {self.noise!r} is unknown: use one of {', '.join(known)}.")
+
+    def resolve(self, defaults: Mapping[str, Any], max_steps: int = MAX_STEPS) -> "SamplingSettings":
+        """Return settings with the model's defaults in place of None for the number of steps and the guidance scale.
+
+        max_steps: the scheduler's limit. Raises InputError for more steps.
+        """
+        steps, scale = self.num_inference_steps, self.guidance_scale
+        settings = replace(
+            self,
+            num_inference_steps=defaults["num_inference_steps"] if steps is None else steps,
+            guidance_scale=defaults["guidance_scale"] if scale is None else scale,
+        )
+        if settings.steps > max_steps:
+            raise InputError(f"num_inference_steps is {settings.steps}: give 1 to {max_steps}.")
+        return settings
+
+    @property
+    def steps(self) -> int:
+        """The number of steps, of resolved settings."""
+        assert self.num_inference_steps is not None, "resolve the settings first"
+        return self.num_inference_steps
+
+    @property
+    def scale(self) -> float:
+        """The guidance scale, of resolved settings."""
+        assert self.guidance_scale is not None, "resolve the settings first"
+        return self.guidance_scale
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as plain data, for reports."""
+        plain, defaults = asdict(self), asdict(SamplingSettings())
+        return {f.name: plain[f.name] for f in fields(self) if plain[f.name] != defaults[f.name]}

@@ -1,7 +1,7 @@
-"""Windows over long sequences: which frames a motion module sees together at a step, and how much each view counts.
+"""Context windows over long sequences: frames that a motion module sees together at a step, and their weights.
 
-All follows from a window's number and the step, so a video of any length needs no list of them. Nothing wraps around
-the ends but in a closed loop; no frame is missed, none stands twice in a window.
+A window follows from its number and the step, so a video of any length needs no list of them. Windows wrap around the
+ends only in a closed loop; every frame is covered, and none occurs twice in a window.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ WeightKind = Literal["pyramid", "flat", "ramps"]
 
 @dataclass(frozen=True)
 class Window:
-    """Frames seen together, in their order; `weights`: how much this view of each counts among all of the step.
+    """Frames that are seen together, in order, each with its weight among all windows of the step.
 
-    done: frames that no later window of the step holds.
+    done: frames that no later window of the step contains.
     """
 
     frames: tuple[int, ...]
@@ -32,14 +32,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a run.
+    """Layout of the context windows of a run.
 
-    length, overlap: of windows, in frames. strides: step s takes every `strides[s % n]`-th frame, so that far frames
-    see each other. shift: windows start elsewhere at each step, so that no border stays at one frame. closed: the last
-    frame leads to the first. weights: "pyramid" 1, 2, ... to the middle and back; "flat"; "ramps" linear in overlaps
-    only. random: of a closed loop, a starting point drawn anew for each step from this seed; with length 16,
-    overlap 4 and flat weights this is MagicPose's published averaging.
-    Raises InputError for what makes no windows.
+    length, overlap: of windows, in frames. strides: step s takes every `strides[s % n]`-th frame, so that distant
+    frames see each other. shift: windows start at another frame at each step, so that no border stays in one place.
+    closed: the last frame is followed by the first. weights: "pyramid" 1, 2, ... to the middle and back; "flat";
+    "ramps" linear in overlaps only. random: seed of the first frame of a closed loop's windows, drawn for each step;
+    with length 16, overlap 4 and flat weights this is MagicPose's published averaging.
+    Raises InputError for values that give no windows.
     """
 
     length: int = 16
@@ -65,18 +65,18 @@ class Windows:
                 f"The window weights {self.weights!r} are unknown: use one of {', '.join(WINDOW_WEIGHTS)}."
             )
         if self.random is not None and not self.closed:
-            raise InputError("Windows that start at random frames need a closed loop: close it or leave them.")
+            raise InputError("Windows that start at random frames need a closed loop: set closed, or no random seed.")
 
     @property
     def hop(self) -> int:
-        """Frames from one window to the next."""
+        """The number of frames from one window to the next."""
         return self.length - self.overlap
 
     def shift_at(self, step: int) -> int:
-        """How far the windows of a step lie before their place at step 0, in [0, hop).
+        """Return how many frames earlier the windows of a step start than at step 0, in [0, hop).
 
         Each step moves them by a little more than the overlap, coprime to the hop: borders then visit every frame, and
-        the frames that a window of the next step needs are the first that this step has ready.
+        the frames that a window of the next step needs are the first that this step finishes.
         """
         if not self.shift:
             return 0
@@ -86,9 +86,9 @@ class Windows:
         return step * move % self.hop
 
     def at(self, step: int, frames: int) -> Iterator[Window]:
-        """The windows of a step over `frames` frames, by their first frame; a short sequence is one window.
+        """Yield the windows of a step over `frames` frames by their first frame; a short sequence is one window.
 
-        Around a closed loop they begin where the step's shift puts them.
+        In a closed loop they begin at the step's shift.
         """
         stride = self._stride(step, frames)
         if self.closed:
@@ -98,7 +98,7 @@ class Windows:
             yield from merge(*lines, key=lambda window: window.frames[0])
 
     def count(self, step: int, frames: int) -> int:
-        """How many windows `at` has."""
+        """Return how many windows `at` yields."""
         stride = self._stride(step, frames)
         if self.closed:
             cycles = gcd(stride, frames)
@@ -108,15 +108,15 @@ class Windows:
         return stride + sum(ceil(frames / self.hop) for frames in further)
 
     def _stride(self, step: int, frames: int) -> int:
-        """Of a step; no larger than lets every window be full."""
+        """Return the stride of a step, small enough for every window to be full."""
         return min(self.strides[step % len(self.strides)], max(1, frames // self.length))
 
     def _around(self, frames: int) -> int:
-        """How many windows a loop of so many frames has."""
+        """Return how many windows a loop of `frames` frames has."""
         return 1 if frames <= self.length else ceil(frames / self.hop)
 
     def _line(self, frames: range, step: int) -> Iterator[Window]:
-        """Windows over a sequence with two ends, clamped to it."""
+        """Yield windows over a sequence with two ends, clamped to it."""
         last = max(len(frames) - self.length, 0)
         start, end, number = 0, 0, 0
         while True:
@@ -133,7 +133,7 @@ class Windows:
             start = following
 
     def _loop(self, step: int, frames: int, stride: int) -> Iterator[Window]:
-        """Windows around a loop; a stride that does not divide it goes around several times until it is back."""
+        """Yield windows around a loop; a stride that does not divide it goes around several times."""
         cycles = gcd(stride, frames)
         around = frames // cycles
         length, number = min(self.length, around), self._around(around)
@@ -142,7 +142,7 @@ class Windows:
             offset = int(np.random.default_rng((self.random, step)).integers(around))
         starts = [(offset + k * self.hop) % around for k in range(number)]
         ends = {(start + k) % around: window for window, start in enumerate(starts) for k in range(length)}
-        overlaps = [self._gap(starts, k, around) for k in range(number)]
+        overlaps = [self._shared(starts, k, around) for k in range(number)]
         for first in range(cycles):
             for window, start in enumerate(starts):
                 places = [(start + k) % around for k in range(length)]
@@ -153,14 +153,14 @@ class Windows:
                     tuple(frame for frame, place in zip(numbers, places) if ends[place] == window),
                 )
 
-    def _gap(self, starts: list[int], window: int, around: int) -> int:
-        """Frames that a window of a loop shares with the next."""
+    def _shared(self, starts: list[int], window: int, around: int) -> int:
+        """Return how many frames a window of a loop shares with the next."""
         if len(starts) == 1:
             return 0
         return self.length - (starts[(window + 1) % len(starts)] - starts[window]) % around
 
     def _weights(self, length: int, left: int, right: int) -> tuple[float, ...]:
-        """left, right: frames shared with the window before and the one after."""
+        """Return the weights of a window; left, right: frames shared with the previous and the next window."""
         if self.weights == "flat":
             return (1.0,) * length
         if self.weights == "pyramid":
@@ -170,7 +170,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Batches:
-    """What stands for windows where frames do not see each other: `length` of them at a time, the rest last."""
+    """Batches of `length` independent frames in place of windows; the last one may be shorter."""
 
     length: int = 8
 

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ..checkpoints import Components, save_published, weights_fingerprint
 from ..checkpoints.text_encoder import prompt_encoder
+from ..cpu import threads, threads_for
 from ..data import open_frames
 from ..data.captions import Captions
 from ..data.frame_sets import FrameSet
 from ..data.latent_cache import LatentCache
 from ..data.samples import Batch, ProcessBatches, load_batches
 from ..errors import InputError
-from ..threads import threads, threads_for
 from .average import Average
 from .config import StageConfig, TrainingConfig
 from .journal import Journal

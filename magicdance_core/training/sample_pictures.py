@@ -1,5 +1,7 @@
 """What a training run looks at: the batch that it learns from, and what it can do by now."""
 
+from dataclasses import replace
+
 import torch
 from PIL import Image
 from torch import Tensor
@@ -11,8 +13,7 @@ from ..data.frame_sets import FrameSet
 from ..data.picking import Picker
 from ..data.samples import Batch, generator
 from ..media import contact_sheet
-from ..models import Networks, vae_scale_factor
-from ..sampling import get_noise, run, to_pil
+from ..sampling import Placement, SamplingSettings, prepare, run, to_pil
 from .config import StageConfig
 
 PEOPLE, TARGETS, PANEL = 4, 2, 160
@@ -52,11 +53,16 @@ def sampled_sheet(
     if all(video.split != "validation" for video in frames.videos):
         return None
     picker = Picker(frames.videos, "validation", 1, 0, 0, seed)
-    attached = Networks(
-        model.unet,
-        model.appearance if "appearance" in stage.controls else None,
-        model.pose if "pose" in stage.controls else None,
+    attached = replace(
+        model,
+        appearance=model.appearance if "appearance" in stage.controls else None,
+        pose=model.pose if "pose" in stage.controls else None,
+        motion=None,
     )
+    settings = SamplingSettings(
+        min(STEPS, model.defaults["num_inference_steps"]), frames_per_batch=1, decode_chunk_size=1
+    )
+    placement = Placement((model.unet.device, torch.float32), (model.vae.device, model.vae.dtype))
     rows = []
     for number in range(min(people, len(picker.numbers))):
         pick = picker(number, generator(seed, "grid", number))
@@ -65,22 +71,9 @@ def sampled_sheet(
         shown = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
         reference, truth = (crop_picture(frame.image, window, data.size) for frame in shown)
         pose = crop_picture(shown[1].pose, window, data.size)
-        side = data.size // vae_scale_factor(model.vae)
-        noise = get_noise((1, model.unet.config.in_channels, side, side), torch.Generator().manual_seed(seed))
-        sample = run(
-            attached,
-            model.vae,
-            model.scheduler,
-            _unit(reference),
-            _unit(pose),
-            noise,
-            model.context,
-            place=(model.unet.device, torch.float32),
-            num_inference_steps=min(STEPS, model.defaults["num_inference_steps"]),
-            guidance_scale=float(model.defaults["guidance_scale"]),
-            frames_per_batch=1,
-            decode_batch=1,
-        )
+        noise = torch.Generator().manual_seed(seed)
+        resolved, inputs = prepare(attached, settings, _unit(reference), _unit(pose), 1, generator=noise)
+        sample = run(attached, resolved, inputs, _unit(pose), placement=placement)
         (result,) = to_pil(torch.cat(list(sample.frames)))
         rows.append([Image.fromarray(reference), Image.fromarray(pose), result, Image.fromarray(truth)])
     return contact_sheet(rows, ("reference", "pose", "result", "truth"), PANEL)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
     from comfy.model_patcher import ModelPatcher
+    from diffusers import SchedulerMixin
     from torch import Tensor, nn
 
-    from ...magicdance_core.checkpoints import Lora
-    from ...magicdance_core.sampling import Phase
-    from ..model import MagicDanceModel
+    from ...magicdance_core.checkpoints import Components, Lora
+    from ...magicdance_core.sampling import Phase, Placement
+    from ..link_types import MagicDanceModel
 
 DETECTOR_MEMORY = 2.0**29  # bytes of activations of a pose detector for one picture
 PUBLISHED_PARAMETERS = 2_081_000_000  # of UNet, Appearance Control Model and Pose ControlNet together
@@ -86,30 +87,48 @@ def load(held: Sequence[ModelPatcher], activations: float) -> None:
     mm.load_models_gpu(list(held), memory_required=activations)
 
 
-def load_phase(model: MagicDanceModel, phase: Phase) -> None:
-    """Load the networks that a phase of a run needs, with room for their activations."""
-    from ...magicdance_core.sampling.memory import denoising_memory
+def components(model: MagicDanceModel, scheduler: SchedulerMixin, prompt: Tensor | None) -> Components:
+    """Return the networks of a model for a run; `prompt` stands in for the empty prompt of a model without a CLIP.
 
-    held = [getattr(model, role) for role in phase.roles]
-    estimate = vae_memory if phase.roles[0] == "vae" else denoising_memory
-    load(held, estimate(phase.batch, phase.height * phase.width, device_and_dtype(held[0])[1]))
-
-
-def fits_batched_guidance(model: MagicDanceModel, frames: int, shape: Sequence[int]) -> bool:
-    """Return whether the conditional and the unconditional prediction of a batch of frames may share a UNet call.
-
-    They may on a GPU that has room for all networks and twice the activations of such a batch.
-    shape: of a latent, `(1, 4, h, w)`.
+    Raises InputError if there is neither.
     """
+    from ...magicdance_core.checkpoints import Components
+    from ...magicdance_core.errors import InputError
+
+    context = prompt if model.context is None else model.context
+    if context is None:
+        raise InputError("The model has no text: connect a prompt to `positive`, or CLIP to MagicDance from MODEL.")
+    held = {role: getattr(model, role) for role in ("unet", "vae", "appearance", "pose", "motion")}
+    networks = {role: None if patcher is None else network(patcher) for role, patcher in held.items()}
+    return Components(scheduler=scheduler, context=context, defaults=dict(model.defaults), **networks)
+
+
+def placement(model: MagicDanceModel) -> Placement:
+    """Return where a model's networks compute; ComfyUI's memory management loads those of each phase."""
+    from ...magicdance_core.sampling import Placement
+    from ...magicdance_core.sampling.reference import denoising_bytes
+
+    def load_phase(phase: Phase) -> None:
+        held = [getattr(model, role) for role in phase.roles]
+        estimate = vae_memory if phase.roles[0] == "vae" else denoising_bytes
+        load(held, estimate(phase.batch, phase.height * phase.width, device_and_dtype(held[0])[1]))
+
+    return Placement(
+        device_and_dtype(model.unet), device_and_dtype(model.vae), load_phase, partial(fits_batched_guidance, model)
+    )
+
+
+def fits_batched_guidance(model: MagicDanceModel, frames: int, latent_pixels: int) -> bool:
+    """Return whether a GPU holds all networks and twice what a batch of both predictions needs."""
     import comfy.model_management as mm
 
-    from ...magicdance_core.sampling.memory import denoising_memory
+    from ...magicdance_core.sampling.reference import denoising_bytes
 
     device, dtype = device_and_dtype(model.unet)
     if device.type != "cuda":
         return False
     networks = sum(held.model_size() for held in (model.unet, model.appearance, model.pose, model.motion) if held)
-    return mm.get_total_memory(device) > networks + 2 * denoising_memory(2 * frames, shape[-2] * shape[-1], dtype)
+    return mm.get_total_memory(device) > networks + 2 * denoising_bytes(2 * frames, latent_pixels, dtype)
 
 
 def vae_memory(pictures: int, pixels: int, dtype: torch.dtype) -> float:

@@ -12,7 +12,7 @@ from benchmarks.steadiness import (
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.models import MotionModule
-from magicdance_core.sampling import Windows
+from magicdance_core.sampling import SamplingSettings, Windows
 
 
 def truth_of(scene):
@@ -60,13 +60,13 @@ def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
 
 def test_rows_of_a_model_with_and_without_motion(make_tiny):
     pipe = MagicDancePipeline(make_tiny())
-    table, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    table, videos = evaluate_steadiness(pipe, people=1, frames=3, settings=SamplingSettings(1))
     (sheet, *more) = side_by_side(videos)
     assert len(more) == 2 and sheet.width == 3 * (192 + 8) + 8  # independent and shared noise, and the truth
     assert "shared noise" in table.rows and not any("motion" in row for row in table.rows)
     torch.manual_seed(0)
     pipe.motion = module = MotionModule.for_unet(pipe.unet).zero_init()
-    silent, videos = evaluate_steadiness(pipe, people=1, frames=3, num_inference_steps=1)
+    silent, videos = evaluate_steadiness(pipe, people=1, frames=3, settings=SamplingSettings(1))
     assert pipe.motion is module and "mixed noise + motion" in silent.rows
     assert silent.rows["shared noise + motion"]["seams"].note == "-"
     before, after = (
@@ -75,7 +75,7 @@ def test_rows_of_a_model_with_and_without_motion(make_tiny):
     assert after == pytest.approx(before, abs=0.01)
     assert next(side_by_side(videos)).width == 5 * (192 + 8) + 8
     windows, _ = evaluate_steadiness(
-        pipe, people=1, frames=5, num_inference_steps=1, windows=Windows(3, 1), noises=["shared"]
+        pipe, people=1, frames=5, settings=SamplingSettings(1, windows=Windows(3, 1)), noises=["shared"]
     )
     assert not any("independent" in row or "mixed" in row for row in windows.rows)
     assert windows.rows["shared noise + motion, fixed windows"]["seams"].value == pytest.approx(1, rel=1e-3)

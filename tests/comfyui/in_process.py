@@ -33,6 +33,7 @@ pack = importlib.util.module_from_spec(spec)
 sys.modules[NAME] = pack
 spec.loader.exec_module(pack)
 MagicDancePipeline = importlib.import_module(f"{NAME}.magicdance_core.pipeline").MagicDancePipeline
+SamplingSettings = importlib.import_module(f"{NAME}.magicdance_core.sampling").SamplingSettings
 MotionModule = importlib.import_module(f"{NAME}.magicdance_core.models").MotionModule
 checkpoints = importlib.import_module(f"{NAME}.magicdance_core.checkpoints")
 Motion = importlib.import_module(f"{NAME}.nodes.link_types").Motion
@@ -72,8 +73,8 @@ with torch.inference_mode():  # as ComfyUI runs nodes
     report["known_to_comfyui"] = sum(held in mm.loaded_models() for held in (model.unet, model.appearance, model.pose))
     report["loaded"] = model.unet.loaded_size() / model.unet.model_size()
     expected = MagicDancePipeline.from_embedded()(
-        reference.movedim(-1, 1), poses.movedim(-1, 1), num_inference_steps=2, output_type="pt",
-        generator=torch.Generator().manual_seed(7), frames_per_batch=4,
+        reference.movedim(-1, 1), poses.movedim(-1, 1), output_type="pt",
+        generator=torch.Generator().manual_seed(7), settings=SamplingSettings(2, frames_per_batch=4),
     ).frames  # fmt: skip
     report["core_difference"] = float((frames - expected.movedim(1, -1)).abs().max())
 
@@ -95,8 +96,8 @@ with torch.inference_mode():  # as ComfyUI runs nodes
     (adapted,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, motion)
     moving = sample(adapted, reference, poses, 4, 4)
     expected = pipe(
-        reference.movedim(-1, 1), poses.movedim(-1, 1), num_inference_steps=2, output_type="pt",
-        generator=torch.Generator().manual_seed(7), frames_per_batch=4,
+        reference.movedim(-1, 1), poses.movedim(-1, 1), output_type="pt",
+        generator=torch.Generator().manual_seed(7), settings=SamplingSettings(2, frames_per_batch=4),
     ).frames  # fmt: skip
     report["adapter_moves"] = float((moving - frames).abs().max())
     report["adapter_difference"] = float((moving - expected.movedim(1, -1)).abs().max())

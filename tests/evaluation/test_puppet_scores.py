@@ -7,6 +7,7 @@ from magicdance_core.errors import InputError
 from magicdance_core.evaluation.puppet_scores import REFERENCE_DIFFERENCE, evaluate_puppets, make_scene, score, shrunk
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
+from magicdance_core.sampling import SamplingSettings
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_the_evaluation_is_reproducible_and_reports_its_settings(pipe):
     assert list(table.rows) == ["reference copied", "reference warped", "generated", "VAE of the truth"]
     assert table.rows["generated"]["psnr"].value == one["psnr"]
     assert [len(made) for made in reports[0].generated] == [3, 3]
-    other = evaluate_puppets(pipe, 4, identities=2, frames_per_identity=3, num_inference_steps=1, guidance_scale=1.0)
+    other = evaluate_puppets(pipe, 4, identities=2, frames_per_identity=3, settings=SamplingSettings(1, 1.0))
     assert other.scores["psnr_copy"] != one["psnr_copy"] and other.scores["steps"] == 1
 
 
@@ -56,8 +57,10 @@ def test_scores_of_smaller_pictures(pipe):
     assert shrunk(picture, 2).shape == (2, 3, 3) and shrunk(picture, 1) is not picture
     assert np.array_equal(shrunk(picture, 1), picture)
     assert shrunk(picture, 2)[1, 2].tolist() == picture[2:, 4:].mean((0, 1)).tolist()
-    small = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, num_inference_steps=1, shrink=2).scores
-    whole = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, num_inference_steps=1).scores
+    small = evaluate_puppets(
+        pipe, 3, identities=1, frames_per_identity=1, settings=SamplingSettings(1), shrink=2
+    ).scores
+    whole = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=1, settings=SamplingSettings(1)).scores
     assert (small["size"], whole["size"]) == (16, 32)
     assert small["psnr"] > whole["psnr"]  # noise is lost in the mean
     with pytest.raises(InputError, match="--shrink is 5: give a divisor"):
@@ -66,9 +69,9 @@ def test_scores_of_smaller_pictures(pipe):
 
 def test_moments_far_apart_are_no_clip(pipe):
     """A motion module has no say, and stays where it is."""
-    alone = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, num_inference_steps=1)
+    alone = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, settings=SamplingSettings(1))
     pipe.motion = module = MotionModule.for_unet(pipe.unet).requires_grad_(False)
     for weight in module.parameters():
         weight.fill_(0.5)
-    beside = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, num_inference_steps=1)
+    beside = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, settings=SamplingSettings(1))
     assert pipe.motion is module and beside.scores["psnr"] == alone.scores["psnr"]

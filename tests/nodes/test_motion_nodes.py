@@ -116,7 +116,7 @@ def test_context_options_change_the_frames(model, module, node, sample, comfy, c
     assert sample(moving, context_options=starts).shape == made["loop"].shape
     assert comfy.texts == []
     sample(model, context_options=given["loop"])
-    assert "no motion module" in comfy.texts[0][0]
+    assert "without a motion module windows have no effect" in comfy.texts[0][0]
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
 
@@ -126,7 +126,7 @@ def test_memory_is_estimated_for_the_frames_of_a_batch_or_window(
 ):
     asked = []
     memory = importlib.import_module(f"{pack.__name__}.nodes.comfy.memory")
-    monkeypatch.setattr(memory, "fits_batched_guidance", lambda model, frames, shape: bool(asked.append(frames)))
+    monkeypatch.setattr(memory, "fits_batched_guidance", lambda model, frames, pixels: bool(asked.append(frames)))
     (moving,) = node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, node("LoadMotion").load(module, *PLAIN)[0])
     windows = context_options(context_length=3, context_overlap=1, fuse_method="flat")
     sample(model, frames_per_batch=2)

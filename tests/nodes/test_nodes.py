@@ -31,10 +31,16 @@ def sample(node, held, reference, poses):
 
 
 def pipeline(core, tiny, reference, poses, **settings):
-    settings = {"num_inference_steps": 2, "guidance_scale": 2.0, "frames_per_batch": 2, "decode_batch": 2} | settings
+    settings = {
+        "num_inference_steps": 2,
+        "guidance_scale": 2.0,
+        "frames_per_batch": 2,
+        "decode_chunk_size": 2,
+    } | settings
+    prompts = {name: settings.pop(name) for name in ("prompt_embeds", "negative_prompt_embeds") if name in settings}
     out = core("pipeline").MagicDancePipeline(tiny)(
         reference.movedim(-1, 1), poses.movedim(-1, 1), generator=torch.Generator().manual_seed(3), output_type="pt",
-        **settings,
+        settings=core("sampling").SamplingSettings(**settings), **prompts,
     )  # fmt: skip
     return out.frames.movedim(1, -1)
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from calls import denoise
 
 from magicdance_core.models import Networks
-from magicdance_core.sampling import denoise
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from calls import with_settings
 
 from magicdance_core.models import MotionModule
 from magicdance_core.pipeline import MagicDancePipeline
-from magicdance_core.sampling import Control, Windows, decode_frames, decoding
-from magicdance_core.sampling.decoding import StreamDecoder, TemporalDecoding
+from magicdance_core.sampling import Control, Windows, decode_frames, vae
+from magicdance_core.sampling.vae import StreamDecoder, TemporalDecoding
 
 FRAMES = 13
 
@@ -34,7 +35,7 @@ def decode(pipe, latents, batch=4, **options):
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_batches_agree(pipe, latents, closed, monkeypatch):
-    monkeypatch.setattr(decoding, "VAE_PIXELS", 1)
+    monkeypatch.setattr(vae, "VAE_PIXELS", 1)
     temporal = TemporalDecoding(pipe.motion.temporal_decoder, closed=closed)
     whole = decode(pipe, latents, FRAMES, temporal=temporal)
     assert whole.shape == (FRAMES, 3, 16, 16)
@@ -47,8 +48,8 @@ def test_batches_agree(pipe, latents, closed, monkeypatch):
 def test_small_pictures_go_together_and_large_ones_as_asked(pipe):
     temporal = TemporalDecoding(pipe.motion.temporal_decoder)
     assert temporal.reach == 4
-    assert temporal.at_a_time(4, 512 * 512) == 4 and temporal.at_a_time(4, 128 * 128) == 64 - 8
-    assert TemporalDecoding().at_a_time(4, 128 * 128) == 4
+    assert temporal.chunk_size(4, 512 * 512) == 4 and temporal.chunk_size(4, 128 * 128) == 64 - 8
+    assert TemporalDecoding().chunk_size(4, 128 * 128) == 4
 
 
 def test_a_closed_loop_has_no_ends(pipe, latents):
@@ -62,12 +63,12 @@ def test_a_closed_loop_has_no_ends(pipe, latents):
 @pytest.mark.parametrize("closed", [False, True])
 def test_frames_wait_for_their_neighbours(pipe, latents, closed):
     temporal = TemporalDecoding(pipe.motion.temporal_decoder, closed=closed)
-    whole, made, turn = decode(pipe, latents, temporal=temporal), [], StreamDecoder(FRAMES, temporal)
+    whole, made, decoder = decode(pipe, latents, temporal=temporal), [], StreamDecoder(FRAMES, temporal)
     order = [1, 0, 3, 2, *range(4, FRAMES)]
     for number in order:
-        turn.take([(number, latents[number][None])])
-        ready, pictures = turn.decode(pipe.vae, 4)
-        assert closed or len(turn.state()["clean_frame"]) <= 2 * temporal.reach + 1
+        decoder.add([(number, latents[number][None])])
+        ready, pictures = decoder.decode(pipe.vae, 4)
+        assert closed or len(decoder.state()["clean_frame"]) <= 2 * temporal.reach + 1
         if ready:
             assert torch.allclose(pictures, whole[list(ready)], atol=1e-6)
             made += ready
@@ -82,21 +83,21 @@ def pictures():
 
 def settings(**changes):
     generator = torch.Generator().manual_seed(9)
-    return {"windows": Windows(6, 2), "num_inference_steps": 2, "generator": generator} | changes
+    return with_settings(**{"windows": Windows(6, 2), "num_inference_steps": 2, "generator": generator} | changes)
 
 
 @pytest.mark.parametrize("windows", [Windows(6, 2), Windows(6, 2, strides=(1, 2)), Windows(6, 2, closed=True)])
 def test_a_stream_has_the_frames_of_a_call_and_goes_on_to_the_same(pipe, pictures, windows):
     whole = pipe(*pictures, output_type="pt", **settings(windows=windows)).frames
     made, states = [], []
-    for bunch in pipe.stream(pictures[0], iter(pictures[1]), FRAMES, **settings(windows=windows)):
-        assert bunch.frames[0] == len(made)
-        made += bunch.pictures
-        states.append((len(made), bunch.state()))
+    for chunk in pipe.stream(pictures[0], iter(pictures[1]), FRAMES, **settings(windows=windows)):
+        assert chunk.frames[0] == len(made)
+        made += chunk.pictures
+        states.append((len(made), chunk.state()))
     assert torch.allclose(torch.stack(made), whole, atol=1e-5)
     for done, state in states[:-1]:
         rest = pipe.stream(pictures[0], iter(pictures[1]), FRAMES, state=state, **settings(windows=windows))
-        assert torch.equal(torch.cat([bunch.pictures for bunch in rest]), torch.stack(made[done:]))
+        assert torch.equal(torch.cat([chunk.pictures for chunk in rest]), torch.stack(made[done:]))
 
 
 def test_it_acts_with_the_module(pipe, pictures):
@@ -108,6 +109,6 @@ def test_it_acts_with_the_module(pipe, pictures):
         return decode(pipe, clean)
 
     assert not torch.allclose(frames(), plainly(), atol=1e-3)
-    assert torch.equal(frames(motion=Control(0.0)), plainly(motion=Control(0.0)))
+    assert torch.equal(frames(motion_control=Control(0.0)), plainly(motion_control=Control(0.0)))
     one = pipe(pictures[0], pictures[1][:1], output_type="latent", **settings()).frames
     assert torch.equal(frames(count=1), decode(pipe, one))

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from calls import denoise
 from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
@@ -14,7 +15,7 @@ from diffusers import (
 
 from magicdance_core.errors import InputError
 from magicdance_core.models import Networks, ReferenceSource, predict
-from magicdance_core.sampling import Control, denoise, published_scheduler
+from magicdance_core.sampling import Control, published_scheduler
 
 FRAMES, SIZE = 5, (6, 10)
 
@@ -145,14 +146,19 @@ def test_balance_contrasts_texts(run, calls):
 def test_strength_0_is_exactly_no_control(run, networks, calls, off):
     plain = run(networks=Networks(networks.unet), reference=None, hints=None, frames=FRAMES)
     calls.clear()
-    assert torch.equal(run(appearance=off, pose=off), plain)
+    assert torch.equal(run(appearance_control=off, pose_control=off), plain)
     assert calls["appearance"] == calls["pose"] == 0
-    assert torch.equal(run(appearance=off), run(reference=None))
-    assert torch.equal(run(pose=off, guidance_scale=1.0), run(hints=None, frames=FRAMES, guidance_scale=1.0))
+    assert torch.equal(run(appearance_control=off), run(reference=None))
+    assert torch.equal(run(pose_control=off, guidance_scale=1.0), run(hints=None, frames=FRAMES, guidance_scale=1.0))
 
 
 def test_range_of_a_control(run, calls):
-    run(num_inference_steps=4, appearance=Control(1.0, 0.25, 0.75), pose=Control(1.0, 0.0, 0.5), frames_per_batch=8)
+    run(
+        num_inference_steps=4,
+        appearance_control=Control(1.0, 0.25, 0.75),
+        pose_control=Control(1.0, 0.0, 0.5),
+        frames_per_batch=8,
+    )
     assert calls["appearance"] == 2 and calls["pose"] == 2 * FRAMES
     first, second = Control(1.0, 0.0, 0.3), Control(1.0, 0.3, 1.0)
     assert all(bool(first.at(step, 10)) != bool(second.at(step, 10)) for step in range(10))
@@ -160,7 +166,7 @@ def test_range_of_a_control(run, calls):
 
 def test_strength_is_gradual(run):
     full = run()
-    near, far = (run(appearance=Control(s), pose=Control(s)) for s in (0.99, 0.5))
+    near, far = (run(appearance_control=Control(s), pose_control=Control(s)) for s in (0.99, 0.5))
     assert 0 < (near - full).norm() < (far - full).norm()
 
 
@@ -175,7 +181,7 @@ def test_two_pictures_of_one_person(run, relative_error):
     both = run(reference=torch.cat([picture, other]))
     assert not torch.allclose(both, run(), atol=1e-3)
     assert relative_error(run(reference=torch.cat([other, picture])), both) < 1e-4  # a set, without order
-    twice = run(reference=torch.cat([picture, picture]), appearance=Control(0.5))
+    twice = run(reference=torch.cat([picture, picture]), appearance_control=Control(0.5))
     assert relative_error(twice, run()) < 1e-4  # half the weight on two copies
 
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from magicdance_core.models import MotionModule, Networks
 from magicdance_core.sampling import Control, Windows, hints
 from magicdance_core.sampling.denoise import Denoiser
-from magicdance_core.sampling.settings import FiniteCheck
+from magicdance_core.sampling.steps import FiniteCheck
 
 FRAMES, STEPS = 5, 3
 
@@ -57,15 +57,15 @@ def test_nothing_is_copied_within_a_step(run):
 
 def test_hints_that_outgrow_the_device_wait_beside_it(run, monkeypatch):
     resident = run()
-    monkeypatch.setattr(hints, "RESIDENT", run.inputs["hints"][:2].nbytes)
+    monkeypatch.setattr(hints, "MAX_RESIDENT_BYTES", run.inputs["hints"][:2].nbytes)
     assert torch.equal(run(), resident)
 
 
 def test_values_are_checked_once_a_step(run, monkeypatch):
-    asked, ask = [], FiniteCheck.ask
-    monkeypatch.setattr(FiniteCheck, "ask", lambda self: (asked.append(len(self._seen)), ask(self)))
+    checked, check = [], FiniteCheck.check
+    monkeypatch.setattr(FiniteCheck, "check", lambda self: (checked.append(len(self._finite)), check(self)))
     run()
-    assert asked == [1] * STEPS  # three batches a step
+    assert checked == [1] * STEPS  # three batches a step
 
 
 def test_a_preview_costs_nothing_unless_it_is_looked_at(run, monkeypatch):
@@ -88,33 +88,37 @@ def motion():
     "options",
     [
         {},
-        {"noise": draw(FRAMES, 4, 4, 6), "appearance": Control(0.5), "reference": draw(2, 4, 4, 4)},
+        {"noise": draw(FRAMES, 4, 4, 6), "appearance_control": Control(0.5), "reference": draw(2, 4, 4, 4)},
         {"control_mode": "balance", "uncond_context": draw(1, 3, 12, seed=3)},
-        {"pose": Control(0.0), "appearance": Control(0.0, 0.0, 0.5), "uncond_context": draw(1, 3, 12, seed=3)},
-        {"motion": True},
-        {"motion": True, "motion_in_uncond": True},
+        {
+            "pose_control": Control(0.0),
+            "appearance_control": Control(0.0, 0.0, 0.5),
+            "uncond_context": draw(1, 3, 12, seed=3),
+        },
+        {"module": True},
+        {"module": True, "motion_in_uncond": True},
     ],
-    ids=["published", "own noises", "balance", "texts", "motion", "motion in both"],
+    ids=["published", "independent noise", "balance", "texts", "motion", "motion in both"],
 )
-def test_both_halves_in_one_pass_give_the_same(run, motion, options):
-    if options.get("motion"):
+def test_batched_guidance_gives_the_same(run, motion, options):
+    if options.get("module"):
         networks = Networks(*list(vars(run.inputs["networks"]).values())[:3], motion)
-        options = {**options, "networks": networks, "windows": Windows(4, 2), "motion": Control()}
+        options = {"networks": networks, "windows": Windows(4, 2)} | {k: v for k, v in options.items() if k != "module"}
     apart, rows = run(**options), Counter()
     hook = run.inputs["networks"].unet.register_forward_pre_hook(lambda module, args: rows.update([len(args[0])]))
-    together = run(one_pass=True, **options)
+    together = run(batched_guidance=True, **options)
     hook.remove()
     assert torch.allclose(together, apart, atol=2e-5)
-    both = options.get("motion") is None or "motion_in_uncond" in options
-    assert (max(rows) == 2 * (4 if "motion" in options else 2)) == both
+    both = "windows" not in options or "motion_in_uncond" in options
+    assert (max(rows) == 2 * (4 if "windows" in options else 2)) == both
 
 
-def test_one_pass_halves_the_calls(run):
+def test_batched_guidance_halves_the_calls(run):
     passes, calls = [], []
     run.inputs["networks"].unet.register_forward_pre_hook(lambda module, args: passes.append(len(args[0])))
-    for one_pass in (False, True):
+    for batched_guidance in (False, True):
         with Watch() as watch:
-            run(one_pass=one_pass, noise=draw(FRAMES, 4, 4, 6))
+            run(batched_guidance=batched_guidance, noise=draw(FRAMES, 4, 4, 6))
         calls.append((len(passes), watch.calls))
         passes.clear()
     (apart, many), (together, few) = calls

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from calls import denoise, with_settings
 from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
 
 from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.models import MotionModule, Networks
-from magicdance_core.sampling import Control, FrameNoise, Windows, denoise
+from magicdance_core.sampling import Control, FrameNoise, Windows
 
 FRAMES = 10
 WINDOWS = Windows(5, 2)
@@ -58,10 +59,10 @@ def run(tiny, motion):
 def test_motion_changes_frames_and_off_is_exactly_off(run):
     plain = run(motion_module=None, windows=None)
     assert run().isfinite().all() and not torch.allclose(run(), plain, atol=1e-2)
-    assert torch.allclose(run(motion=Control(0.0)), plain, atol=1e-5)  # other batches
-    alone = {"windows": Windows(FRAMES, 0, weights="flat"), "motion": Control(0.0)}
+    assert torch.allclose(run(motion_control=Control(0.0)), plain, atol=1e-5)  # other batches
+    alone = {"windows": Windows(FRAMES, 0, weights="flat"), "motion_control": Control(0.0)}
     assert torch.equal(run(**alone), run(motion_module=None, windows=None, frames_per_batch=FRAMES))
-    first, second = (run(motion=Control(1.0, *part)) for part in ((0.0, 0.5), (0.5, 1.0)))
+    first, second = (run(motion_control=Control(1.0, *part)) for part in ((0.0, 0.5), (0.5, 1.0)))
     assert not torch.allclose(first, second, atol=1e-2)
 
 
@@ -115,12 +116,12 @@ def test_the_definition_by_hand(run, tiny, motion, relative_error):
     assert relative_error(run(hints=inputs["hints"][:4], num_inference_steps=1), expected) < 1e-5
 
 
-def test_what_does_not_go(run, motion, caplog):
-    with pytest.raises(InputError, match="context length is 14 frames and the motion module knows 10"):
+def test_too_long_windows_and_single_frames(run, motion, caplog):
+    with pytest.raises(InputError, match="context length is 14 frames and the motion module supports 10"):
         run(hints=run.inputs["hints"].repeat(2, 1, 1, 1), windows=Windows(14, 2))
     assert len(run(windows=Windows(14, 2))) == FRAMES  # all of them fit
     one = run(hints=run.inputs["hints"][:1])
-    assert "One frame does not move" in caplog.text
+    assert "single frame has no motion" in caplog.text
     assert torch.equal(one, run(motion_module=None, windows=None, hints=run.inputs["hints"][:1]))
 
 
@@ -137,19 +138,20 @@ def pictures():
     return torch.rand(1, 3, 16, 16, generator=draw), torch.rand(FRAMES, 3, 16, 16, generator=draw)
 
 
-def settings():
-    return {"windows": WINDOWS, "num_inference_steps": 3, "generator": torch.Generator().manual_seed(9)}
+def settings(**options):
+    generator = torch.Generator().manual_seed(9)
+    return with_settings(windows=WINDOWS, num_inference_steps=3, generator=generator, **options)
 
 
 def stream(pipe, pictures, **options):
-    return pipe.stream(pictures[0], iter(pictures[1]), FRAMES, **settings() | options)
+    return pipe.stream(pictures[0], iter(pictures[1]), FRAMES, **settings(**options))
 
 
 def test_a_stream_has_the_frames_of_a_call(pipe, pictures):
     whole = pipe(*pictures, output_type="pt", **settings()).frames
     made = {}
-    for bunch in stream(pipe, pictures):
-        made.update(zip(bunch.frames, bunch.pictures))
+    for chunk in stream(pipe, pictures):
+        made.update(zip(chunk.frames, chunk.pictures))
     assert list(made) == list(range(FRAMES))
     assert torch.allclose(torch.stack(list(made.values())), whole, atol=1e-6)
 
@@ -168,13 +170,13 @@ def test_a_stream_reads_poses_when_it_needs_them(pipe, pictures):
 
 def test_a_resumed_stream_ends_with_the_same_pixels(pipe, pictures):
     made, states = {}, []
-    for bunch in stream(pipe, pictures):
-        made.update(zip(bunch.frames, bunch.pictures))
-        states.append(bunch.state())
+    for chunk in stream(pipe, pictures):
+        made.update(zip(chunk.frames, chunk.pictures))
+        states.append(chunk.state())
     for state in states[:-1]:
-        again = [bunch for bunch in stream(pipe, pictures, state=state)]
-        assert 0 < sum(len(bunch.frames) for bunch in again) < FRAMES
-        assert all(torch.equal(picture, made[n]) for bunch in again for n, picture in zip(bunch.frames, bunch.pictures))
+        again = [chunk for chunk in stream(pipe, pictures, state=state)]
+        assert 0 < sum(len(chunk.frames) for chunk in again) < FRAMES
+        assert all(torch.equal(picture, made[n]) for chunk in again for n, picture in zip(chunk.frames, chunk.pictures))
 
 
 def test_only_schedulers_without_memory_resume(pipe, pictures, make_tiny):
@@ -185,16 +187,16 @@ def test_only_schedulers_without_memory_resume(pipe, pictures, make_tiny):
 
 
 def test_a_quick_look_at_the_first_frames(pipe, pictures):
-    bunches = stream(pipe, pictures, quick=True)
-    first = next(bunches)
+    chunks = stream(pipe, pictures, quick=True)
+    first = next(chunks)
     assert first.frames == tuple(range(3)) and first.pictures.shape == (3, 3, 16, 16)
-    assert [n for bunch in bunches for n in bunch.frames] == list(range(3, FRAMES))
+    assert [n for chunk in chunks for n in chunk.frames] == list(range(3, FRAMES))
 
 
 def test_noise_is_the_modules_own_by_default(pipe, pictures, motion):
     by_default = pipe(*pictures, output_type="latent", **settings()).frames
     for noise in ("mixed", "free"):
-        given = pipe(*pictures, output_type="latent", noise=noise, **settings()).frames
+        given = pipe(*pictures, output_type="latent", **settings(noise=noise)).frames
         assert torch.equal(given, by_default) == (noise == "mixed")
 
 

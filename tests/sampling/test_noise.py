@@ -15,7 +15,7 @@ def correlation(a, b):
 @pytest.mark.parametrize("kind", NOISES[1:])
 def test_standard_normal_and_from_the_frame_alone(kind):
     noise = FrameNoise(kind, SHARED, seed=3)
-    for draw in (noise.start, lambda frame: noise.on_the_way(2, frame)):
+    for draw in (noise.start, lambda frame: noise.at_step(2, frame)):
         frames = [draw(frame) for frame in range(5)]
         assert all(frame.shape == SHARED.shape and frame.dtype == torch.float32 for frame in frames)
         assert all(abs(frame.mean()) < 0.05 and abs(frame.std() - 1) < 0.05 for frame in frames)
@@ -27,10 +27,10 @@ def test_standard_normal_and_from_the_frame_alone(kind):
 @pytest.mark.parametrize(("kind", "expected"), [("shared", 1.0), ("mixed", 0.5), ("independent", 0.0), ("free", 0.0)])
 def test_how_much_two_frames_share(kind, expected):
     noise = FrameNoise(kind, SHARED, seed=3)
-    for draw in (noise.start, lambda frame: noise.on_the_way(2, frame)):
+    for draw in (noise.start, lambda frame: noise.at_step(2, frame)):
         if kind != "free":
             assert correlation(draw(0), draw(9)) == pytest.approx(expected, abs=0.05)
-    steps = [noise.on_the_way(step, 0) for step in range(3)]
+    steps = [noise.at_step(step, 0) for step in range(3)]
     assert abs(correlation(steps[0], steps[1])) < 0.05 and abs(correlation(steps[0], noise.start(0))) < 0.05
     first, second = (torch.randn(50, generator=noise.generator(1, frame)) for frame in (0, 1))
     assert torch.equal(first, second) == (kind == "shared")

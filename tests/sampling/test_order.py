@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from magicdance_core.errors import InputError
-from magicdance_core.sampling.order import Walk, in_turn, preview
+from magicdance_core.sampling.order import WindowSchedule, in_frame_order, preview
 from magicdance_core.sampling.windows import Windows
 
 SHAPE = (1, 2, 2, 2)
@@ -30,8 +30,8 @@ class Toy:
         assert len(frames) == len(predictions) == len(latents)
         return 0.8 * latents - 0.1 * predictions
 
-    def run(self, walk):
-        return torch.cat(list(in_turn(walk.run(self.start, self.predict, self.advance))))
+    def run(self, schedule):
+        return torch.cat(list(in_frame_order(schedule.run(self.start, self.predict, self.advance))))
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -40,10 +40,12 @@ def test_both_orders_give_the_same(closed, strides):
     for frames, (length, overlap), steps in product((1, 5, 23, 61), ((4, 1), (8, 0), (8, 6)), (1, 4)):
         windows = Windows(length, overlap, strides, closed=closed)
         toys = Toy(), Toy()
-        outs = [toy.run(Walk(windows, frames, steps, order)) for toy, order in zip(toys, ("steps", "diagonal"))]
+        outs = [
+            toy.run(WindowSchedule(windows, frames, steps, order)) for toy, order in zip(toys, ("steps", "diagonal"))
+        ]
         assert len(outs[0]) == frames and torch.equal(*outs)
         assert sorted(toys[0].calls) == sorted(toys[1].calls)
-        assert len(toys[0].calls) == Walk(windows, frames, steps).total
+        assert len(toys[0].calls) == WindowSchedule(windows, frames, steps).total
 
 
 def test_by_hand():
@@ -54,15 +56,15 @@ def test_by_hand():
         first, second = (toy.predict(step, w, latents[list(w.frames)]) for w in windows.at(step, 5))
         middle = (first[2:] * 0.5 + second[:1] * 0.5) / (0.5 + 0.5)
         latents = 0.8 * latents - 0.1 * torch.cat([first[:2], middle, second[1:]])
-    assert torch.allclose(Toy().run(Walk(windows, 5, 2)), latents)
+    assert torch.allclose(Toy().run(WindowSchedule(windows, 5, 2)), latents)
 
 
 def alive_and_first(frames, steps, **options):
-    walk, toy, most, first = Walk(Windows(**options), frames, steps), Toy(), 0, None
+    schedule, toy, most, first = WindowSchedule(Windows(**options), frames, steps), Toy(), 0, None
     toy.start = lambda frame: torch.zeros(SHAPE)
     toy.predict = lambda step, window, latents: (toy.calls.append(step), latents)[1]
-    for _ in walk.run(toy.start, toy.predict, toy.advance):
-        most, first = max(most, len(walk.alive)), first or len(toy.calls)
+    for _ in schedule.run(toy.start, toy.predict, toy.advance):
+        most, first = max(most, len(schedule.active)), first or len(toy.calls)
     return most, first
 
 
@@ -77,40 +79,40 @@ def test_poses_of_frames_to_come_are_not_skipped():
     for strides, loop, steps in product(
         [(1,), (2,), (1, 3)], [{}, {"closed": True}, {"closed": True, "random": 3}], (1, 3)
     ):
-        walk, toy, left = Walk(Windows(8, 3, strides, **loop), 40, steps), Toy(), set(range(40))
-        for bunch in walk.run(toy.start, toy.predict, toy.advance):
-            left -= {frame for frame, _ in bunch}
-            assert walk.first == min(left, default=40)
+        schedule, toy, left = WindowSchedule(Windows(8, 3, strides, **loop), 40, steps), Toy(), set(range(40))
+        for group in schedule.run(toy.start, toy.predict, toy.advance):
+            left -= {frame for frame, _ in group}
+            assert schedule.first == min(left, default=40)
 
 
 @pytest.mark.parametrize("order", ["steps", "diagonal"])
 def test_resumes_from_any_stored_state(order):
     windows = Windows(8, 3)
-    whole = Toy().run(Walk(windows, 40, 6, order))
-    walk, toy, states, made = Walk(windows, 40, 6, order), Toy(), [], {}
-    for bunch in walk.run(toy.start, toy.predict, toy.advance):
-        made.update(bunch)
-        states.append((walk.state(), dict(made), len(toy.calls)))
+    whole = Toy().run(WindowSchedule(windows, 40, 6, order))
+    schedule, toy, states, made = WindowSchedule(windows, 40, 6, order), Toy(), [], {}
+    for group in schedule.run(toy.start, toy.predict, toy.advance):
+        made.update(group)
+        states.append((schedule.state(), dict(made), len(toy.calls)))
     for state, before, calls in states:
-        again, toy = Walk(windows, 40, 6, order), Toy()
+        again, toy = WindowSchedule(windows, 40, 6, order), Toy()
         again.restore({name: tensor.clone() for name, tensor in state.items()})
-        for bunch in again.run(toy.start, toy.predict, toy.advance):
-            before.update(bunch)
+        for group in again.run(toy.start, toy.predict, toy.advance):
+            before.update(group)
         assert torch.equal(torch.cat([before[frame] for frame in range(40)]), whole)
-        assert calls + len(toy.calls) == walk.total  # nothing is computed again
+        assert calls + len(toy.calls) == schedule.total  # nothing is computed again
 
 
 def test_preview_begins_at_once_and_agrees_within_its_first_window():
     toy, windows = Toy(), Windows(8, 3)
-    bunches = preview(windows, 30, 5, toy.start, toy.predict, toy.advance)
-    first = next(bunches)
+    groups = preview(windows, 30, 5, toy.start, toy.predict, toy.advance)
+    first = next(groups)
     assert [frame for frame, _ in first] == list(range(5)) and len(toy.calls) == 5
-    alone = Toy().run(Walk(windows, 8, 5))
+    alone = Toy().run(WindowSchedule(windows, 8, 5))
     assert torch.allclose(torch.cat([latent for _, latent in first]), alone[:5], atol=1e-6)
-    later = [frame for bunch in bunches for frame, _ in bunch]
+    later = [frame for group in groups for frame, _ in group]
     assert later == list(range(5, 30))
 
 
 def test_unknown_order():
     with pytest.raises(InputError, match="steps or diagonal"):
-        Walk(Windows(), 10, 2, "spiral")
+        WindowSchedule(Windows(), 10, 2, "spiral")

@@ -1,11 +1,13 @@
 """One run: its phases in order, lazily decoded frames, and the same pixels for everybody who calls it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from magicdance_core import MagicDancePipeline
-from magicdance_core.models import Networks, vae_scale_factor
-from magicdance_core.sampling import Phase, get_noise, run
+from magicdance_core.models import vae_scale_factor
+from magicdance_core.sampling import Phase, Placement, SamplingSettings, prepare, run
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 40
 
@@ -19,25 +21,23 @@ REFERENCE, MAPS = draw(2, 3, 32, 16), draw(FRAMES, 3, HEIGHT, WIDTH, seed=1)
 
 @pytest.fixture
 def call(tiny):
-    """A run of two steps; keyword arguments replace its inputs."""
-    inputs = {
-        "networks": Networks(tiny.unet, tiny.appearance, tiny.pose),
-        "vae": tiny.vae,
-        "scheduler": tiny.scheduler,
-        "reference": REFERENCE,
-        "pose_maps": MAPS,
-        "noise": get_noise((1, 4, HEIGHT // 4, WIDTH // 4), torch.Generator().manual_seed(3)),
-        "context": tiny.context,
-        "num_inference_steps": 2,
-        "guidance_scale": 2.0,
-    }
-    return lambda **changes: run(**inputs | changes)
+    """A run of two steps; keyword arguments replace parts of the model, settings, or options of `run`."""
+
+    def run_with(placement=None, appearance=tiny.appearance, pose=tiny.pose, **options):
+        model = replace(tiny, appearance=appearance, pose=pose)
+        settings = SamplingSettings(2, 2.0, **options)
+        noise = torch.Generator().manual_seed(3)
+        resolved, inputs = prepare(model, settings, REFERENCE, MAPS, FRAMES, generator=noise)
+        return run(model, resolved, inputs, MAPS, placement=placement)
+
+    return run_with
 
 
 def test_the_pipeline_is_this_run(call, tiny):
-    sample = call(frames_per_batch=2, decode_batch=2)
-    shared = {"generator": torch.Generator().manual_seed(3), "frames_per_batch": 2, "decode_batch": 2}
-    out = MagicDancePipeline(tiny)(REFERENCE, MAPS, 2, 2.0, output_type="pt", **shared)
+    sample = call(frames_per_batch=2, decode_chunk_size=2)
+    settings = SamplingSettings(2, 2.0, frames_per_batch=2, decode_chunk_size=2)
+    noise = torch.Generator().manual_seed(3)
+    out = MagicDancePipeline(tiny)(REFERENCE, MAPS, generator=noise, settings=settings, output_type="pt")
     parts = list(sample.frames)
     assert [len(part) for part in parts] == [2, 1] and torch.equal(torch.cat(parts), out.frames)
     assert sample.latents.shape == (FRAMES, 4, HEIGHT // 4, WIDTH // 4)
@@ -50,7 +50,8 @@ def test_each_phase_is_announced_before_its_networks_run(call, tiny):
     tiny.vae.encoder.register_forward_pre_hook(lambda module, args: seen.append("encode"))
     tiny.vae.decoder.register_forward_pre_hook(lambda module, args: seen.append("decode"))
     tiny.pose.controlnet_cond_embedding.conv_in.register_forward_pre_hook(lambda module, args: seen.append("hint"))
-    sample = call(before=seen.append, frames_per_batch=2, decode_batch=8)
+    placement = replace(Placement.of(tiny), load=seen.append)
+    sample = call(placement, frames_per_batch=2, decode_chunk_size=8)
     encoding, denoising = Phase(("vae",), 2, 32, 16), Phase(("unet", "appearance", "pose"), 2 + 2, 6, 10)
     assert seen[:3] == [encoding, "encode", denoising] and {"hint", "appearance", "unet"} <= set(seen[3:])
     assert "decode" not in seen and sum(isinstance(event, Phase) for event in seen) == 2
@@ -59,14 +60,21 @@ def test_each_phase_is_announced_before_its_networks_run(call, tiny):
     assert seen[done:] == [Phase(("vae",), FRAMES, HEIGHT, WIDTH), "decode"]
 
 
-def test_a_control_that_is_absent_is_neither_announced_nor_encoded(call, tiny):
+def test_a_missing_control_is_neither_announced_nor_encoded(call, tiny):
     seen = []
-    call(networks=Networks(tiny.unet), before=seen.append)
+    call(replace(Placement.of(tiny), load=seen.append), appearance=None, pose=None)
     assert seen == [Phase(("unet",), FRAMES, 6, 10)]
 
 
-@pytest.mark.parametrize("option, network", [("vae_place", "vae"), ("place", "pose"), ("place", "appearance")])
-def test_inputs_come_as_the_place_says_whatever_the_weights_are(call, tiny, option, network):
+def test_batched_guidance_is_decided_by_the_placement(call, tiny):
+    seen, asked = [], []
+    placement = replace(Placement.of(tiny), load=seen.append, fits_batched=lambda *size: asked.append(size) or True)
+    call(placement, frames_per_batch=2)
+    assert asked == [(2, 6 * 10)] and seen[1].batch == 2 * 2 + 2
+
+
+@pytest.mark.parametrize("network", ["vae", "pose", "appearance"])
+def test_networks_compute_in_the_dtype_of_the_placement(call, tiny, network):
     class Seen(Exception):
         pass
 
@@ -77,9 +85,10 @@ def test_inputs_come_as_the_place_says_whatever_the_weights_are(call, tiny, opti
     if network == "appearance":
         tiny.pose.encode_pose = lambda maps: torch.zeros(len(maps), 16, 6, 10, dtype=maps.dtype)
     first[network].register_forward_pre_hook(look)
-    networks = Networks(tiny.unet, None if network == "pose" else tiny.appearance, tiny.pose)
+    options = {"appearance": None} if network == "pose" else {}
+    changes = {"vae" if network == "vae" else "unet": (torch.device("cpu"), torch.bfloat16)}
     with pytest.raises(Seen, match="bfloat16"):
-        call(networks=networks, **{option: (torch.device("cpu"), torch.bfloat16)})
+        call(replace(Placement.of(tiny), **changes), **options)
 
 
 def test_factor_of_the_vae(tiny, published):

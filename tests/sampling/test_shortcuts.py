@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from calls import with_settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from magicdance_core import InputError, MagicDancePipeline
@@ -89,7 +90,7 @@ def test_arithmetic_is_what_is_told(run, tiny, shortcuts):
     pose = Control(1.0, 0.0, 0.8)
     costs = count_costs(run.inputs["networks"], torch.rand(FRAMES, 3, 16, 16), draw(1, 4, 4, 4), tiny.context)
     with FlopCounterMode(display=False) as counter:
-        run(shortcuts=shortcuts, pose=pose, frames_per_batch=FRAMES)
+        run(shortcuts=shortcuts, pose_control=pose, frames_per_batch=FRAMES)
     told = costs.of_run(FRAMES, STEPS, shortcuts, pose) - FRAMES * costs.encoding
     assert counter.get_total_flops() == pytest.approx(told, rel=0.01)  # the first plain step takes the text alone
 
@@ -125,7 +126,9 @@ def test_in_the_pipeline(tiny):
     inputs = (torch.rand(3, 16, 16), torch.rand(2, 3, 16, 16))
 
     def make(**options):
-        return pipe(*inputs, output_type="latent", generator=torch.Generator().manual_seed(0), **options).frames
+        return pipe(
+            *inputs, output_type="latent", generator=torch.Generator().manual_seed(0), **with_settings(**options)
+        ).frames
 
     assert torch.equal(make(shortcuts=Shortcuts()), make())
     assert not torch.equal(make(shortcuts=Shortcuts((0.0, 0.5), 2, 2)), make())

@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+from calls import denoise
 
 from magicdance_core.checkpoints import load_published
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule, Networks
-from magicdance_core.sampling import denoise, encode_poses
+from magicdance_core.sampling import encode_poses
 from magicdance_core.schedule import published_scheduler
 from magicdance_core.training.engine import train
 from magicdance_core.training.losses import Shown, decoding_loss, guided
@@ -31,7 +32,13 @@ def test_clips_are_sampled_to_their_end(tiny):
         hints = encode_poses(networks.pose, poses[0])
         options = {"num_inference_steps": 3, "guidance_scale": 1.5}
         whole = denoise(
-            networks, published_scheduler(), noise, tiny.context, hints=hints, reference=reference, **options
+            networks,
+            published_scheduler(),
+            noise=noise,
+            context=tiny.context,
+            hints=hints,
+            reference=reference,
+            **options,
         )
     assert torch.allclose(made, whole, atol=1e-5)
 

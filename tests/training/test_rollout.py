@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from calls import denoise
 
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule, Networks
-from magicdance_core.sampling import denoise, encode_poses
+from magicdance_core.sampling import encode_poses
 from magicdance_core.schedule import published_scheduler
 from magicdance_core.training.engine import train
 from magicdance_core.training.losses import diffusion_loss
@@ -44,8 +45,8 @@ def test_a_rollout_is_sampling_and_the_loss_is_its_error(clips, kind):
         denoise(
             networks,
             published_scheduler(kind),
-            batch["noise"][rows],
-            batch["context"],
+            noise=batch["noise"][rows],
+            context=batch["context"],
             hints=encode_poses(networks.pose, batch["pose"][rows]),
             reference=batch["reference"][person : person + 1],
             num_inference_steps=STEPS,

@@ -131,9 +131,13 @@ def ksampler() -> dict:
             calls = len(CALLS)
             scheduled = comfy.samplers.calculate_sigmas(model_sampling, scheduler, 5)
             expected = sampling.denoise(
-                core.Networks(UNET, NETWORK), SameSigmas(scheduled, model_sampling), NOISE, POSITIVE,
-                num_inference_steps=len(scheduled) - 1, guidance_scale=3.0, reference=REFERENCE,
-                uncond_context=NEGATIVE, control_mode=mode,
+                core.Networks(UNET, NETWORK),
+                SameSigmas(scheduled, model_sampling),
+                sampling.SamplingSettings(len(scheduled) - 1, 3.0, mode),
+                sampling.DenoisingInputs(
+                    sampling.noise_from_latents(NOISE), len(NOISE), POSITIVE, NEGATIVE,
+                    sampling.EncodedReference(REFERENCE),
+                ),
             )  # fmt: skip
             report[f"{sampler} {mode}"] = {
                 "relative": relative(seen, expected),

@@ -75,9 +75,13 @@ def pose() -> dict:
         seen = sample(apply(mode=mode), "ddim", "ddim_uniform", steps=5, positive=positive, negative=negative)
         scheduled = comfy.samplers.calculate_sigmas(model_sampling, "ddim_uniform", 5)
         expected = sampling.denoise(
-            core.Networks(UNET, NETWORK, POSE), SameSigmas(scheduled, model_sampling), NOISE, POSITIVE,
-            num_inference_steps=len(scheduled) - 1, guidance_scale=3.0, reference=REFERENCE[:1], hints=hints,
-            uncond_context=NEGATIVE, control_mode=mode,
+            core.Networks(UNET, NETWORK, POSE),
+            SameSigmas(scheduled, model_sampling),
+            sampling.SamplingSettings(len(scheduled) - 1, 3.0, mode),
+            sampling.DenoisingInputs(
+                sampling.noise_from_latents(NOISE), len(hints), POSITIVE, NEGATIVE,
+                sampling.EncodedReference(REFERENCE[:1]), sampling.Hints.from_encoded(hints, POSITIVE),
+            ),
         )  # fmt: skip
         report[mode] = relative(seen, expected)
     return report
