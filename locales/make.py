@@ -60,7 +60,7 @@ def translatable(cls: type, title: str) -> dict:
 
 
 def with_values(page: str, cls: type, title: str) -> str:
-    """Return a help page with the values of its inputs filled in. Exits if its table lacks an input or has a wrong one."""
+    """Return a help page with the values of its inputs filled in. Exit if its table does not list just the inputs."""
     known = {name: values(kind, options) for name, (kind, options) in inputs(cls).items()}
     for name in cls.INPUT_TYPES().get("optional", {}):
         known[name] += ", optional"
