@@ -1,4 +1,4 @@
-"""Networks: pure functions of tensors, built without weights, never touching a disk."""
+"""Networks and how they are combined: PyTorch modules that are built without weights and never read files."""
 
 from .appearance import AppearanceControlModel, ReferenceReader
 from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use_source_attention

@@ -1,4 +1,4 @@
-"""Multi-source self-attention (paper section 4.1): a frame attends to itself and to the reference."""
+"""Multi-source self-attention (paper section 4.1): frames attend to themselves and to the reference."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-CHANNELS = 8  # that heads grow by for a weight; kernels want multiples of it
+EXTRA_CHANNELS = 8  # added to each head to weight keys; attention kernels need a multiple of 8
 Bank = dict[str, Tensor]
-"""What the Appearance Control Model records: block name -> normalised tokens `[R, T, C]`, in forward order."""
+"""Records of the Appearance Control Model: block name -> normalised tokens `[R, T, C]`, in forward order."""
 
 
 @dataclass(frozen=True)
 class ReferenceSource:
-    """Keys and values of a bank, projected by the denoising UNet: one source more for its self-attention.
+    """Keys and values of a bank, projected by the denoising UNet: an additional source for its self-attention.
 
     keys, values: block name -> `[B, T, C]`; B divides the number of frames, consecutive frames share a row.
-    strength: weight of each reference token relative to an own token; 1 is the published behaviour.
-    rows: so many frames from the first on see it, and the others only themselves; None for all.
+    strength: weight of a reference token relative to a token of the frame; 1 as published.
+    rows: only the first `rows` frames of the batch attend to the source; None: all.
     """
 
     keys: dict[str, Tensor]
@@ -29,11 +29,11 @@ class ReferenceSource:
 
 
 class SourceAttention:
-    """Attention processor for every attention layer of the UNet, the appearance network and the ControlNet.
+    """Attention processor of every attention layer of the UNet, the appearance network and the ControlNet.
 
-    Self-attention concatenates the reference's keys and values to its own when a `source` is passed through
-    `cross_attention_kwargs`. Cross-attention accepts a context of batch 1, so that a prompt shared by all
-    frames is projected once.
+    Self-attention concatenates the reference's keys and values to those of the frame if a `source` is passed in
+    `cross_attention_kwargs`. Cross-attention accepts a context of batch 1, so that a prompt shared by all frames is
+    projected once.
     """
 
     def __init__(self, block: str):
@@ -73,12 +73,13 @@ def attend(
     more_values: Tensor | None = None,
     strength: float = 1.0,
 ) -> Tensor:
-    """Attention of `[B, T, C]` to keys and values `[B, S, C]`, and to more, each as strong as `strength` own ones.
+    """Return attention of `[B, T, C]` to keys and values `[B, S, C]` and to `more_keys`, `more_values`.
 
-    The strength is no mask, which fused kernels do not take, but one channel more of each head: 1 in every query, the
-    logarithm in the keys that it is for. So it costs nothing where kernels round heads up to 64, 96 or 192 channels.
+    Each of the latter has the weight `strength` relative to the former. The weight is not a mask, which fused kernels
+    do not support, but an additional channel of each head: 1 in every query, log(strength) in the weighted keys. It is
+    free where kernels round heads up to 64, 96 or 192 channels.
     """
-    own, scale = key.shape[1], (query.shape[-1] // heads) ** -0.5
+    count, scale = key.shape[1], (query.shape[-1] // heads) ** -0.5
     if more_keys is not None and more_values is not None:
         key = torch.cat([key, repeat_rows(more_keys, len(key))], dim=1)
         value = torch.cat([value, repeat_rows(more_values, len(value))], dim=1)
@@ -86,14 +87,14 @@ def attend(
     if strength == 1.0:
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     width = value.shape[-1]
-    query, key, value = (F.pad(x, (0, CHANNELS)) for x in (query, key, value))
+    query, key, value = (F.pad(x, (0, EXTRA_CHANNELS)) for x in (query, key, value))
     query[..., width] = 1.0
-    key[:, :, own:, width] = math.log(strength) / scale
+    key[:, :, count:, width] = math.log(strength) / scale
     return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width].transpose(1, 2).flatten(2)
 
 
 def repeat_rows(x: Tensor, batch: int) -> Tensor:
-    """`[B, ...]` to `[batch, ...]`, each row repeated batch / B times in place; no copy for B = 1."""
+    """Repeat each row of `[B, ...]` to `[batch, ...]`, consecutively; without a copy for B = 1."""
     if len(x) == batch:
         return x
     if len(x) == 1:
@@ -102,7 +103,7 @@ def repeat_rows(x: Tensor, batch: int) -> Tensor:
 
 
 def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
-    """The transformer blocks of a diffusers UNet or ControlNet by name (motion modules are left out)."""
+    """Return the transformer blocks of a diffusers UNet or ControlNet by name, without those of motion modules."""
     return {
         name: module
         for name, module in network.named_modules()
@@ -111,7 +112,7 @@ def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def use_source_attention(network: nn.Module) -> None:
-    """Install `SourceAttention` in all transformer blocks of a diffusers UNet or ControlNet, motion excepted."""
+    """Install `SourceAttention` in all transformer blocks of a diffusers UNet or ControlNet, except motion modules."""
     for name, block in self_attention_blocks(network).items():
         for attention in (block.attn1, block.attn2):
             if isinstance(attention, Attention):
@@ -119,10 +120,10 @@ def use_source_attention(network: nn.Module) -> None:
 
 
 def project_bank(unet: nn.Module, bank: Bank, strength: float = 1.0) -> ReferenceSource:
-    """Project a bank to keys and values with the denoising UNet's own weights, once a timestep.
+    """Project a bank to keys and values with the weights of the denoising UNet.
 
     bank: tensors `[B, T, C]`; B is the batch of the source.
-    Raises KeyError when the UNet lacks a recorded block.
+    Raises KeyError if the UNet lacks a recorded block.
     """
     blocks = self_attention_blocks(unet)
     keys, values = {}, {}

@@ -1,4 +1,4 @@
-"""Regional compilation: blocks that a network repeats are compiled once for all that are alike, which starts soon."""
+"""Regional compilation: repeated blocks of a network are compiled once, which is faster than compiling it whole."""
 
 import functools
 import importlib.util
@@ -16,42 +16,42 @@ from ..errors import InputError
 from .attention import ReferenceSource, SourceAttention, self_attention_blocks
 
 COMPILERS = ("g++", "clang++", "cl")
-ANY = ""  # stands for every block's name, so that what is compiled for one block fits all that are alike
+ANY_BLOCK = ""  # replaces the name of each block, so that code compiled for one block fits all similar ones
 
 
 def compile_blocks(network: nn.Module, backend: str | Callable = "inductor") -> int:
-    """Compile the transformer and residual blocks of a diffusers UNet or ControlNet, in place; how many regions.
+    """Compile the transformer and residual blocks of a diffusers UNet or ControlNet in place.
 
-    The result is the same within the dtype's rounding. A region, all blocks with weights of the same shapes, is
-    compiled when the first of them is called; frames of a batch and sizes of pictures may vary. Hooks on blocks stay
-    outside, so they may come later. backend: as torch.compile takes it; the default needs a C++ compiler on a CPU.
+    Results are the same up to rounding. A region (all blocks with weights of the same shapes) is compiled when the
+    first of them is called; batch and picture sizes may vary. Hooks on blocks are not compiled and may be added later.
+    backend: of torch.compile; the default needs a C++ compiler on a CPU.
+    Returns the number of regions.
     """
     for name, block in self_attention_blocks(network).items():
-        if isinstance(block.attn1.processor, SourceAttention) and block.attn1.processor.block != ANY:
-            block.attn1.set_processor(SourceAttention(ANY))
-            block.register_forward_pre_hook(functools.partial(_with_own_source, name), with_kwargs=True)
+        if isinstance(block.attn1.processor, SourceAttention) and block.attn1.processor.block != ANY_BLOCK:
+            block.attn1.set_processor(SourceAttention(ANY_BLOCK))
+            block.register_forward_pre_hook(functools.partial(_select_source, name), with_kwargs=True)
     regions: dict[tuple, Callable] = {}
     for block in network.modules():
         if not isinstance(block, (BasicTransformerBlock, ResnetBlock2D)) or "forward" in vars(block):
             continue
         shapes = tuple(tuple(weight.shape) for weight in block.parameters())
         if (key := (type(block), shapes)) not in regions:
-            regions[key] = torch.compile(_own_code(type(block).forward), backend=backend, dynamic=True)
+            regions[key] = torch.compile(_copy_code(type(block).forward), backend=backend, dynamic=True)
         block.forward = functools.partial(regions[key], block)
     return len(regions)
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise InputError where torch.compile lacks what it needs."""
+    """Raise InputError if torch.compile lacks a compiler for the device."""
     if device.type == "cpu" and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
-        raise InputError("Compilation needs a C++ compiler on a CPU: install g++, or do without.")
+        raise InputError("Compilation needs a C++ compiler on a CPU: install g++, or turn compilation off.")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError("Compilation needs triton on a GPU: pip install triton, or do without.")
+        raise InputError("Compilation needs triton on a GPU: pip install triton, or turn compilation off.")
 
 
-def _own_code(function: Callable) -> Callable:
-    """The same function with a code object of its own: torch counts what it has compiled by code object, and gives up
-    after eight."""
+def _copy_code(function: Callable) -> Callable:
+    """Return a copy of a function with a separate code object: torch compiles each code object at most eight times."""
     code = function.__code__
     copy = types.FunctionType(
         code.replace(), function.__globals__, function.__name__, function.__defaults__, function.__closure__
@@ -60,10 +60,12 @@ def _own_code(function: Callable) -> Callable:
     return copy
 
 
-def _with_own_source(name: str, block: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+def _select_source(name: str, block: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
     given = kwargs.get("cross_attention_kwargs")
     source = given and given.get("source")
     if source is None:
         return None
-    own = ReferenceSource({ANY: source.keys[name]}, {ANY: source.values[name]}, source.strength, source.rows)
-    return args, kwargs | {"cross_attention_kwargs": given | {"source": own}}
+    selected = ReferenceSource(
+        {ANY_BLOCK: source.keys[name]}, {ANY_BLOCK: source.values[name]}, source.strength, source.rows
+    )
+    return args, kwargs | {"cross_attention_kwargs": given | {"source": selected}}

@@ -1,7 +1,7 @@
-"""Temporal layers (AnimateDiff, Guo et al., arXiv 2307.04725): frames of a clip look at each other.
+"""Motion modules (AnimateDiff, Guo et al., arXiv 2307.04725): temporal attention between the frames of a clip.
 
-The layers of a motion module follow the UNet's transformers (its residual blocks where it has none) and are put there
-by forward hooks, so the UNet stays what it is: bit for bit, without a module, with scale 0 and with a silent module.
+The layers of a motion module follow the UNet's transformers (or residual blocks, in levels without transformers). They
+are applied by forward hooks, so that the UNet is unchanged, bit for bit, without a module and with scale 0.
 """
 
 import functools
@@ -22,27 +22,28 @@ from ..errors import InputError
 from .temporal_decoder import TemporalDecoder
 from .temporal_hooks import ClipContext, TemporalHooks
 
-MAX_ATTENTIONS = 65_535  # sequences times heads in one call: more outgrow a CUDA grid (pytorch#146704)
-NORMS_BESIDE_TIME = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
+MAX_ATTENTIONS = 65_535  # sequences times heads in one call: more exceed a CUDA grid (pytorch#146704)
+RESNET_NORMS = re.compile(r".*\.resnets\.\d+\.norm[12]|conv_norm_out")
 
 NoiseKind = Literal["shared", "independent", "mixed", "free"]
 
 
 class Positions(SinusoidalPositionalEmbedding):
-    """The table of positions, added wherever it is kept and however precise."""
+    """Position embedding that works on any device and in any dtype."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.pe[:, : x.shape[1]].to(x)
 
 
 class MotionModule(MotionAdapter):
-    """The weights of a motion module, in diffusers' container.
+    """A motion module: diffusers' MotionAdapter with more configuration and optional layers for a VAE's decoder.
 
-    Beside the container's own configuration (conv_in_channels is PIA's and stays None): norm_over_frames: the UNet's
-    residual blocks normalise over a whole clip while the module is at work, as AnimateDiff v1 was trained. noise,
-    beta_schedule: what it was trained with and so works best with; AnimateDiff's modules with "independent" noise on a
-    "linear" schedule. decoder_block_out_channels, decoder_norm_num_groups: of the VAE for whose decoder there are
-    temporal layers, too (`temporal_decoder`); None for none, as in all of AnimateDiff's.
+    conv_in_channels: used by PIA, always None here.
+    norm_over_frames: the UNet's residual blocks normalise over the whole clip, as AnimateDiff v1 was trained.
+    noise, beta_schedule: what the module was trained with and works best with; "independent" noise on a "linear"
+    schedule for AnimateDiff's modules.
+    decoder_block_out_channels, decoder_norm_num_groups: of the VAE whose decoder gets temporal layers
+    (`temporal_decoder`); None for none, as in AnimateDiff's modules.
     """
 
     _supports_gradient_checkpointing = True
@@ -87,28 +88,28 @@ class MotionModule(MotionAdapter):
 
     @classmethod
     def for_unet(cls, unet: UNet2DConditionModel) -> "MotionModule":
-        """A module at random for a UNet, built as AnimateDiff v2's for Stable Diffusion 1.5."""
+        """Return a randomly initialised module for a UNet, built like AnimateDiff v2's for Stable Diffusion 1.5."""
         config = unet.config
         return cls(
             block_out_channels=config.block_out_channels,
             motion_layers_per_block=config.layers_per_block,
-            motion_num_attention_heads=config.attention_head_dim,  # diffusers calls the number of heads so
+            motion_num_attention_heads=config.attention_head_dim,  # which is the number of heads in diffusers
             motion_norm_num_groups=config.norm_num_groups,
         )
 
     @property
     def max_frames(self) -> int:
-        """The longest clip that the position encoding knows."""
+        """Return the length of the position embedding, the longest possible clip."""
         return self.config.motion_max_seq_length
 
     def add_temporal_decoder(self, vae: AutoencoderKL) -> None:
-        """Temporal layers for the decoder of a VAE, which change nothing before they are trained."""
+        """Add temporal layers for the decoder of a VAE; they change nothing before training."""
         widths, groups = vae.config.block_out_channels, vae.config.norm_num_groups
         self.register_to_config(decoder_block_out_channels=list(widths), decoder_norm_num_groups=groups)
         self.temporal_decoder = TemporalDecoder(widths, groups)
 
     def zero_init(self) -> "MotionModule":
-        """Zero the output projections, as training starts: the module then changes nothing. Returns the module."""
+        """Zero the output projections, so that the module changes nothing before training. Returns the module."""
         for name, layer in self.named_modules():
             if name.endswith("proj_out"):
                 nn.init.zeros_(layer.weight)
@@ -116,16 +117,16 @@ class MotionModule(MotionAdapter):
         return self
 
     def layer(self, block: str, level: int, index: int) -> nn.Module | None:
-        """The temporal layer at a place of the UNet: block "down_blocks", "mid_block" (level 0) or "up_blocks"."""
+        """Return the temporal layer behind a UNet layer; block: "down_blocks", "mid_block" (level 0) or "up_blocks"."""
         layers = getattr(self, block)
         if layers is None:
             return None
         return (layers if block == "mid_block" else layers[level]).motion_modules[index]
 
     def mix(self, layer: nn.Module, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
-        """One layer at work: `[B * frames, C, h, w]` to the same shape, the layer's share times `scale`.
+        """Apply a layer to `[B * frames, C, h, w]`; its change is multiplied by `scale`.
 
-        The group norm takes its statistics of each frame, as published; diffusers takes them of the clip.
+        The group norm uses the statistics of each frame, as published; diffusers uses those of the clip.
         """
         batch, _, height, width = hidden.shape
         tokens = rearrange(layer.norm(hidden), "(b f) c h w -> (b h w) f c", f=frames)
@@ -145,22 +146,22 @@ class MotionModule(MotionAdapter):
 
 
 class UNetTemporalHooks(TemporalHooks):
-    """The places in a UNet; what acts there is a `MotionModule`."""
+    """Hooks of a UNet for a `MotionModule`."""
 
     def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
-        """Hook before a group norm: the frames of a clip become one tall picture, so that they share statistics."""
+        """Pre-hook of a group norm: join the frames of a clip to one tall picture, so that they share statistics."""
         if self.clip is None or not self.clip.norms_over_frames:
             return None
         return (rearrange(args[0], "(b f) c h w -> b c (f h) w", f=self.clip.frames),)
 
-    def part_frames(self, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
-        """Hook behind a group norm that `join_frames` prepared."""
+    def split_frames(self, module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor | None:
+        """Hook of a group norm: undo `join_frames`."""
         if self.clip is None or not self.clip.norms_over_frames:
             return None
         return rearrange(output, "b c (f h) w -> (b f) c h w", f=self.clip.frames)
 
     def checkpoint(self, module: nn.Module, *args):
-        """Gradient checkpointing that recomputes a block with the clip it was computed with."""
+        """Gradient checkpointing that recomputes a block with the same clip."""
         clip = self.clip
         return checkpoint(
             module.__call__, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), self.set(clip))
@@ -168,24 +169,24 @@ class UNetTemporalHooks(TemporalHooks):
 
 
 def add_temporal_hooks(unet: UNet2DConditionModel) -> UNetTemporalHooks:
-    """Make the places where a motion module can act, once; the UNet computes what it did before.
+    """Register hooks for a motion module on a UNet, once; without a clip they do nothing.
 
-    Done when a UNet is built: torch.compile does not see hooks that come after it.
+    Call it when a UNet is built: torch.compile ignores hooks that are added later.
     """
     if (hooks := getattr(unet, "temporal_hooks", None)) is not None:
         return hooks
     unet.temporal_hooks = hooks = UNetTemporalHooks()
-    for place, module in _places(unet).items():
-        module.register_forward_hook(functools.partial(hooks.mix, place))
+    for block, module in _hooked_modules(unet).items():
+        module.register_forward_hook(functools.partial(hooks.mix, block))
     for name, module in unet.named_modules():
-        if NORMS_BESIDE_TIME.fullmatch(name):
+        if RESNET_NORMS.fullmatch(name):
             module.register_forward_pre_hook(hooks.join_frames)
-            module.register_forward_hook(hooks.part_frames)
+            module.register_forward_hook(hooks.split_frames)
     return hooks
 
 
-def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]:
-    """What temporal layers follow: (block, level, index) -> a transformer, or a residual block where there is none."""
+def _hooked_modules(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]:
+    """Return what temporal layers follow: (block, level, index) -> transformer, or residual block in levels without."""
     blocks = [("down_blocks", level, block) for level, block in enumerate(unet.down_blocks)]
     blocks += [("mid_block", 0, unet.mid_block)] if unet.mid_block is not None else []
     blocks += [("up_blocks", level, block) for level, block in enumerate(unet.up_blocks)]
@@ -197,12 +198,11 @@ def _places(unet: UNet2DConditionModel) -> dict[tuple[str, int, int], nn.Module]
 
 
 def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: MotionModule) -> None:
-    """Raise InputError where a motion module was made for a UNet of other widths or another number of blocks, or for
-    the decoder of another VAE."""
+    """Raise InputError if a motion module was made for a UNet of other widths or depths, or for another VAE."""
     widths, wanted = list(motion.config.block_out_channels), list(unet.config.block_out_channels)
     if widths != wanted:
         raise InputError(
-            f"The motion module has the widths {widths} and the UNet {wanted}: give one made for the model."
+            f"The motion module has the widths {widths} and the UNet {wanted}: give one made for this model."
         )
     layers = {
         (block, level): len(getattr(getattr(unet, block)[level], "resnets", ()))
@@ -210,16 +210,16 @@ def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: Mo
         for level in range(len(wanted))
     }
     for (block, level), count in layers.items():
-        if (own := len(getattr(motion, block)[level].motion_modules)) != count:
+        if (found := len(getattr(motion, block)[level].motion_modules)) != count:
             raise InputError(
-                f"The motion module has {own} layers in {block}.{level} and the UNet {count}: "
-                "give one made for the model."
+                f"The motion module has {found} layers in {block}.{level} and the UNet {count}: "
+                "give one made for this model."
             )
     decoder = motion.config.decoder_block_out_channels
     if decoder and list(decoder) != list(vae.config.block_out_channels):
         raise InputError(
             f"The motion module has layers for a VAE of the widths {list(decoder)} and the VAE has "
-            f"{list(vae.config.block_out_channels)}: give one made for the model."
+            f"{list(vae.config.block_out_channels)}: give one made for this model."
         )
 
 
@@ -227,17 +227,17 @@ def check_motion_fits(unet: UNet2DConditionModel, vae: AutoencoderKL, motion: Mo
 def apply_motion(
     unet: UNet2DConditionModel, motion: MotionModule | None, frames: int, scale: float = 1.0
 ) -> Iterator[None]:
-    """Within this, a call of the UNet treats each `frames` consecutive rows of its batch as a clip.
+    """Within the block, the UNet treats each `frames` consecutive rows of its batch as a clip.
 
-    motion: None, like scale 0, leaves the UNet alone, exactly. Raises InputError for more frames than the module's
-    position encoding knows.
+    motion: None, like scale 0, leaves the UNet exactly unchanged.
+    Raises InputError for more frames than the module's position embedding has.
     """
     if motion is None or scale == 0:
         yield
         return
     if frames > motion.max_frames:
         raise InputError(
-            f"The motion module knows {motion.max_frames} frames at once and the clip has {frames}: "
+            f"The clip has {frames} frames and the motion module takes at most {motion.max_frames}: "
             f"use a context length of at most {motion.max_frames}."
         )
     hooks = add_temporal_hooks(unet)

@@ -1,4 +1,4 @@
-"""The networks put together: what is predicted with the controls, and what without."""
+"""Combine the networks: the UNet's prediction with and without its controls."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from .pose_controlnet import PoseControlNet, PoseResiduals
 
 @dataclass(frozen=True)
 class Networks:
-    """The denoising UNet and what is attached to it; a control that is None is not attached.
+    """The denoising UNet and its optional controls.
 
-    The UNet must hold `SourceAttention` processors (`models.attention.use_source_attention`).
+    The UNet must have `SourceAttention` processors (`models.attention.use_source_attention`).
     """
 
     unet: UNet2DConditionModel
@@ -24,7 +24,7 @@ class Networks:
     motion: MotionModule | None = None
 
     def roles(self) -> tuple[str, ...]:
-        """The names of those that are there."""
+        """Return the names of the networks that are not None."""
         return tuple(name for name, network in vars(self).items() if network is not None)
 
 
@@ -45,7 +45,7 @@ def read_reference(
     context: Tensor,
     strength: float = 1.0,
 ) -> ReferenceSource | None:
-    """Run the appearance network on clean latents `[R, 4, h, w]` of R people; None where it has no say.
+    """Run the appearance network on clean latents `[R, 4, h, w]` of R people, if there is one and strength is not 0.
 
     timestep: a number or `[R]`. context: `[1 or R, 77, C]`.
     """
@@ -62,7 +62,7 @@ def read_pose(
     hints: Tensor | None,
     strength: float = 1.0,
 ) -> PoseResiduals | None:
-    """Run the Pose ControlNet on noisy latents `[F, 4, h, w]` and hints (or pose maps); None where it has no say."""
+    """Run the Pose ControlNet on noisy latents `[F, 4, h, w]` and hints or pose maps, unless strength is 0."""
     if networks.pose is None or hints is None or strength == 0.0:
         return None
     return networks.pose(latents, timestep, context, hints, strength)
@@ -78,10 +78,10 @@ def predict(
     motion: float = 0.0,
     frames: int | None = None,
 ) -> Tensor:
-    """The UNet's prediction `[F, 4, h, w]` (noise or velocity) for noisy latents of the same shape.
+    """Return the UNet's prediction `[F, 4, h, w]` (noise or velocity) for noisy latents of the same shape.
 
-    motion: scale of the motion module, for which each `frames` consecutive rows are a clip; by default all.
-    Without `source`, `residuals` and `motion` this is the untouched Stable Diffusion prediction.
+    motion: scale of the motion module. frames: number of consecutive rows that are one clip, by default all.
+    Without `source`, `residuals` and `motion` this is exactly the prediction of Stable Diffusion.
     """
     with apply_motion(networks.unet, networks.motion, frames or len(latents), motion):
         return networks.unet(

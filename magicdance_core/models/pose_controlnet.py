@@ -1,4 +1,4 @@
-"""The Pose ControlNet (paper section 4.2): a pose map becomes residuals for the denoising UNet."""
+"""The Pose ControlNet (paper section 4.2): pose maps to residuals for the denoising UNet."""
 
 import functools
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from .attention import use_source_attention
 
 @dataclass(frozen=True)
 class PoseResiduals:
-    """down: one tensor `[B, C, h, w]` a skip connection of the UNet; mid: the middle block's."""
+    """Residuals `[B, C, h, w]`: `down` for each skip connection of the UNet, `mid` for its middle block."""
 
     down: tuple[Tensor, ...]
     mid: Tensor
 
 
 class PoseEncoder(nn.Module):
-    """ControlNet's hint encoder, which lets an already encoded pose through."""
+    """ControlNet's hint encoder, which returns already encoded hints unchanged."""
 
     def __init__(self, encoder: nn.Module):
         super().__init__()
@@ -35,7 +35,7 @@ class PoseEncoder(nn.Module):
 
 
 class PoseControlNet(ControlNetModel):
-    """diffusers' ControlNet with the encoding of the pose taken out of the step: once a frame is enough."""
+    """diffusers' ControlNet that also takes encoded pose maps, so that they are encoded once, not at every step."""
 
     @functools.wraps(ControlNetModel.__init__)  # diffusers reads its configuration off this signature
     def __init__(self, *args, **kwargs):
@@ -45,11 +45,11 @@ class PoseControlNet(ControlNetModel):
 
     @property
     def pose_scale_factor(self) -> int:
-        """Side of a pose map divided by the side of its latent."""
+        """Return the side of a pose map divided by the side of its latent."""
         return 2 ** (len(self.config.conditioning_embedding_out_channels) - 1)
 
     def encode_pose(self, maps: Tensor) -> Tensor:
-        """Pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, H / 8, W / 8]`, valid for every step."""
+        """Encode pose maps `[F, 3, H, W]`, RGB in [0, 1], to hints `[F, C, H / 8, W / 8]` for all steps."""
         return self.controlnet_cond_embedding(maps)
 
     def forward(
@@ -60,7 +60,7 @@ class PoseControlNet(ControlNetModel):
         hints: Tensor,
         strength: float = 1.0,
     ) -> PoseResiduals:
-        """Residuals of noisy latents `[F, 4, h, w]` under hints (or pose maps) of the same number of frames."""
+        """Return the residuals for noisy latents `[F, 4, h, w]` and as many hints or pose maps."""
         down, mid = super().forward(
             sample, timestep, encoder_hidden_states, hints, conditioning_scale=strength, return_dict=False
         )

@@ -1,7 +1,7 @@
-"""Temporal layers of a VAE's decoder: frames of a clip look at their neighbours while they are decoded.
+"""Temporal layers for a VAE's decoder: frames of a clip are decoded with their neighbours.
 
-Such layers finish the decoders of latent video models (Blattmann et al., arXiv 2304.08818, section 3.1). Like a motion
-module's they are put there by hooks, so the VAE stays what it is.
+Decoders of latent video models have such layers (Blattmann et al., arXiv 2304.08818, section 3.1). Like those of a
+motion module they are applied by hooks, so that the VAE itself is unchanged. The paper does not have them.
 """
 
 import functools
@@ -18,9 +18,9 @@ from .temporal_hooks import ClipContext, TemporalHooks
 
 
 class TemporalLayer(nn.Module):
-    """What is added to features `[B * frames, C, h, w]`: convolutions over each frame and both of its neighbours.
+    """Residual for features `[B * frames, C, h, w]`: convolutions over each frame and both neighbours.
 
-    At the ends of a clip the frame stands for the neighbour that it lacks. Changes nothing before it is trained.
+    The first and the last frame of a clip stand for their missing neighbours. The residual is zero before training.
     """
 
     def __init__(self, channels: int, groups: int):
@@ -35,17 +35,17 @@ class TemporalLayer(nn.Module):
         if torch.is_grad_enabled():
             # Channels last, on a CPU, backward crashes in a group norm whose input needs no gradient (torch 2.11).
             hidden = hidden.contiguous()
-        own = rearrange(F.silu(self.norm1(hidden)), "(b f) c h w -> b f c h w", f=frames)
-        before, after = torch.cat([own[:, :1], own[:, :-1]], 1), torch.cat([own[:, 1:], own[:, -1:]], 1)
-        # Neighbours as channels: the same sum as a convolution over time, which not every device has in half precision.
-        seen = rearrange([before, own, after], "side b f c h w -> (b f) (side c) h w")
-        return self.conv2(F.silu(self.norm2(self.conv1(seen))))
+        current = rearrange(F.silu(self.norm1(hidden)), "(b f) c h w -> b f c h w", f=frames)
+        before, after = torch.cat([current[:, :1], current[:, :-1]], 1), torch.cat([current[:, 1:], current[:, -1:]], 1)
+        # Neighbours as channels equal a convolution over time, which not every device supports in half precision.
+        stacked = rearrange([before, current, after], "side b f c h w -> (b f) (side c) h w")
+        return self.conv2(F.silu(self.norm2(self.conv1(stacked))))
 
 
 class TemporalDecoder(nn.Module):
-    """A layer behind the middle and each up block of a VAE's decoder.
+    """Temporal layers behind the middle block and each up block of a VAE's decoder.
 
-    block_out_channels, groups: of the VAE. `reach`: a frame depends on so many others on either side.
+    block_out_channels, groups: of the VAE.
     """
 
     def __init__(self, block_out_channels: Sequence[int], groups: int):
@@ -55,19 +55,21 @@ class TemporalDecoder(nn.Module):
 
     @property
     def reach(self) -> int:
+        """Return on how many frames on either side a decoded frame depends."""
         return len(self.layers)
 
     def layer(self, index: int) -> TemporalLayer:
-        """Behind the middle (0) or an up block (from 1 on)."""
+        """Return the layer behind the middle block (0) or an up block (from 1)."""
         return self.layers[index]
 
     def mix(self, layer: TemporalLayer, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
+        """Apply a layer to `[B * frames, C, h, w]`; its change is multiplied by `scale`."""
         change = layer(hidden, frames)
         return hidden + (change if scale == 1 else scale * change)
 
 
 def _add_slots(vae: AutoencoderKL) -> TemporalHooks:
-    """Make the places where a temporal decoder can act, once; the VAE computes what it did before."""
+    """Register hooks for temporal layers on a VAE's decoder, once; without a clip they do nothing."""
     if (hooks := getattr(vae, "temporal_hooks", None)) is not None:
         return hooks
     vae.temporal_hooks = hooks = TemporalHooks()
@@ -80,7 +82,7 @@ def _add_slots(vae: AutoencoderKL) -> TemporalHooks:
 def apply_temporal_decoder(
     vae: AutoencoderKL, decoder: TemporalDecoder | None, frames: int, scale: float = 1.0
 ) -> Iterator[None]:
-    """Within this the VAE decodes each `frames` consecutive latents as a clip. None, like scale 0, changes nothing."""
+    """Within the block, decode each `frames` consecutive latents as a clip, unless decoder is None or scale 0."""
     if decoder is None or scale == 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Where temporal layers act in a network: forward hooks, silent unless they are told of a clip."""
+"""Forward hooks that apply temporal layers to a network; they do nothing unless a clip is set."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,22 +9,23 @@ from torch import Tensor, nn
 
 
 class TemporalLayers(Protocol):
-    """Layers for the places of a network, and how one of them acts."""
+    """Temporal layers for the blocks of a network."""
 
-    def layer(self, *place) -> nn.Module | None:
-        """The one at a place; None for a place without."""
+    def layer(self, *block) -> nn.Module | None:
+        """Return the layer behind a block, None if there is none."""
         ...
 
     def mix(self, layer: nn.Module, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
-        """`[B * frames, C, h, w]` to the same shape, the layer's share times `scale`."""
+        """Apply a layer to `[B * frames, C, h, w]`; its change is multiplied by `scale`."""
         ...
 
 
 @dataclass(frozen=True)
 class ClipContext:
-    """What the hooks of a network are told for one call: each `frames` consecutive rows of its batch are one clip.
+    """What the hooks of a network need for one call: each `frames` consecutive rows of its batch are one clip.
 
-    norms_over_frames: the network's own group norms take their statistics of a whole clip.
+    scale: multiplies the changes of the layers. norms_over_frames: the network's group norms use the statistics of the
+    whole clip.
     """
 
     layers: TemporalLayers
@@ -34,9 +35,9 @@ class ClipContext:
 
 
 class TemporalHooks:
-    """The places in a network where temporal layers act. Nothing acts unless a clip is set, for a call.
+    """Holds the clip of the current call for the hooks of one network.
 
-    Like all that hooks hold, it knows nothing of the network: that would keep it in memory.
+    It has no reference to the network: hooks that refer to their network keep it in memory until garbage collection.
     """
 
     def __init__(self):
@@ -44,16 +45,17 @@ class TemporalHooks:
 
     @contextmanager
     def set(self, clip: ClipContext | None) -> Iterator[None]:
+        """Set the clip within the block."""
         before, self.clip = self.clip, clip
         try:
             yield
         finally:
             self.clip = before
 
-    def mix(self, place: tuple, module: nn.Module, args: tuple, output: Tensor | tuple):
-        """Forward hook behind a block of the network."""
+    def mix(self, block: tuple, module: nn.Module, args: tuple, output: Tensor | tuple):
+        """Forward hook of a block: apply its temporal layer to the output."""
         clip = self.clip
-        if clip is None or (layer := clip.layers.layer(*place)) is None:
+        if clip is None or (layer := clip.layers.layer(*block)) is None:
             return None
         if isinstance(output, tuple):
             return (clip.layers.mix(layer, output[0], clip.frames, clip.scale), *output[1:])

@@ -1,4 +1,4 @@
-"""Compiled blocks give what the blocks gave, and blocks that are alike are compiled once."""
+"""Compiled blocks give the same results, and similar blocks are compiled once."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def _compiled_once(model):
     assert len(graphs) <= 3
 
 
-def test_blocks_that_are_alike_are_compiled_once(tiny, in_processes):
+def test_similar_blocks_are_compiled_once(tiny, in_processes):
     # torch.compile starts threads of autograd, after which no forked child of a process can learn anything.
     assert in_processes(_compiled_once, tiny) == [0]
 
@@ -50,11 +50,11 @@ def _through_the_real_compiler(model):
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
-def test_a_block_through_the_real_compiler(tiny, in_processes):
+def test_a_block_is_compiled_by_inductor(tiny, in_processes):
     assert in_processes(_through_the_real_compiler, tiny) == [0]
 
 
-def test_without_a_compiler_there_is_a_sentence(tiny, monkeypatch):
+def test_missing_compiler_is_an_input_error(tiny, monkeypatch):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="needs a C"):

@@ -1,4 +1,4 @@
-"""Networks: what is recorded, what is attended to, and what is left out."""
+"""The Appearance Control Model, multi-source attention and the Pose ControlNet."""
 
 import copy
 
@@ -39,7 +39,7 @@ def draw(*shape, seed=0):
 LATENTS, REFERENCE, TEXT = draw(2, 4, 6, 10), draw(1, 4, 8, 8, seed=1), draw(1, 3, 12, seed=2)
 
 
-def test_bank_is_what_a_whole_unet_feeds_its_self_attention(tiny):
+def test_bank_holds_the_self_attention_inputs_of_the_whole_unet(tiny):
     whole = UNet2DConditionModel.from_config(tiny.unet.config)
     whole.load_state_dict(tiny.appearance.state_dict(), strict=False)
     seen = {}
@@ -51,7 +51,7 @@ def test_bank_is_what_a_whole_unet_feeds_its_self_attention(tiny):
     assert all(torch.allclose(bank[name], seen[name], atol=1e-5) for name in seen)
 
 
-def test_nothing_is_kept_behind_the_last_record(tiny):
+def test_layers_behind_the_last_record_are_removed(tiny):
     tiny.appearance.train()
     with torch.enable_grad():
         bank = tiny.appearance(REFERENCE, TIMESTEP, TEXT)
@@ -61,7 +61,7 @@ def test_nothing_is_kept_behind_the_last_record(tiny):
     assert sum(p.numel() for p in tiny.appearance.parameters()) < sum(p.numel() for p in tiny.unet.parameters())
 
 
-def test_bank_of_gradient_checkpointing(tiny):
+def test_gradient_checkpointing_records_each_block_once(tiny):
     plain = tiny.appearance(REFERENCE, TIMESTEP, TEXT)
     tiny.appearance.train()
     tiny.appearance.enable_gradient_checkpointing()
@@ -72,19 +72,19 @@ def test_bank_of_gradient_checkpointing(tiny):
     assert all(weight.grad is not None for weight in tiny.appearance.parameters())
 
 
-def test_bank_depends_on_the_timestep_and_not_on_the_frame(tiny):
+def test_bank_depends_on_the_timestep(tiny):
     one, other = (tiny.appearance(REFERENCE, t, TEXT) for t in (10, 900))
     assert any(not torch.allclose(one[name], other[name], atol=1e-3) for name in one)
 
 
-def test_plain_unet_is_untouched(networks):
+def test_unet_without_controls_is_unchanged(networks):
     stock = UNet2DConditionModel.from_config(networks.unet.config)
     stock.load_state_dict(networks.unet.state_dict())
     expected = stock(LATENTS, TIMESTEP, TEXT.expand(2, -1, -1)).sample
     assert torch.allclose(predict(networks, LATENTS, TIMESTEP, TEXT), expected, atol=1e-5)
 
 
-def test_attention_reads_both_sources(networks):
+def test_attention_uses_both_sources(networks):
     """One layer against softmax(q [k, k_ref]^T) [v, v_ref], written out."""
     name, block = next(iter(self_attention_blocks(networks.unet).items()))
     attn, width = block.attn1, block.attn1.to_q.in_features
@@ -99,7 +99,7 @@ def test_attention_reads_both_sources(networks):
     assert torch.allclose(out, attn.to_out[0]((weights @ v).transpose(1, 2).flatten(2)), atol=1e-5)
 
 
-def test_strength_weighs_the_tokens_of_the_reference(networks):
+def test_strength_weights_the_reference_tokens(networks):
     name, block = next(iter(self_attention_blocks(networks.unet).items()))
     own, tokens = draw(1, 5, block.attn1.to_q.in_features), draw(1, 7, block.attn1.to_q.in_features, seed=3)
     double = block.attn1(own, source=project_bank(networks.unet, {name: tokens}, strength=2.0))
@@ -107,7 +107,7 @@ def test_strength_weighs_the_tokens_of_the_reference(networks):
     assert torch.allclose(double, copies, atol=1e-5)
 
 
-def test_references_of_a_batch_stay_apart(networks):
+def test_references_of_a_batch_are_independent(networks):
     """Two people, two frames each: consecutive frames share a row of the source."""
     people, latents = draw(2, 4, 8, 8, seed=4), draw(4, 4, 6, 10, seed=5)
     source = read_reference(networks, people, TIMESTEP, TEXT)
@@ -118,13 +118,13 @@ def test_references_of_a_batch_stay_apart(networks):
         assert torch.allclose(together[rows], predict(networks, latents[rows], TIMESTEP, TEXT, alone), atol=1e-5)
 
 
-def test_repeat_rows():
+def test_rows_are_repeated_consecutively():
     x = torch.tensor([[1.0], [2.0]])
     assert repeat_rows(x, 4).flatten().tolist() == [1, 1, 2, 2]
     assert repeat_rows(x[:1], 3).untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
 
 
-def test_absent_controls(networks):
+def test_absent_controls_return_none(networks):
     plain = Networks(networks.unet)
     assert read_reference(plain, REFERENCE, TIMESTEP, TEXT) is None
     assert read_pose(plain, LATENTS, TIMESTEP, TEXT, torch.zeros(2, 3, 24, 40)) is None
@@ -132,7 +132,7 @@ def test_absent_controls(networks):
     assert read_reference(networks, REFERENCE, TIMESTEP, TEXT, strength=0.0) is None
 
 
-def test_encoded_poses_are_maps(tiny):
+def test_encoded_poses_equal_pose_maps(tiny):
     maps = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
     hints = tiny.pose.encode_pose(maps)
     assert hints.shape == (2, 16, 6, 10) and tiny.pose.pose_scale_factor == 4
@@ -147,7 +147,7 @@ def test_pose_strength_scales_the_residuals(tiny):
 
 
 @pytest.mark.parametrize("kind", [AppearanceControlModel, PoseControlNet])
-def test_own_networks_save_and_load_as_diffusers_ones(tiny, tmp_path, kind):
+def test_networks_save_and_load_like_diffusers_models(tiny, tmp_path, kind):
     network = tiny.appearance if kind is AppearanceControlModel else tiny.pose
     network.save_pretrained(tmp_path)
     loaded = kind.from_pretrained(tmp_path)
@@ -163,7 +163,7 @@ def test_own_networks_save_and_load_as_diffusers_ones(tiny, tmp_path, kind):
     assert all(torch.equal(first[0][name], other[name]) for other in first[1:] for name in first[0])
 
 
-def test_unknown_block(networks):
+def test_bank_with_an_unknown_block_is_refused(networks):
     with pytest.raises(KeyError):
         project_bank(networks.unet, {"nowhere": torch.zeros(1, 2, 3)})
     assert ReferenceSource({}, {}).strength == 1.0

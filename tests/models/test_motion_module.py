@@ -105,7 +105,7 @@ def plain_layer(layer, hidden, frames):
 
 
 @pytest.mark.parametrize("place", [("down_blocks", 0, 0), ("mid_block", 0, 0), ("up_blocks", 1, 1)])
-def test_layer_is_the_published_computation(motion, relative_error, place):
+def test_layer_computes_what_animatediff_published(motion, relative_error, place):
     layer = motion.layer(*place)
     hidden = torch.randn(CLIPS * FRAMES, layer.in_channels, 3, 4, generator=torch.Generator().manual_seed(3))
     expected = plain_layer(layer, hidden, FRAMES)
@@ -126,7 +126,7 @@ class OverClip(nn.Module):
         return self.norm(x.unflatten(0, (-1, FRAMES)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
 
 
-def test_layers_are_where_diffusers_has_them(unet, motion, call, relative_error):
+def test_layers_are_placed_as_in_diffusers(unet, motion, call, relative_error):
     network = UNetMotionModel.from_unet2d(unet, motion).eval()
     clips = call.latents.unflatten(0, (CLIPS, FRAMES)).transpose(1, 2)
     context = torch.randn(1, 3, 12, generator=torch.Generator().manual_seed(4))
@@ -139,7 +139,7 @@ def test_layers_are_where_diffusers_has_them(unet, motion, call, relative_error)
     assert relative_error(out, expected) < 1e-5
 
 
-def test_off_is_exactly_off(unet, motion, call):
+def test_no_module_and_scale_0_change_nothing(unet, motion, call):
     before = call()
     assert not torch.allclose(call(motion), before, atol=1e-3)
     assert torch.equal(call(), before)
@@ -147,12 +147,12 @@ def test_off_is_exactly_off(unet, motion, call):
     assert torch.equal(call(copy.deepcopy(motion).zero_init()), before)
 
 
-def test_scale_is_gradual(motion, call):
+def test_scale_interpolates(motion, call):
     off, near, far = (call(motion, scale=scale) for scale in (0.0, 0.1, 0.5))
     assert 0 < (near - off).norm() < (far - off).norm() < (call(motion) - off).norm()
 
 
-def test_nothing_survives_an_exception(unet, motion, call):
+def test_an_exception_unsets_the_clip(unet, motion, call):
     before = call()
     with pytest.raises(RuntimeError):
         call(motion, latents=call.latents[:, :3])
@@ -160,14 +160,14 @@ def test_nothing_survives_an_exception(unet, motion, call):
     assert torch.equal(call(), before)
 
 
-def test_frames_of_a_clip_see_each_other_and_no_other_clip(motion, call):
+def test_frames_attend_only_to_their_clip(motion, call):
     changed = call.latents.clone()
     changed[0] += 1
     difference = (call(motion, latents=changed) - call(motion)).abs().amax(dim=(1, 2, 3))
     assert (difference[:FRAMES] > 1e-5).all() and (difference[FRAMES:] < 1e-6).all()
 
 
-def test_attention_stays_below_the_grid_of_cuda(motion, monkeypatch):
+def test_attention_is_split_below_the_cuda_grid_limit(motion, monkeypatch):
     layer, seen = motion.layer("down_blocks", 0, 0), []
     hidden = torch.randn(2 * FRAMES, 8, 6, 7)
     whole = motion.mix(layer, hidden, FRAMES)
@@ -188,7 +188,7 @@ def test_half_precision_is_close(unet, motion, call, relative_error, dtype):
     assert out.dtype == dtype and out.isfinite().all() and out.shape == exact.shape
 
 
-def test_residual_blocks_of_v1_normalise_over_the_clip(unet, motion, call, relative_error):
+def test_residual_blocks_normalise_over_the_clip_for_v1(unet, motion, call, relative_error):
     v1 = MotionModule(**CONFIG, norm_over_frames=True).eval().zero_init().requires_grad_(False)
     add_temporal_hooks(unet)
     block, seen = unet.down_blocks[1].resnets[0], {}
@@ -222,7 +222,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(unet, call, norm_over_f
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-7)
 
 
-def test_compiled_blocks_keep_moving(unet, motion, call):
+def test_compiled_blocks_apply_motion(unet, motion, call):
     before, off = call(motion), call()
     unet.down_blocks[1].compile(backend="eager", fullgraph=True)
     assert torch.allclose(call(), off, atol=1e-5)
@@ -230,25 +230,25 @@ def test_compiled_blocks_keep_moving(unet, motion, call):
     assert torch.allclose(call(), off, atol=1e-5)
 
 
-def test_a_module_without_middle(unet, call):
+def test_module_without_middle_block(unet, call):
     torch.manual_seed(6)
     motion = MotionModule(**CONFIG, use_motion_mid_block=False).eval()
     assert motion.layer("mid_block", 0, 0) is None
     assert not torch.allclose(call(motion), call(), atol=1e-4)
 
 
-def test_what_does_not_fit(unet, motion, call):
+def test_modules_of_other_models_are_refused(unet, motion, call):
     vae = AutoencoderKL()
     check_motion_fits(unet, vae, motion)
     with pytest.raises(InputError, match="widths"):
         check_motion_fits(unet, vae, MotionModule(**CONFIG | {"block_out_channels": [8, 8]}))
     with pytest.raises(InputError, match="layers in down_blocks.0"):
         check_motion_fits(unet, vae, MotionModule(**CONFIG | {"motion_layers_per_block": 2}))
-    with pytest.raises(InputError, match="8 frames at once and the clip has 10"):
+    with pytest.raises(InputError, match="clip has 10 frames and the motion module takes at most 8"):
         call(motion, frames=10)
 
 
-def test_configuration_comes_back(motion):
+def test_configuration_is_saved_and_loaded(motion):
     again = MotionModule.from_config(dict(MotionModule(**CONFIG, noise="mixed", norm_over_frames=True).config))
     assert again.config.noise == "mixed" and again.config.norm_over_frames and again.max_frames == 8
     again.load_state_dict(motion.state_dict())

@@ -1,4 +1,4 @@
-"""Reading the reference: what a sampler of any kind gets at a timestep."""
+"""ReferenceReader: banks and sources at a timestep."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def draw(*shape, seed=0):
 PICTURES, TEXT = draw(4, 4, 8, 8), draw(1, 3, 12, seed=1)
 
 
-def test_pictures_of_one_person_stand_in_one_row(tiny):
+def test_pictures_of_one_person_share_a_row(tiny):
     alone = [ReferenceReader(tiny.appearance, picture[None]).bank(TIMESTEP, TEXT) for picture in PICTURES]
     pairs = ReferenceReader(tiny.appearance, PICTURES, per_person=2).bank(TIMESTEP, TEXT)
     assert list(pairs) == list(alone[0])
@@ -30,7 +30,7 @@ def test_pictures_of_one_person_stand_in_one_row(tiny):
         assert torch.allclose(tokens, torch.cat(people), atol=1e-5)
 
 
-def test_the_source_is_the_projected_bank(tiny):
+def test_source_is_the_projected_bank(tiny):
     reader = ReferenceReader(tiny.appearance, PICTURES[:2], per_person=2)
     source = reader.source(tiny.unet, TIMESTEP, TEXT, 0.5)
     by_hand = project_bank(tiny.unet, reader.bank(TIMESTEP, TEXT), 0.5)
@@ -39,11 +39,11 @@ def test_the_source_is_the_projected_bank(tiny):
     assert all(torch.equal(source.values[name], by_hand.values[name]) for name in source.values)
 
 
-def test_training_reads_each_person_alone(tiny):
+def test_training_reads_each_person_separately(tiny):
     source = read_reference(Networks(tiny.unet, tiny.appearance), PICTURES, TIMESTEP, TEXT)
     assert {len(tokens) for tokens in source.keys.values()} == {len(PICTURES)}
 
 
-def test_nothing_is_read_for_no_strength(tiny):
+def test_strength_0_reads_nothing(tiny):
     tiny.appearance.register_forward_pre_hook(lambda module, args: pytest.fail("read for nothing"))
     assert ReferenceReader(tiny.appearance, PICTURES).source(tiny.unet, TIMESTEP, TEXT, 0.0) is None

@@ -39,7 +39,7 @@ def decode(model, latents):
     return run
 
 
-def test_the_vae_stays_what_it_is(model, decoder, decode):
+def test_vae_is_unchanged_without_a_clip(model, decoder, decode):
     plain = decode()
     assert not torch.allclose(decode(decoder), plain, atol=1e-3)
     assert torch.equal(decode(), plain) and torch.equal(decode(decoder, scale=0), plain)
@@ -49,7 +49,7 @@ def test_the_vae_stays_what_it_is(model, decoder, decode):
     assert torch.equal(decode(), plain)
 
 
-def test_a_layer_is_a_convolution_over_time(decoder):
+def test_layer_equals_a_convolution_over_time(decoder):
     """The same in float64, by a convolution with three frames whose ends are repeated."""
     layer = decoder.layers[0].double()
     hidden = torch.randn(CLIPS * FRAMES, 8, 5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -64,7 +64,7 @@ def test_a_layer_is_a_convolution_over_time(decoder):
     layer.float()
 
 
-def test_a_frame_sees_its_neighbours_and_no_other_clip(decoder, decode, latents):
+def test_frames_depend_only_on_neighbours_in_their_clip(decoder, decode, latents):
     assert decoder.reach == 4
     changed = latents.clone()
     changed[1] += 1
@@ -72,7 +72,7 @@ def test_a_frame_sees_its_neighbours_and_no_other_clip(decoder, decode, latents)
     assert differs.tolist() == [True] * 6 + [False] * 8
 
 
-def test_backward_through_a_frozen_decoder(model, latents):
+def test_gradients_flow_through_a_frozen_decoder(model, latents):
     """Channels last, as the middle's attention leaves its features, group norms have crashed here."""
     decoder = TemporalDecoder(model.vae.config.block_out_channels, 4)
     model.vae.requires_grad_(False)
@@ -85,7 +85,7 @@ def test_backward_through_a_frozen_decoder(model, latents):
     assert all(layer.conv2.weight.grad.abs().max() > 0 for layer in decoder.layers)
 
 
-def test_it_belongs_to_a_motion_module(model):
+def test_layers_are_saved_with_the_motion_module(model):
     motion = MotionModule.for_unet(model.unet)
     assert motion.temporal_decoder is None
     motion.add_temporal_decoder(model.vae)
