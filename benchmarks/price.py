@@ -32,10 +32,10 @@ from magicdance_core.evaluation.arithmetic import (
     count_costs,
     full_size_networks,
 )
-from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import draw_counts, interval, mean_of_all, resampled_means
 from magicdance_core.evaluation.plots import COLOURS, as_svg, import_matplotlib
 from magicdance_core.evaluation.puppet_scores import SEED_STRIDE, Scene, make_scene, picture_scores
+from magicdance_core.evaluation.result_cache import ResultCache
 from magicdance_core.evaluation.table import Cell, Column, Table, as_csv, as_data, as_text
 from magicdance_core.files import write_text
 from magicdance_core.sampling import PRESETS, Control, Preset, SamplingSettings, Shortcuts
@@ -176,7 +176,7 @@ def measure_price(
     sweep = SpeedSweep(chosen or variants(exact_steps, _short_name(scheduler)), exact_steps)
     moments = [k * CHOREOGRAPHY_FPS / fps for k in range(frames)]
     scenes = [make_scene(SEED_STRIDE * seed + k, moments, size) for k in range(people)]
-    arrays, measured = ArrayCache(folder), {}
+    arrays, measured = ResultCache(folder), {}
     model = [weights_fingerprint(network) for network in pipe.components.networks().values()]
     scale = pipe.defaults["guidance_scale"] if guidance_scale is None else guidance_scale
     try:

@@ -10,9 +10,11 @@ import dataclasses
 import multiprocessing
 import sys
 import tempfile
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from magicdance_core.commands.common import count, write_report
 from magicdance_core.errors import InputError
@@ -62,31 +64,34 @@ def changed(config: TrainingConfig, stage: str | None, steps: int, change: str) 
 
 
 def measure(config: TrainingConfig, cache: Path) -> dict[str, float]:
-    """Train, and return steps_per_second without the first, and peak_gib of the GPU, or by which the process grew."""
+    """Train, and return the rate after the first step and the peak of memory.
+
+    steps_per_second; peak_gib: of the GPU if there is one, else by how much the process grew (on Linux and macOS).
+    """
+    import resource
+
     import psutil
     import torch
 
-    from magicdance_core.training import engine
+    from magicdance_core.training.engine import train
+    from magicdance_core.training.journal import Journal
 
     before = psutil.Process().memory_info().rss
-    times = []
+    ends: list[float] = []
+    record = Journal.record
 
-    def timed(*arguments, real=engine._accumulate):
-        import time
+    def record_and_time(*arguments) -> None:
+        ends.append(time.monotonic())
+        record(*arguments)
 
-        times.append(time.monotonic())
-        return real(*arguments)
-
-    engine._accumulate = timed
-    with tempfile.TemporaryDirectory() as out:
-        engine.train(config, Path(out), None, cache)
+    with tempfile.TemporaryDirectory() as out, mock.patch.object(Journal, "record", record_and_time):
+        train(config, Path(out), None, cache)
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
     else:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    return {"steps_per_second": (len(times) - 1) / (times[-1] - times[0]), "peak_gib": peak / 2**30}
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
+    return {"steps_per_second": (len(ends) - 1) / (ends[-1] - ends[0]), "peak_gib": peak / 2**30}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -104,9 +104,9 @@ def _compare_folders(options: argparse.Namespace) -> None:
 
 def _compare_methods(options: argparse.Namespace) -> None:
     from ..evaluation import comparison_page
-    from ..evaluation.array_cache import ArrayCache
     from ..evaluation.method_comparison import compare_methods, show_progress
     from ..evaluation.metric_networks import load_metric_networks
+    from ..evaluation.result_cache import ResultCache
     from ..evaluation.table import as_text
 
     if not (options.truth and options.method):
@@ -120,7 +120,7 @@ def _compare_methods(options: argparse.Namespace) -> None:
         comparison_page.check_libraries()
     published = options.protocol == "published"
     networks = load_metric_networks(options.weights, torch_device(options.device), published)
-    cache = ArrayCache(options.out / "measured" if options.out else None)
+    cache = ResultCache(options.out / "measured" if options.out else None)
     comparison = compare_methods(options.truth, methods, networks, cache, published, options.keypoints, show_progress)
 
     counts = {"video": len(comparison.videos), "frame": comparison.frames, "clip": comparison.clips}

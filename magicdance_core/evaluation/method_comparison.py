@@ -14,12 +14,12 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..media import read_frames
 from ..pose.keypoint_files import load_keypoints
-from .array_cache import ArrayCache, fingerprint
 from .bootstrap import draw_counts, interval, mean_of_all, resampled_means
 from .face_similarity import face_scores
 from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
+from .result_cache import ResultCache, fingerprint
 from .scores import body_points, pose_scores, score_frames
 from .table import Cell, Column, Table
 from .videos import ONLY, frame_pairs, match_videos, videos_by_name
@@ -126,7 +126,7 @@ class _Measurement:
     """Scores and features of single videos, cached."""
 
     networks: MetricNetworks
-    cache: ArrayCache
+    cache: ResultCache
     published: bool
     track: Track
 
@@ -155,7 +155,7 @@ def compare_methods(
     truth: Path,
     methods: Mapping[str, Path],
     networks: MetricNetworks,
-    cache: ArrayCache,
+    cache: ResultCache,
     published: bool = False,
     keypoints: Path | None = None,
     track: Track = lambda frames, _: frames,

@@ -11,12 +11,12 @@ import torch
 from magicdance_core import media
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation import comparison_page, method_comparison
-from magicdance_core.evaluation.array_cache import ArrayCache
 from magicdance_core.evaluation.bootstrap import mean_of_all
 from magicdance_core.evaluation.features import KINETICS_MEAN, ClipExtractor
 from magicdance_core.evaluation.frechet import frechet_of_features
 from magicdance_core.evaluation.method_comparison import compare_methods
 from magicdance_core.evaluation.metric_networks import MetricNetworks, load_metric_networks
+from magicdance_core.evaluation.result_cache import ResultCache
 from magicdance_core.evaluation.video_networks import ResNet3D
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def run(roots, networks=None, folder=None, methods=("good", "bad"), **more):
         roots["truth"],
         {m: roots[m] for m in methods},
         networks or load_metric_networks(None, CPU),
-        ArrayCache(folder),
+        ResultCache(folder),
         **more,
     )
 
@@ -88,7 +88,7 @@ def test_clip_distances(roots, clips):
     assert result.clips == 9 and cell.value == pytest.approx(frechet_of_features(made, true), rel=1e-6)
     assert result.cell("good", "fid_vid").value < cell.value and cell.interval[0] < cell.interval[1]
     assert np.isfinite(result.biases["bad"]["fid_vid"])
-    itself = compare_methods(roots["truth"], {"itself": roots["truth"]}, clips, ArrayCache(None))
+    itself = compare_methods(roots["truth"], {"itself": roots["truth"]}, clips, ResultCache(None))
     assert itself.cell("itself", "fid_vid").value == pytest.approx(0, abs=1e-3)
 
 
@@ -167,7 +167,7 @@ def test_what_has_changed_is_measured_again(roots, tmp_path):
 def test_warnings(tmp_path, write_videos, square):
     truth = write_videos(tmp_path / "gt_images", {"a": square(2), "b": square(2, size=(32, 16))})
     made = write_videos(tmp_path / "made", {"a": square(2, size=(12, 8)), "b": square(2, size=(32, 16))})
-    result = compare_methods(truth, {"made": made}, load_metric_networks(None, CPU), ArrayCache(None), published=True)
+    result = compare_methods(truth, {"made": made}, load_metric_networks(None, CPU), ResultCache(None), published=True)
     text = " ".join(result.warnings)
     assert "several resolutions (24 x 16, 32 x 16)" in text and "2 frames of made had another size" in text
     assert "reconstructions by the VAE" in text and "Intervals from 2 videos" in text
@@ -199,5 +199,7 @@ def test_order_does_not_matter(roots):
 
 
 def test_a_single_video_has_no_interval(roots):
-    result = compare_methods(roots["truth"] / "a", {"good": roots["good"] / "a"}, MetricNetworks(CPU), ArrayCache(None))
+    result = compare_methods(
+        roots["truth"] / "a", {"good": roots["good"] / "a"}, MetricNetworks(CPU), ResultCache(None)
+    )
     assert result.cell("good", "psnr").interval is None and result.cell("good", "psnr").known

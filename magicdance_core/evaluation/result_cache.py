@@ -1,4 +1,4 @@
-"""Measured arrays on disk, so that an interrupted evaluation resumes where it stopped."""
+"""Results of measurements on disk, so that an interrupted evaluation resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..files import atomic_write
 FORMAT = 1  # part of every key: raised when what is measured changes
 
 
-class ArrayCache:
+class ResultCache:
     """A folder of `.npz` files, each named by the hash of its key; without a folder nothing is cached."""
 
     def __init__(self, folder: Path | None):
