@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
 from magicdance_core.checkpoints import EMBEDDED, Components, load, save_published
-from magicdance_core.commands.common import count, finite, location, write_report
+from magicdance_core.commands.common import file_path, finite_float, positive_int, write_report
 from magicdance_core.cpu import threads, threads_for
 from magicdance_core.data import open_frames
 from magicdance_core.data.data_config import DataConfig
@@ -206,13 +206,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("ablation", __doc__, _run)
     parser.add_argument(
-        "--out", type=location, required=True, metavar="DIR", help="all results; the same command resumes"
+        "--out", type=file_path, required=True, metavar="DIR", help="all results; the same command resumes"
     )
-    parser.add_argument("--seeds", type=count, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
-    parser.add_argument("--scale", type=finite, default=1.0, help="times the number of steps (default: 1)")
+    parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
+    parser.add_argument("--scale", type=finite_float, default=1.0, help="times the number of steps (default: 1)")
     parser.add_argument(
         "--model",
-        type=location,
+        type=file_path,
         default=EMBEDDED,
         metavar="FILE|DIR",
         help="a model trained on puppets (default: the embedded one)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from magicdance_core.commands.common import location, seed
+from magicdance_core.commands.common import file_path, seed
 from magicdance_core.entry import Parser, execute
 
 
@@ -17,7 +17,7 @@ def benchmark_parser(name: str, description: str | None, run: Callable[[argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of all that is random (default: 0)")
-    parser.add_argument("--json", type=location, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="also write the figures to this file")
     parser.set_defaults(run=run)
     return parser
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from magicdance_core.commands.common import count, location, print_table, write_report
+from magicdance_core.commands.common import file_path, positive_int, print_table, write_report
 from magicdance_core.evaluation import plots
 from magicdance_core.files import write_text
 from magicdance_core.models import MotionModule
@@ -80,9 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("lengths", __doc__, _run)
     parser.add_argument(
-        "--frames", type=count, nargs="+", default=LENGTHS, metavar="N", help="lengths (default: 100 to 10,000)"
+        "--frames", type=positive_int, nargs="+", default=LENGTHS, metavar="N", help="lengths (default: 100 to 10,000)"
     )
-    parser.add_argument("--plot", type=location, metavar="SVG", help="plot memory against length")
+    parser.add_argument("--plot", type=file_path, metavar="SVG", help="plot memory against length")
     return run_benchmark(parser, arguments)
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from magicdance_core.checkpoints import weights_fingerprint
 from magicdance_core.choices import DEFAULT, DTYPES
-from magicdance_core.commands.common import count, finite, load_model, location, write_report
+from magicdance_core.commands.common import file_path, finite_float, load_model, positive_int, write_report
 from magicdance_core.evaluation.arithmetic import (
     FRAMES,
     FULL,
@@ -273,13 +273,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("price", __doc__, _run)
     parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
-    parser.add_argument("--identities", type=count, default=4, metavar="N", help="people (default: 4)")
-    parser.add_argument("--frames", type=count, default=24, metavar="N", help="frames of each (default: 24)")
-    parser.add_argument("--steps", type=count, metavar="N", help="steps of the exact run (default: the model's)")
-    parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")
+    parser.add_argument("--identities", type=positive_int, default=4, metavar="N", help="people (default: 4)")
+    parser.add_argument("--frames", type=positive_int, default=24, metavar="N", help="frames of each (default: 24)")
+    parser.add_argument("--steps", type=positive_int, metavar="N", help="steps of the exact run (default: the model's)")
+    parser.add_argument("--guidance", type=finite_float, help="guidance scale (default: the model's)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float16 on a GPU, else float32)")
-    parser.add_argument("--out", type=location, metavar="DIR", help="table, plots, and what was measured")
+    parser.add_argument("--out", type=file_path, metavar="DIR", help="table, plots, and what was measured")
     return run_benchmark(parser, arguments)
 
 

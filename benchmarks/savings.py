@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from magicdance_core.commands.common import count, write_report
+from magicdance_core.commands.common import positive_int, write_report
 from magicdance_core.errors import InputError
 from magicdance_core.training.config import TrainingConfig, load_config
 
@@ -98,7 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("savings", __doc__, _run)
     parser.add_argument("config", help="a YAML file, or the name of one of magicdance_core/training/configs")
-    parser.add_argument("--steps", type=count, default=10, metavar="N", help="timed steps of each run (default: 10)")
+    parser.add_argument(
+        "--steps", type=positive_int, default=10, metavar="N", help="timed steps of each run (default: 10)"
+    )
     parser.add_argument("--stage", metavar="NAME", help="which stage (default: the last)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value")
     return run_benchmark(parser, arguments)

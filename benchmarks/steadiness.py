@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from magicdance_core.commands.common import (
     add_model_arguments,
-    count,
+    file_path,
     load_model,
-    location,
+    positive_int,
     sampling_settings,
     write_report,
 )
@@ -191,12 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("steadiness", __doc__, _run)
     parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
-    parser.add_argument("--motion", type=location, metavar="FILE", help="a motion module, for rows with and without it")
-    parser.add_argument("--identities", type=count, default=4, metavar="N", help="people (default: 4)")
-    parser.add_argument("--frames", type=count, default=24, metavar="N", help="frames of each (default: 24)")
+    parser.add_argument(
+        "--motion", type=file_path, metavar="FILE", help="a motion module, for rows with and without it"
+    )
+    parser.add_argument("--identities", type=positive_int, default=4, metavar="N", help="people (default: 4)")
+    parser.add_argument("--frames", type=positive_int, default=24, metavar="N", help="frames of each (default: 24)")
     parser.add_argument("--noise", action="append", choices=NOISES, help="only the rows of this noise; may be repeated")
     parser.add_argument(
-        "--animation", type=location, metavar="FILE", help="one person's videos side by side (.gif, .mp4, ...)"
+        "--animation", type=file_path, metavar="FILE", help="one person's videos side by side (.gif, .mp4, ...)"
     )
     add_model_arguments(parser)
     return run_benchmark(parser, arguments)

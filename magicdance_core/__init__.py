@@ -1,16 +1,24 @@
 """MagicDance without ComfyUI: networks, checkpoints, poses, sampling, training, evaluation."""
 
-__all__ = ["InputError", "MagicDancePipeline"]
+from importlib import import_module
+
+_EXPORTS = {
+    "InputError": ".errors",
+    "MagicDanceOutput": ".pipeline",
+    "MagicDancePipeline": ".pipeline",
+    "PRESETS": ".sampling",
+    "Control": ".sampling",
+    "Preset": ".sampling",
+    "SamplingSettings": ".sampling",
+    "Shortcuts": ".sampling",
+    "Windows": ".sampling",
+    "named_scheduler": ".schedule",
+}
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str):
     """Import on first use: torch and diffusers take seconds, and most commands' help needs neither."""
-    if name == "MagicDancePipeline":
-        from .pipeline import MagicDancePipeline
-
-        return MagicDancePipeline
-    if name == "InputError":
-        from .errors import InputError
-
-        return InputError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_EXPORTS[name], __name__), name)

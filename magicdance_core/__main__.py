@@ -1,4 +1,4 @@
-"""The commands: `python -m magicdance_core COMMAND ...`."""
+"""The command line: `python -m magicdance_core COMMAND ...`."""
 
 import importlib
 import sys
@@ -6,14 +6,14 @@ import sys
 from .entry import Parser, execute
 
 COMMANDS = {
-    "demo": "the embedded model dances",
-    "animate": "a person in a picture performs a motion",
-    "convert": "make a safetensors file or a folder of a checkpoint",
-    "evaluate": "compare frames with the truth, or score the embedded model",
-    "extract": "keypoints and pose maps of a person in a video",
-    "dataset": "videos to training data",
-    "shards": "a data set as Parquet files, which training streams",
-    "benchmark": "count the arithmetic of a frame and step",
+    "demo": "animate a drawn person with the embedded model",
+    "animate": "animate the person of a picture with a sequence of poses",
+    "convert": "convert a checkpoint to a safetensors file or a diffusers folder",
+    "evaluate": "compare frames with the ground truth, or score the embedded model",
+    "extract": "extract keypoints and pose maps from a video",
+    "dataset": "prepare training data from videos",
+    "shards": "write a data set as Parquet files for streaming",
+    "benchmark": "count the arithmetic of sampling, or measure this machine",
 }
 PROGRAM = "python -m magicdance_core"
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=PROGRAM, description="MagicDance: a person in a picture performs a motion.")
+    parser = Parser(prog=PROGRAM, description="MagicDance: animate the person of a picture with a sequence of poses.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = importlib.import_module(f".commands.{name}", __package__)

@@ -1,9 +1,9 @@
-"""What users may choose from, the default first; commands, nodes and checks take it from here. Imports nothing."""
+"""Choices of commands and nodes, the default first. Imports nothing."""
 
 DEFAULT = "default"
 
 CONTROL_MODES = ("controlnet_important", "balance")
-SCHEDULERS = {  # diffusers' class, and what its configuration has beside the model's own
+SCHEDULERS = {  # diffusers class, and changes to the model's scheduler configuration
     DEFAULT: None,
     "ddim": ("DDIMScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),

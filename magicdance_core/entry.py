@@ -1,4 +1,4 @@
-"""From a command line to an exit status: the one way into every command."""
+"""The entry point of every command: from a command line to an exit status."""
 
 import argparse
 import contextlib
@@ -15,21 +15,21 @@ BAD_INPUT, INTERRUPTED = 2, 128 + signal.SIGINT
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line like any other bad input."""
+    """Argument parser that raises InputError for a wrong command line."""
 
     def error(self, message: str):
-        raise InputError(f"{message}; see {self.prog} --help.")
+        raise InputError(f"{message}: see {self.prog} --help.")
 
 
 def execute(parser: argparse.ArgumentParser, arguments: list[str] | None = None, name: str = "magicdance") -> int:
-    """Parse a command line and run what it asks for: `run(options)`, a default that the parser sets.
+    """Parse a command line and call `options.run(options)`, a default that the parser sets.
 
-    arguments: those of the process by default. name: what stands before messages.
-    Returns 0 on success, 2 after one line on stderr for bad input, 128 + the signal (130 interrupted, 143 terminated)
-    after the command has tidied up; it may raise KeyboardInterrupt with a message of its own.
+    arguments: those of the process by default. name: prefix of messages.
+    Returns 0 on success, 2 after one line on stderr for bad input, and 128 + the signal (130 interrupted, 143
+    terminated) after the command has cleaned up; it may raise KeyboardInterrupt with a message.
     """
     logging.basicConfig(format="%(message)s")
-    with _signals() as received, _patient_output():
+    with _signals() as received, _pipe_tolerant_output():
         try:
             options = parser.parse_args(arguments)
             options.run(options)
@@ -39,16 +39,16 @@ def execute(parser: argparse.ArgumentParser, arguments: list[str] | None = None,
             return _fail(name, str(interrupt) or "Interrupted.", 128 + received[0] if received else INTERRUPTED)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            return _fail(name, f"{place}{error.strerror or error}; check the path.", BAD_INPUT)
+            return _fail(name, f"{place}{error.strerror or error}: check the path.", BAD_INPUT)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            return _fail(name, "The memory is not enough; lower --frames-per-batch or --size.", BAD_INPUT)
+            return _fail(name, "There is not enough memory: lower --frames-per-batch or --size.", BAD_INPUT)
     return 0
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the memory of a device is not enough."""
+    """Return whether an error means that a device has too little memory."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -58,7 +58,7 @@ def out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Termination ends a run as an interrupt does, so that it leaves nothing half written; the signals received."""
+    """Let termination end a run as an interrupt does, so that it can clean up; yields the signals received."""
     received: list[int] = []
 
     def stop(number: int, frame) -> None:
@@ -78,20 +78,20 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class _Patient:
-    """A stream whose reader may leave, as that of `| head` does: the rest is thrown away."""
+class _PipeTolerant:
+    """A stream whose reader may close it, as `| head` does: the rest is discarded."""
 
     def __init__(self, stream):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._patiently(self._stream.write, text)
+        self._ignoring_closed_pipes(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        self._patiently(self._stream.flush)
+        self._ignoring_closed_pipes(self._stream.flush)
 
-    def _patiently(self, do: Callable, *arguments) -> None:
+    def _ignoring_closed_pipes(self, do: Callable, *arguments) -> None:
         try:
             do(*arguments)
         except OSError as error:
@@ -106,10 +106,10 @@ class _Patient:
 
 
 @contextlib.contextmanager
-def _patient_output() -> Iterator[None]:
+def _pipe_tolerant_output() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))  # for streams that were closed from the beginning
-        out, err = (_Patient(stream or nowhere) for stream in (sys.stdout, sys.stderr))
+        out, err = (_PipeTolerant(stream or nowhere) for stream in (sys.stdout, sys.stderr))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         try:

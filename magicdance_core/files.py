@@ -1,4 +1,4 @@
-"""Files and folders at paths that a user names: there before they are read, written whole or not at all."""
+"""Files and folders at paths that a user gives: checked before they are read, written completely or not at all."""
 
 import contextlib
 import itertools
@@ -16,92 +16,92 @@ from pathlib import Path
 from .errors import InputError
 from .limits import MAX_JSON_BYTES
 
-# Temporary names say which process on which machine writes, so that a killed one's leftovers are known as such.
+# Temporary names contain process and machine, so that the leftovers of a killed process are recognised.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _PART = re.compile(rf"\..*\.magicdance-{_MACHINE}-(\d+)-\d+\.part", re.DOTALL)
-_KEPT = 40  # characters of the name in the temporary one, lest that be too long
+_MAX_NAME = 40  # characters of the name in the temporary one, which would be too long otherwise
 _numbers = itertools.count()
 
 
 def as_path(path: str | os.PathLike) -> Path:
-    """The path as a Path. Raises InputError where it is none: another type, empty, or with a NUL in it."""
+    """Return the path as a Path. Raises InputError if it has another type, is empty, or contains a NUL."""
     try:
         text = os.fspath(path)
     except TypeError:
-        raise InputError(f"A path is a text, not {type(path).__name__}; give the name of a file or folder.") from None
+        raise InputError(f"A path is a text, not {type(path).__name__}: give the name of a file or folder.") from None
     if not isinstance(text, str) or not text or "\0" in text:
-        raise InputError(f"{text!r} names no file; give a path.")
+        raise InputError(f"{text!r} names no file: give a path.")
     return Path(text)
 
 
 def existing(path: str | os.PathLike) -> Path:
-    """The path of a file or folder that is there and may be reached; InputError else."""
+    """Return the path of an existing file or folder. Raises InputError if it is missing or cannot be reached."""
     path = as_path(path)
     try:
         path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path.") from None
+        raise InputError(f"{path} does not exist: check the path.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be reached ({error.strerror}); check the path.") from error
+        raise InputError(f"{path} cannot be reached ({error.strerror}): check the path.") from error
     return path
 
 
 def existing_file(path: str | os.PathLike) -> Path:
-    """The path of a regular file. Devices and pipes, which may never end, are refused with InputError like the rest."""
+    """Return the path of a regular file. Raises InputError for anything else: devices and pipes may never end."""
     path = existing(path)
     if not path.is_file():
-        raise InputError(f"{path} is no file; give the path of one.")
+        raise InputError(f"{path} is no file: give the path of one.")
     return path
 
 
 def read_json(path: str | os.PathLike, wanted: str):
-    """What a JSON file holds. wanted: what the file should be, in messages.
+    """Return the contents of a JSON file. wanted: what the file should be, in messages.
 
-    Raises InputError where it is no file or no JSON, is too large, or nested so deep that nothing could use it.
+    Raises InputError if it is no file or no JSON, is too large, or nested too deeply.
     """
     path = existing_file(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise InputError(f"{path} is larger than {MAX_JSON_BYTES / 1e6:.0f} MB; give {wanted}.")
+            raise InputError(f"{path} is larger than {MAX_JSON_BYTES / 1e6:.0f} MB: give {wanted}.")
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a readable file.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file.") from error
     except RecursionError:
-        raise InputError(f"{path} is nested too deep; give {wanted}.") from None
+        raise InputError(f"{path} is nested too deeply: give {wanted}.") from None
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not JSON ({error}); give {wanted}.") from error
+        raise InputError(f"{path} is not JSON ({error}): give {wanted}.") from error
 
 
 def files_with_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The folder's visible files with one of the suffixes, sorted by name, numbers by value."""
+    """Return a folder's visible files with one of the suffixes, sorted by name, numbers by value."""
     try:
         files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder} cannot be listed ({error.strerror}); give a readable folder.") from error
+        raise InputError(f"{folder} cannot be listed ({error.strerror}): give a readable folder.") from error
     return sorted(files, key=lambda file: _natural(file.name))
 
 
 def check_target(path: str | os.PathLike, replaces: str | None = None) -> Path:
-    """The path, where a file or folder can be written to it; InputError else, before any work is done for it.
+    """Return the path if a file or folder can be written there. Raises InputError otherwise, before any work is done.
 
-    replaces: a folder there may be replaced if it is empty or holds a file of this name; None for a file.
+    replaces: an existing folder may be replaced if it is empty or contains a file of this name; None for a file.
     """
     path = as_path(path)
     if path.name in ("", ".."):
-        raise InputError(f"{str(path)!r} names no file or folder that could be written; give a name.")
+        raise InputError(f"{str(path)!r} names no file or folder that could be written: give a name.")
     try:
         if replaces is not None and path.is_dir():
             if any(path.iterdir()) and not (replaces and (path / replaces).is_file()):
-                what = "holds other things than a model" if replaces else "is not empty"
-                raise InputError(f"Cannot write {path}: the folder {what}; give another name.")
+                what = "contains other things than a model" if replaces else "is not empty"
+                raise InputError(f"Cannot write {path}: the folder {what}: give another name.")
         elif path.exists() and not (path.is_file() and replaces is None):
             what = "a folder" if path.is_dir() else "something else"
-            raise InputError(f"Cannot write {path}: {what} of this name is in the way; give another name.")
+            raise InputError(f"Cannot write {path}: {what} of this name is in the way: give another name.")
         parent = next(folder for folder in path.absolute().parents if folder.exists())
         if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-            raise InputError(f"Cannot write {path}: {parent} is no folder that you may write to; give another name.")
+            raise InputError(f"Cannot write {path}: {parent} is no folder that you may write to: give another name.")
     except OSError as error:
         raise _refusal(path, error) from error
     return path
@@ -109,10 +109,10 @@ def check_target(path: str | os.PathLike, replaces: str | None = None) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
-    """A temporary file beside `path`, which replaces it when the block succeeds and vanishes when it fails.
+    """Yield a temporary file beside `path`, which replaces it if the block succeeds and is removed if it fails.
 
-    size: bytes that will be written, where that is known. Folders above are made.
-    Raises InputError where the system refuses to write, before the block is entered if it can be told then.
+    size: bytes that will be written, if known. Parent folders are created.
+    Raises InputError if the system refuses to write, before the block is entered if possible.
     """
     path = check_target(path)
     with _part(path, size) as part:
@@ -122,16 +122,16 @@ def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all. Raises InputError as `atomic_write` does."""
+    """Write a text file in UTF-8, completely or not at all. Raises InputError as `atomic_write` does."""
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") -> Iterator[Path]:
-    """A temporary folder beside `path`, which takes its name when the block succeeds and vanishes when it fails.
+    """Yield a temporary folder beside `path`, which takes its name if the block succeeds and is removed if it fails.
 
-    size: as for `atomic_write`. An empty folder at `path` is replaced, and one that holds a file named `replaces`.
+    size: as for `atomic_write`. An empty folder at `path` is replaced, and one that contains a file named `replaces`.
     Raises InputError as `atomic_write` does.
     """
     path = check_target(path, replaces)
@@ -153,14 +153,14 @@ def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") ->
 
 @contextlib.contextmanager
 def _part(path: Path, size: int) -> Iterator[Path]:
-    part = path.with_name(f".{path.name[-_KEPT:]}.magicdance-{_MACHINE}-{os.getpid()}-{next(_numbers)}.part")
+    part = path.with_name(f".{path.name[-_MAX_NAME:]}.magicdance-{_MACHINE}-{os.getpid()}-{next(_numbers)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         free = shutil.disk_usage(path.parent).free
         if size > free:
             raise InputError(
-                f"Cannot write {path}: it takes {size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; make room."
+                f"Cannot write {path}: it takes {size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there: make room."
             )
         yield part
     except OSError as error:
@@ -171,7 +171,7 @@ def _part(path: Path, size: int) -> Iterator[Path]:
 
 @cache
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes of this machine have left half written in a folder; once in a process."""
+    """Remove temporary files that killed processes of this machine left in a folder; once per process."""
     for entry in os.scandir(folder):
         match = _PART.fullmatch(entry.name)
         if match and not _writes(int(match[1]), entry.stat(follow_symlinks=False).st_mtime):
@@ -179,7 +179,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _writes(process: int, since: float) -> bool:
-    """Whether the process that changed a file then still runs; a later process may have got its number."""
+    """Return whether the process that wrote a file then still runs; its number may belong to a later process."""
     import psutil
 
     try:
@@ -199,9 +199,9 @@ def _remove(path: Path) -> None:
 
 
 def _refusal(path: Path, error: OSError) -> InputError:
-    return InputError(f"Cannot write {path}: {error.strerror or error}; choose another place or make room.")
+    return InputError(f"Cannot write {path}: {error.strerror or error}: choose another place or make room.")
 
 
 def _natural(name: str) -> tuple:
-    """Sorts 2 before 10; the same as sorting by name where numbers are padded."""
+    """Return a sorting key that puts 2 before 10; the order of padded numbers stays that of their names."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name

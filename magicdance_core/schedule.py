@@ -1,4 +1,4 @@
-"""Noise schedules: the one that the published model was trained and sampled with, and its formulas."""
+"""Noise schedulers: the published one, those that can be chosen by name, and their formulas."""
 
 import diffusers
 from diffusers import DDIMScheduler, SchedulerMixin
@@ -8,7 +8,7 @@ from .choices import DEFAULT, SCHEDULERS
 
 
 def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
-    """DDIM (Song et al., arXiv 2010.02502) as published: offset 1, last alpha the schedule's first, no clipping.
+    """Return DDIM (Song et al., arXiv 2010.02502) as published: offset 1, last alpha the schedule's first, no clipping.
 
     It takes exactly the number of steps asked for. The published code takes more where that number does not
     divide 1000 (31 for 30, 8 for 7) and the same where it does.
@@ -28,25 +28,25 @@ def published_scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
 
 
 def with_beta_schedule(scheduler: SchedulerMixin, beta_schedule: str) -> SchedulerMixin:
-    """The scheduler with noise that grows otherwise: "scaled_linear" as MagicDance was trained, or "linear" as
-    AnimateDiff's motion modules were, which leaves less of the picture at the first step."""
+    """Return the scheduler with another beta schedule: "scaled_linear" as MagicDance was trained, or "linear" as
+    AnimateDiff's motion modules were, which leaves less signal at the first step."""
     return type(scheduler).from_config(scheduler.config, beta_schedule=beta_schedule)
 
 
-def named_scheduler(name: str, own: SchedulerMixin, beta_schedule: str = DEFAULT) -> SchedulerMixin:
-    """A new scheduler of a name in `choices.SCHEDULERS`, for the predictions and the noise that `own` is for.
+def named_scheduler(name: str, model_scheduler: SchedulerMixin, beta_schedule: str = DEFAULT) -> SchedulerMixin:
+    """Return a new scheduler of a name in `choices.SCHEDULERS`, with the prediction type and noise of the model's.
 
-    beta_schedule: see `with_beta_schedule`; by default that of `own`.
+    model_scheduler: the model's, for "default". beta_schedule: see `with_beta_schedule`; by default the model's.
     """
     betas = {} if beta_schedule == DEFAULT else {"beta_schedule": beta_schedule}
     if SCHEDULERS[name] is None:
-        return type(own).from_config(own.config, **betas)
+        return type(model_scheduler).from_config(model_scheduler.config, **betas)
     kind, changes = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config(own.config, **changes, **betas)
+    return getattr(diffusers, kind).from_config(model_scheduler.config, **changes, **betas)
 
 
 def predict_x0(scheduler: SchedulerMixin, inputs: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor | None:
-    """The clean latents that a prediction implies; None where the scheduler has no alphas.
+    """Return the clean latents that a prediction implies; None if the scheduler has no alphas.
 
     inputs: noisy latents as the networks see them (after `scale_model_input`), prediction: of the same shape.
     """

@@ -168,7 +168,7 @@ def test_a_folder_in_use_is_not_overwritten(work, capsys):
         ({"reference": "model/model_index.json"}, "cannot be read as a picture"),
         ({"reference": "poses"}, "cannot be read as a picture"),
         ({"poses": "model/unet"}, "config.json: Frame 0 of the pose keypoints lacks"),
-        ({"poses": "nothing"}, "holds no pictures"),
+        ({"poses": "nothing"}, "has no pictures"),
         ({"poses": "empty.json"}, "no pose frames"),
         ({"poses": "noise.mp4"}, "noise.mp4 cannot be read as a video"),
         ({"model": "nowhere"}, "no model nowhere"),

@@ -55,8 +55,8 @@ def fails_with(error):
         (KeyboardInterrupt(), 130, "Interrupted."),
         (KeyboardInterrupt("Go on with --resume."), 130, "--resume"),
         (PermissionError(13, "Permission denied", "secret"), 2, "secret: Permission denied"),
-        (MemoryError(), 2, "memory is not enough"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "memory is not enough"),
+        (MemoryError(), 2, "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "not enough memory"),
     ],
 )
 def test_failures_are_one_line(error, status, words, capsys):

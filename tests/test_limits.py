@@ -189,7 +189,7 @@ def test_videos_beyond_the_limit(tmp_path, monkeypatch):
 
 
 def test_a_video_that_jumps_to_the_end_of_time():
-    with pytest.raises(InputError, match="goes on until"):
+    with pytest.raises(InputError, match="seconds long: cut it"):
         list(resample([(0, "a"), (1e12, "b")], 30))
 
 
@@ -211,7 +211,7 @@ def test_devices_and_pipes_are_not_read(tmp_path, suffix):
     (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
     for name in ("pipe", "device"):
         for read in (read_picture, read_frames, read_poses, load_keypoints):
-            with pytest.raises(InputError, match="no file"):
+            with pytest.raises(InputError, match="(not a|no) file"):
                 read(tmp_path / f"{name}{suffix}")
 
 
@@ -219,11 +219,11 @@ def test_a_pipe_in_a_folder_of_pictures(tmp_path):
     if not hasattr(os, "mkfifo"):
         pytest.skip("this system has no pipes with names")
     os.mkfifo(tmp_path / "1.png")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="(not a|no) file"):
         list(read_frames(tmp_path))
     (tmp_path / "1.png").unlink()
     os.mkfifo(tmp_path / "1.json")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="(not a|no) file"):
         load_keypoints(tmp_path)
 
 

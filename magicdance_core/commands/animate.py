@@ -14,10 +14,10 @@ from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
 from .common import (
     add_model_arguments,
-    count,
+    file_path,
+    frame_rate,
     load_model,
-    location,
-    rate,
+    positive_int,
     sampling_settings,
     seed,
     seeded_generator,
@@ -39,31 +39,35 @@ NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="embedded, a checkpoint file, or a model folder")
-    parser.add_argument("--reference", required=True, type=location, metavar="IMG", help="picture of the person")
+    parser.add_argument("--reference", required=True, type=file_path, metavar="IMG", help="picture of the person")
     parser.add_argument(
         "--poses",
         required=True,
-        type=location,
+        type=file_path,
         metavar="DIR|VIDEO|JSON|NPZ",
         help="OpenPose maps, or keypoints to draw them from",
     )
     parser.add_argument(
-        "--out", required=True, type=location, metavar="FILE|DIR",
+        "--out", required=True, type=file_path, metavar="FILE|DIR",
         help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the frames that the folder has, make the others")
     parser.add_argument("--control-mode", choices=CONTROL_MODES, default=CONTROL_MODES[0])
-    parser.add_argument("--size", type=count, help="short side in pixels (default: as many pixels as suit the model)")
+    parser.add_argument(
+        "--size", type=positive_int, help="short side in pixels (default: as many pixels as suit the model)"
+    )
     parser.add_argument(
         "--fit", choices=FITS, default=FITS[0],
         help="keep: the pictures' own aspect ratios (default); square: crop the centre, as published",
     )  # fmt: skip
     parser.add_argument(
-        "--frames-per-batch", type=count, help="frames per forward pass without a motion module; fewer need less memory"
+        "--frames-per-batch",
+        type=positive_int,
+        help="frames per forward pass without a motion module; fewer need less memory",
     )
-    parser.add_argument("--fps", type=rate, help="frame rate of the file (default: the driving video's, else 30)")
-    parser.add_argument("--limit", type=count, metavar="N", help="only the first N poses")
+    parser.add_argument("--fps", type=frame_rate, help="frame rate of the file (default: the driving video's, else 30)")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N poses")
     add_model_arguments(parser)
     add_motion_arguments(parser)
 

@@ -3,19 +3,21 @@
 import argparse
 
 from ..choices import DTYPES
-from .common import count, location, print_table, torch_device, torch_dtype, write_report
+from .common import file_path, positive_int, print_table, torch_device, torch_dtype, write_report
 from .modes import check_options, is_given, mark_defaults
 
 SPEED = ("device", "dtype", "frames", "steps", "small", "compile")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=location, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="also write the figures to this file")
     speed = parser.add_argument_group("speed of this machine, with random weights in the published shapes")
     speed.add_argument("--device", help="cpu, cuda, cuda:1, ...: measure its speed instead of counting")
     speed.add_argument("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on a CPU")
-    speed.add_argument("--frames", type=count, nargs="+", default=[16], metavar="N", help="of each video (default: 16)")
-    speed.add_argument("--steps", type=count, default=4, help="of each video (default: 4)")
+    speed.add_argument(
+        "--frames", type=positive_int, nargs="+", default=[16], metavar="N", help="of each video (default: 16)"
+    )
+    speed.add_argument("--steps", type=positive_int, default=4, help="of each video (default: 4)")
     speed.add_argument("--small", action="store_true", help="small networks and pictures, for a CPU")
     speed.add_argument("--compile", action="store_true", help="with compiled blocks")
     mark_defaults(parser, SPEED)

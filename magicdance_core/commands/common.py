@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_COUNT = 1_000_000
 
 
-def location(text: str) -> Path:
+def file_path(text: str) -> Path:
     """Parse the path of a file or folder."""
     try:
         return as_path(text)
@@ -31,12 +31,12 @@ def location(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
-def count(text: str) -> int:
+def positive_int(text: str) -> int:
     """Parse a positive integer."""
     return _whole(text, 1, MAX_COUNT)
 
 
-def gap(text: str) -> int:
+def nonnegative_int(text: str) -> int:
     """Parse an integer of at least 0."""
     return _whole(text, 0, MAX_COUNT)
 
@@ -46,7 +46,7 @@ def seed(text: str) -> int:
     return _whole(text, 0, 2**63 - 1)
 
 
-def finite(text: str) -> float:
+def finite_float(text: str) -> float:
     """Parse a finite number."""
     number = float(text)
     if not math.isfinite(number):
@@ -54,7 +54,7 @@ def finite(text: str) -> float:
     return number
 
 
-def rate(text: str) -> float:
+def frame_rate(text: str) -> float:
     """Parse a frame rate."""
     try:
         return check_fps(float(text))
@@ -70,7 +70,7 @@ def _whole(text: str, low: int, high: int) -> int:
     return number
 
 
-def part(text: str) -> float:
+def fraction(text: str) -> float:
     """Parse a fraction of the run, 0 to 1."""
     number = float(text)
     if not 0 <= number <= 1:
@@ -84,23 +84,23 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
         "--preset", choices=PRESETS, default=PRESETS[0],
         help="exact: as published (default); fast, preview: less computation and quality; options override it",
     )  # fmt: skip
-    parser.add_argument("--steps", type=count, help="denoising steps (default: the model's)")
+    parser.add_argument("--steps", type=positive_int, help="denoising steps (default: the model's)")
     parser.add_argument(
         "--scheduler", choices=SCHEDULERS, default=DEFAULT, help="default: the preset's, else the model's"
     )
-    parser.add_argument("--guidance", type=finite, help="guidance scale (default: the model's)")
+    parser.add_argument("--guidance", type=finite_float, help="guidance scale (default: the model's)")
     parser.add_argument(
-        "--guidance-range", type=part, nargs=2, metavar=("START", "END"),
+        "--guidance-range", type=fraction, nargs=2, metavar=("START", "END"),
         help="part of the run with guidance, 0 0.6 for the first 60 %% of the steps (default: 0 1)",
     )  # fmt: skip
     parser.add_argument(
-        "--reference-every", type=count, metavar="K", help="read the reference every K steps (default: 1)"
+        "--reference-every", type=positive_int, metavar="K", help="read the reference every K steps (default: 1)"
     )
     parser.add_argument(
-        "--pose-every", type=count, metavar="K", help="run the Pose ControlNet every K steps (default: 1)"
+        "--pose-every", type=positive_int, metavar="K", help="run the Pose ControlNet every K steps (default: 1)"
     )
     parser.add_argument(
-        "--pose-range", type=part, nargs=2, default=[0.0, 1.0], metavar=("START", "END"),
+        "--pose-range", type=fraction, nargs=2, default=[0.0, 1.0], metavar=("START", "END"),
         help="part of the run with the Pose ControlNet (default: 0 1)",
     )  # fmt: skip
     parser.add_argument(

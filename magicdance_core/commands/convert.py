@@ -3,12 +3,12 @@
 import argparse
 
 from ..choices import DTYPES
-from .common import location, torch_dtype
+from .common import file_path, torch_dtype
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="IN", type=location, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
-    parser.add_argument("target", metavar="OUT", type=location, help="a .safetensors file, or without suffix a folder")
+    parser.add_argument("source", metavar="IN", type=file_path, help="a checkpoint: .safetensors, .ckpt, .pth, .th")
+    parser.add_argument("target", metavar="OUT", type=file_path, help="a .safetensors file, or without suffix a folder")
     parser.add_argument("--dtype", choices=DTYPES, help="default: as it is")
 
 

@@ -5,35 +5,39 @@ import os
 from pathlib import Path
 
 from ..choices import DETECTORS
-from .common import count, finite, gap, location, rate
+from .common import file_path, finite_float, frame_rate, nonnegative_int, positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "videos",
         nargs="+",
-        type=location,
+        type=file_path,
         metavar="VIDEOS",
         help="video files, folders of pictures, or folders of such",
     )
     parser.add_argument(
-        "--out", required=True, type=location, metavar="DIR", help="the data set; the same command goes on with it"
+        "--out", required=True, type=file_path, metavar="DIR", help="the data set; the same command goes on with it"
     )
     parser.add_argument(
-        "--poses", type=location, metavar="DIR",
+        "--poses", type=file_path, metavar="DIR",
         help="given poses, an entry named as each video: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
     parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="where no poses are given")
     parser.add_argument(
-        "--models", type=location, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
         help="where the detector's files are (default: models/magicdance_pose)",
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
-    parser.add_argument("--fps", type=rate, default=30.0, help="frames a second (default: 30)")
-    parser.add_argument("--short-side", type=count, metavar="N", help="shrink larger pictures to N pixels")
+    parser.add_argument("--fps", type=frame_rate, default=30.0, help="frames a second (default: 30)")
+    parser.add_argument("--short-side", type=positive_int, metavar="N", help="shrink larger pictures to N pixels")
     parser.add_argument("--png", action="store_true", help="lossless pictures (default: JPEG, quality 95)")
-    parser.add_argument("--min-keypoints", type=gap, default=6, metavar="N", help="more than N of 18 (default: 6)")
-    parser.add_argument("--min-area", type=finite, default=0.04, metavar="SHARE", help="of the person (default: 0.04)")
+    parser.add_argument(
+        "--min-keypoints", type=nonnegative_int, default=6, metavar="N", help="more than N of 18 (default: 6)"
+    )
+    parser.add_argument(
+        "--min-area", type=finite_float, default=0.04, metavar="SHARE", help="of the person (default: 0.04)"
+    )
     parser.add_argument(
         "--validation", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)"
     )
@@ -81,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _share(text: str) -> float:
-    number = finite(text)
+    number = finite_float(text)
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
     return number

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from .common import (
     add_model_arguments,
-    count,
+    file_path,
     load_model,
-    location,
+    positive_int,
     print_table,
     sampling_settings,
     seed,
@@ -24,9 +24,9 @@ CAPTIONS = ("reference", "pose", "result", "truth")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=location, default=Path("demo"), metavar="DIR", help="default: ./demo")
+    parser.add_argument("--out", type=file_path, default=Path("demo"), metavar="DIR", help="default: ./demo")
     parser.add_argument("--seed", type=seed, default=5, help="of the person, the motion and the noise (default: 5)")
-    parser.add_argument("--frames", type=count, default=48, help=f"default: 48, shown at {FPS:.0f} a second")
+    parser.add_argument("--frames", type=positive_int, default=48, help=f"default: 48, shown at {FPS:.0f} a second")
     add_model_arguments(parser)
 
 

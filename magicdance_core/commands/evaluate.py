@@ -8,9 +8,9 @@ from ..errors import InputError
 from ..files import write_text
 from .common import (
     add_model_arguments,
-    count,
+    file_path,
     load_model,
-    location,
+    positive_int,
     print_table,
     sampling_settings,
     seed,
@@ -28,39 +28,43 @@ WEIGHTS_HELP = ("weights_help", "weights")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("generated", nargs="?", metavar="GENERATED", type=location, help="folder, video or picture")
-    parser.add_argument("true", nargs="?", metavar="TRUTH", type=location, help="the same, with the same frame names")
-    parser.add_argument("--json", type=location, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("generated", nargs="?", metavar="GENERATED", type=file_path, help="folder, video or picture")
+    parser.add_argument("true", nargs="?", metavar="TRUTH", type=file_path, help="the same, with the same frame names")
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="also write the figures to this file")
     methods = parser.add_argument_group(
         "any methods in one table, instead of GENERATED and TRUTH",
         "Videos are subfolders of frames or video files; videos and frames are matched by name.",
     )
-    methods.add_argument("--truth", type=location, metavar="DIR", help="the true videos")
+    methods.add_argument("--truth", type=file_path, metavar="DIR", help="the true videos")
     methods.add_argument(
         "--method", type=_method, action="append", metavar="NAME=DIR", help="a method's videos; may be repeated"
     )
-    methods.add_argument("--weights", type=location, metavar="DIR", help="files of networks that some metrics need")
+    methods.add_argument("--weights", type=file_path, metavar="DIR", help="files of networks that some metrics need")
     methods.add_argument("--weights-help", action="store_true", help="list those files and their sources, then stop")
     methods.add_argument(
         "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published mistakes"
     )
     methods.add_argument(
-        "--keypoints", type=location, metavar="DIR", help="driving poses, a file a video (.json, .npz)"
+        "--keypoints", type=file_path, metavar="DIR", help="driving poses, a file a video (.json, .npz)"
     )
     methods.add_argument(
-        "--out", type=location, metavar="DIR", help="write page, tables and plots; the same command resumes from there"
+        "--out", type=file_path, metavar="DIR", help="write page, tables and plots; the same command resumes from there"
     )
     puppets = parser.add_argument_group("a model on drawn people, instead of GENERATED and TRUTH")
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model trained on puppets")
     puppets.add_argument("--seed", type=seed, default=0, help="of people, motions and noise (default: 0)")
-    puppets.add_argument("--identities", type=count, default=16, metavar="N", help="people (default: 16)")
-    puppets.add_argument("--frames", type=count, default=4, metavar="N", help="frames of each (default: 4)")
+    puppets.add_argument("--identities", type=positive_int, default=16, metavar="N", help="people (default: 16)")
+    puppets.add_argument("--frames", type=positive_int, default=4, metavar="N", help="frames of each (default: 4)")
     puppets.add_argument(
-        "--shrink", type=count, default=1, metavar="N", help="reduce pictures N times first, to match a smaller model"
+        "--shrink",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="reduce pictures N times first, to match a smaller model",
     )
     puppets.add_argument(
-        "--sheet", type=location, metavar="PNG", help="write reference, pose, generated, truth of each person"
+        "--sheet", type=file_path, metavar="PNG", help="write reference, pose, generated, truth of each person"
     )
     add_model_arguments(puppets)
     mark_defaults(parser, {*METHODS, *PUPPETS, *WEIGHTS_HELP})
@@ -70,7 +74,7 @@ def _method(text: str) -> tuple[str, Path]:
     name, found, path = text.partition("=")
     if not (name and found and path):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
-    return name, location(path)
+    return name, file_path(path)
 
 
 def run(options: argparse.Namespace) -> None:

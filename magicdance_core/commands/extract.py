@@ -4,21 +4,21 @@ import argparse
 from pathlib import Path
 
 from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS
-from .common import count, gap, location, rate
+from .common import file_path, frame_rate, nonnegative_int, positive_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=location, metavar="VIDEO",
+        "source", type=file_path, metavar="VIDEO",
         help="a video, a folder of pictures, an animation; or keypoints (.json, .npz) to track, fill and smooth",
     )  # fmt: skip
-    parser.add_argument("--out", required=True, type=location, metavar="DIR", help="a new folder for everything")
+    parser.add_argument("--out", required=True, type=file_path, metavar="DIR", help="a new folder for everything")
     parser.add_argument(
         "--detector", choices=DETECTORS, default=DETECTORS[0],
         help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
     )  # fmt: skip
     parser.add_argument(
-        "--models", type=location, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
         help="where the detector's files are (default: models/magicdance_pose)",
     )  # fmt: skip
     parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
@@ -26,19 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--person", type=_person, default=PEOPLE[0], metavar="|".join([*PEOPLE, "N"]),
         help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",
     )  # fmt: skip
-    parser.add_argument("--fps", type=rate, default=30.0, help="of the poses, by a video's times (default: 30)")
+    parser.add_argument("--fps", type=frame_rate, default=30.0, help="of the poses, by a video's times (default: 30)")
     parser.add_argument(
-        "--max-gap", type=gap, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
+        "--max-gap", type=nonnegative_int, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
     )
     parser.add_argument(
         "--smooth", choices=("none", *SMOOTHING_METHODS), default="none", help="less jitter (default: none)"
     )
     parser.add_argument(
-        "--retarget", type=location, metavar="PERSON",
+        "--retarget", type=file_path, metavar="PERSON",
         help="fit the motion to the body of the person in a picture (found with the same detector) or keypoint file",
     )  # fmt: skip
-    parser.add_argument("--width", type=count, help="of the pictures, for OpenPose's own JSON, which does not say it")
-    parser.add_argument("--height", type=count, help="the same")
+    parser.add_argument(
+        "--width", type=positive_int, help="of the pictures, for OpenPose's own JSON, which does not say it"
+    )
+    parser.add_argument("--height", type=positive_int, help="the same")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..choices import BETA_SCHEDULES, DEFAULT, NOISES, WINDOW_WEIGHTS
 from ..errors import InputError
 from ..files import as_path
-from .common import count, finite, gap, location
+from .common import file_path, finite_float, nonnegative_int, positive_int
 
 if TYPE_CHECKING:
     from ..pipeline import MagicDancePipeline
@@ -34,22 +34,22 @@ def add_motion_arguments(parser: argparse.ArgumentParser) -> None:
         help="a motion LoRA or AnimateDiff v3's adapter; may be repeated",
     )  # fmt: skip
     group.add_argument(
-        "--motion-strength", type=finite, default=1.0, metavar="S", help="strength of the module (default: 1)"
+        "--motion-strength", type=finite_float, default=1.0, metavar="S", help="strength of the module (default: 1)"
     )
     group.add_argument(
         "--context",
-        type=count,
+        type=positive_int,
         metavar="LENGTH",
         help="frames in a context window (default: 16, or the module's maximum)",
     )
     group.add_argument(
         "--overlap",
-        type=gap,
+        type=nonnegative_int,
         metavar="N",
         help="frames that consecutive windows share (default: a quarter of the length)",
     )
     group.add_argument(
-        "--stride", type=count, default=1, metavar="N", help="above 1: every other step uses every N-th frame"
+        "--stride", type=positive_int, default=1, metavar="N", help="above 1: every other step uses every N-th frame"
     )
     group.add_argument(
         "--window-weights",
@@ -125,6 +125,6 @@ def with_motion(settings: SamplingSettings, pipe: MagicDancePipeline, options: a
 def _lora(text: str) -> tuple[Path, float]:
     name, _, strength = text.rpartition("=")
     try:
-        return (location(name), float(strength)) if name else (location(text), 1.0)
+        return (file_path(name), float(strength)) if name else (file_path(text), 1.0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no FILE=STRENGTH") from None

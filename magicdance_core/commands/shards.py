@@ -3,23 +3,23 @@
 import argparse
 
 from ..errors import InputError
-from .common import count, location
+from .common import file_path, positive_int
 from .dataset import shard, shard_of_launcher
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "set", type=location, metavar="SET", help="what `dataset` wrote, or a folder of another layout that is read"
+        "set", type=file_path, metavar="SET", help="what `dataset` wrote, or a folder of another layout that is read"
     )
     parser.add_argument(
-        "--out", required=True, type=location, metavar="DIR",
+        "--out", required=True, type=file_path, metavar="DIR",
         help="where the files go; the same command goes on with them, and folders of such in one folder are one set",
     )  # fmt: skip
-    parser.add_argument("--frames", type=count, default=32, metavar="N", help="of a clip, at most (default: 32)")
+    parser.add_argument("--frames", type=positive_int, default=32, metavar="N", help="of a clip, at most (default: 32)")
     parser.add_argument(
         "--consecutive", action="store_true", help="clips of frames in a row (default: spread over their video)"
     )
-    parser.add_argument("--clips", type=count, default=64, metavar="N", help="of a file (default: 64)")
+    parser.add_argument("--clips", type=positive_int, default=64, metavar="N", help="of a file (default: 64)")
     parser.add_argument(
         "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
         help="only every N-th file, from the K-th on, for several machines (default: all, or a launched process's)",

@@ -1,4 +1,4 @@
-"""What users hand over as pictures, to tensors; and frames to what they want back."""
+"""Conversion of pictures between what users pass, tensors, and PIL images."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from ..errors import InputError
 
 OUTPUT_TYPES = ("pil", "pt", "np", "latent")
-ROUNDING = 1e-3  # how far resizing and float16 may carry a value out of [0, 1]
+ROUNDING = 1e-3  # tolerance for values that resizing and float16 move out of [0, 1]
 
 
 def to_images(images: object, what: str, multiple: int) -> Tensor:
-    """A picture or several of one size, to `[N, 3, H, W]` float32 in [0, 1] on the CPU.
+    """Return one or several pictures of one size as `[N, 3, H, W]`, float32 in [0, 1], on the CPU.
 
     images: PIL image of any mode (grey becomes RGB, alpha is dropped, as published), float tensor `[3, H, W]` or
-    `[N, 3, H, W]` in [0, 1], or a list of such PIL images. what: names them in messages.
-    multiple: of which both sides must be multiples.
+    `[N, 3, H, W]` in [0, 1], or a list of such PIL images. what: their name in messages.
+    multiple: both sides must be multiples of it.
     Raises InputError for anything else: no image, wrong channels, range or size, NaN.
     """
     if isinstance(images, Tensor):
@@ -35,7 +35,7 @@ def to_images(images: object, what: str, multiple: int) -> Tensor:
 
 
 def to_pil(frames: Tensor) -> list[Image.Image]:
-    """Frames `[F, 3, H, W]` in [0, 1] to 8-bit RGB images."""
+    """Convert frames `[F, 3, H, W]` in [0, 1] to 8-bit RGB images."""
     pixels = (frames.permute(0, 2, 3, 1) * 255).round().to(torch.uint8)
     return [Image.fromarray(frame) for frame in pixels.numpy()]
 
