@@ -221,7 +221,7 @@ def against_arithmetic(sweep: SpeedSweep) -> str:
     ax, table = figure.subplots(), sweep.table()
 
     def point(name: str) -> tuple[float, float]:
-        return table.rows[name]["arithmetic"].value, table.rows[name]["psnr"].value
+        return table.rows[name]["arithmetic"].number, table.rows[name]["psnr"].number
 
     curves, marks = sweep.curves(), iter("ovs^<>DPXpd*hH8")
     for number, (scheduler, names) in enumerate(curves.items()):

@@ -38,7 +38,7 @@ from magicdance_core.sampling.denoise import resolve_windows
 from .command import benchmark_parser, run_benchmark
 
 CHOREOGRAPHY_FPS, FPS = 30.0, 15.0
-NOISES = ("independent", "mixed", "shared")
+NOISES: tuple[NoiseKind, ...] = ("independent", "mixed", "shared")
 SHOWN, PANEL = (
     ("independent noise", "independent noise + motion", "shared noise", "shared noise + motion", "truth"),
     192,

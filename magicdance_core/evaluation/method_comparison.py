@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,11 +173,12 @@ def compare_methods(
     if keypoints is not None and "pose_error" not in networks.needs:
         for name, of_video in zip(videos, true_features):
             of_video["pose"] = _known_poses(keypoints, name)
-    features = {}
+    features: dict[str, list[Arrays]] = {}
     for method, root in methods.items():
         try:
             matched = match_videos(root, videos, truth)
-            scores, features[method] = [], []
+            scores: list[Arrays] = []
+            features[method] = []
             for (name, path), true in zip(matched.items(), true_features):
                 label = method if name == ONLY else f"{method} {name}"
                 of_video = dict(measurement.scores(path, videos[name], label))
@@ -208,7 +209,7 @@ def _known_poses(root: Path, video: str) -> np.ndarray:
 
 
 def _summarize(
-    comparison: MethodComparison, true: list[Arrays], features: dict[str, list], device: torch.device, track: Track
+    comparison: MethodComparison, true: Sequence[Arrays], features: dict[str, list], device: torch.device, track: Track
 ) -> None:
     count = len(comparison.videos)
     drawn = draw_counts(count)
