@@ -60,7 +60,7 @@ class MagicDanceModel:
     """Value of MAGICDANCE_MODEL: networks (`memory.hold`) and settings. Nodes return changed copies of it.
 
     context: embeddings of the empty prompt, `[1, n, C]`; None without a CLIP.
-    knows_text: whether prompts can replace `context`.
+    takes_prompts: whether prompts can replace `context`.
     puppets_only: whether the model was trained on drawn puppets only.
     scheduler: a template, copied for every run.
     defaults: `num_inference_steps`, `guidance_scale` and `sample_size`.
@@ -71,7 +71,7 @@ class MagicDanceModel:
     vae: ModelPatcher
     scheduler: SchedulerMixin
     context: Tensor | None
-    knows_text: bool
+    takes_prompts: bool
     puppets_only: bool = False
     defaults: Mapping = field(default_factory=lambda: MappingProxyType({}))
     appearance: ModelPatcher | None = None

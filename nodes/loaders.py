@@ -171,7 +171,7 @@ class MagicDanceFromModel:
                 vae=self._vae(SameObject(vae), lambda: _convert_vae(vae)),
                 scheduler=published_scheduler(prediction_type),
                 context=context,
-                knows_text=True,
+                takes_prompts=True,
                 defaults=MappingProxyType(PUBLISHED_DEFAULTS),
             ),
         )
@@ -197,7 +197,7 @@ def _hold(components: Components) -> MagicDanceModel:
         **{role: memory.hold(network, role) for role, network in networks if ROLES[role].samples},
         scheduler=components.scheduler,
         context=components.context,
-        knows_text=components.text_encoder is not None,
+        takes_prompts=components.text_encoder is not None,
         defaults=MappingProxyType(components.defaults),
     )
 

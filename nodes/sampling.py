@@ -1,4 +1,4 @@
-"""Sampling: from a model, a reference and pose maps to frames."""
+"""Node that samples the frames of a video."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ class MagicDanceSample:
             decode_chunk_size=decode_chunk_size,
             quick=context.quick,
         )
-        reference, poses = _fitted(reference, poses, vae_scale_factor(components.vae))
+        reference, poses = _fit_sizes(reference, poses, vae_scale_factor(components.vae))
         sentences = domain_warnings(reference, poses) if model.puppets_only else []
         if model.motion is None and context.windows not in (None, Windows()):
             sentences.append(
-                "Put Apply Motion Module before this node: without a motion module windows have no effect."
+                "Context windows have no effect without a motion module: put Apply Motion Module before this node."
             )
         self._remarks.show(sentences)
         count, (height, width) = len(poses), poses.shape[2:]
@@ -200,15 +200,17 @@ def _prompt(model: MagicDanceModel, conditioning, name: str) -> Tensor:
     """Return the embeddings `[1, n, C]` of a prompt. Raises InputError if the model takes no prompts."""
     from ..magicdance_core.errors import InputError
 
-    if not model.knows_text:
+    if not model.takes_prompts:
         raise InputError(f"`{name}` is connected, but this model takes no prompts: disconnect it.")
     width = memory.network(model.unet).config.cross_attention_dim
     return to_embeddings(conditioning, width, name).float()
 
 
-def _fitted(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Pose maps `[n, 3, H, W]` in the video's size, theirs to the next multiple of `factor`; the reference in its own
-    shape with as many pixels."""
+def _fit_sizes(reference: Tensor, poses: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Return the reference and the pose maps as `[n, 3, H, W]` in [0, 1], with sides that are multiples of `factor`.
+
+    Pose maps keep their size up to rounding; the reference keeps its aspect ratio and gets as many pixels.
+    """
     reference, poses = to_pictures(reference, "reference"), to_pictures(poses, "poses")
     check_reference_count(len(reference), "reference")
     height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])

@@ -88,7 +88,7 @@ def load(held: Sequence[ModelPatcher], activations: float) -> None:
 
 
 def components(model: MagicDanceModel, scheduler: SchedulerMixin, prompt: Tensor | None) -> Components:
-    """Return the networks of a model for a run; `prompt` stands in for the empty prompt of a model without a CLIP.
+    """Return the components of a model for a run. prompt: replaces the empty prompt if the model has no CLIP.
 
     Raises InputError if there is neither.
     """
@@ -97,7 +97,7 @@ def components(model: MagicDanceModel, scheduler: SchedulerMixin, prompt: Tensor
 
     context = prompt if model.context is None else model.context
     if context is None:
-        raise InputError("The model has no text: connect a prompt to `positive`, or CLIP to MagicDance from MODEL.")
+        raise InputError("The model has no prompt: connect one to `positive`, or a CLIP to MagicDance from MODEL.")
     held = {role: getattr(model, role) for role in ("unet", "vae", "appearance", "pose", "motion")}
     networks = {role: None if patcher is None else network(patcher) for role, patcher in held.items()}
     return Components(scheduler=scheduler, context=context, defaults=dict(model.defaults), **networks)

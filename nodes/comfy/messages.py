@@ -8,18 +8,18 @@ from typing import Any
 from ...magicdance_core import errors
 
 
-class InputError(errors.InputError):
-    """The core's InputError under a title without a path.
+class PlainInputError(errors.InputError):
+    """The core's InputError, which ComfyUI shows under the title "InputError".
 
-    ComfyUI shows an error's class as the title, with the module before it unless that is "builtins"; here the module is
-    a path.
+    The title is the name of the error's class, after that of its module unless this is "builtins"; the pack's modules
+    are named by their path.
     """
 
-    __module__ = "builtins"
+    __module__, __qualname__ = "builtins", "InputError"
 
 
 def with_plain_errors(node: Any) -> Any:
-    """Return a node class whose function raises `InputError` without the pack's stack frames, which ComfyUI logs."""
+    """Return a node class whose function raises `PlainInputError`, whose traceback has no frames of the core."""
     function = getattr(node, node.FUNCTION)
 
     @wraps(function)
@@ -28,7 +28,7 @@ def with_plain_errors(node: Any) -> Any:
             return function(*args, **inputs)
         except errors.InputError as error:
             sentence = str(error)
-        raise InputError(sentence)
+        raise PlainInputError(sentence)
 
     setattr(node, node.FUNCTION, run)
     return node

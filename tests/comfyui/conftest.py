@@ -1,4 +1,4 @@
-"""A real ComfyUI: set COMFYUI_PATH to its folder, and PYTHON to an interpreter with its requirements and ours."""
+"""Tests with a real ComfyUI: COMFYUI_PATH is its folder, PYTHON an interpreter with its requirements and ours."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A base directory for ComfyUI: the pack, small models, and a stand-in where the embedded model is absent."""
+    """Make a base directory for ComfyUI with the pack and small random models."""
     sys.path.insert(0, str(Path(__file__).parent))
     import models
 
@@ -69,7 +69,7 @@ def base(tmp_path_factory) -> Path:
 
 
 def link_packs(folder: Path) -> None:
-    """Make the packs in COMFYUI_PACKS, which a workflow may name, known to ComfyUI; their models are empty files."""
+    """Link the packs in COMFYUI_PACKS, which some workflows need, into ComfyUI; their models are empty files."""
     if packs := os.environ.get("COMFYUI_PACKS"):
         for pack in Path(packs).iterdir():
             (folder / "custom_nodes" / pack.name).symlink_to(pack)
@@ -89,7 +89,7 @@ def python() -> str:
 
 
 class Server:
-    """One run of ComfyUI's server, and what its web page would ask of it."""
+    """A process of ComfyUI's server, and requests as its web page sends them."""
 
     def __init__(self, base: Path, *arguments: str):
         with socket.socket() as free:
@@ -128,9 +128,9 @@ class Server:
 
     @contextmanager
     def watched(self):
-        """Yields a list whose last number is the most memory that the server's own data took meanwhile, in bytes.
+        """Yield a list whose last number is the server's peak memory in the context, in bytes; 0 except on Linux.
 
-        Pages of mapped files are left out: the system takes them back when it needs memory. Linux tells; elsewhere 0.
+        Memory-mapped files are not counted: the system drops them when it needs memory.
         """
         peak, status, done = [0], Path(f"/proc/{self.process.pid}/status"), threading.Event()
 
@@ -175,8 +175,8 @@ class Server:
         return self.ask("/prompt", {"prompt": prompt})["prompt_id"]
 
     def queue_until_progress(self, prompt: dict) -> str:
-        """Queue a prompt and come back as soon as one of its nodes is under way."""
-        import aiohttp  # ComfyUI's own server is made of it
+        """Queue a prompt, wait until one of its nodes reports progress, and return the prompt's id."""
+        import aiohttp  # a requirement of ComfyUI
 
         async def watch():
             url = f"http://127.0.0.1:{self.port}"
@@ -191,13 +191,13 @@ class Server:
         return asyncio.run(watch())
 
     def refusal(self, prompt: dict) -> dict:
-        """What the server answers to a prompt that it does not take."""
+        """Return the server's answer to a prompt that it refuses."""
         with pytest.raises(urllib.error.HTTPError) as error:
             self.queue(prompt)
         return json.loads(error.value.read())
 
     def finish(self, number: str, seconds: float = 3600) -> dict:
-        """The history of a prompt, once it has ended somehow."""
+        """Wait until a prompt has ended, and return its history."""
         return self.wait(lambda: self.ask(f"/history/{number}").get(number), seconds)
 
     def run(self, prompt: dict) -> dict:
@@ -206,7 +206,7 @@ class Server:
         return history["outputs"]
 
     def prompt(self, workflow: dict, changes: dict | None = None) -> dict:
-        """A workflow of the editor as a prompt; changes: "NodeType.input" -> value."""
+        """Return the prompt of a workflow file. changes: "NodeType.input" -> value."""
         return to_prompt(workflow, self.ask("/object_info"), changes or {})
 
 
@@ -265,7 +265,7 @@ def widget_inputs(inputs: dict, values: dict, prefix: str = "", required: bool =
 
 @pytest.fixture(scope="session")
 def new_server():
-    """Starts a server: `new_server(base_directory)`."""
+    """Return a function that starts a server: `new_server(base_directory)`."""
     return Server
 
 

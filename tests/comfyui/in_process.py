@@ -1,6 +1,6 @@
-"""Run inside ComfyUI's own modules by test_in_process.py; prints one JSON object.
+"""Run nodes inside ComfyUI's own modules for test_in_process.py; print a JSON object.
 
-Arguments: folder of the pack, and the state of memory to pretend: normal or novram.
+Arguments: folder of the pack, and the memory mode to simulate: normal or novram.
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""Workflows with models of the published size and random weights, at 64 x 64 pixels.
+"""Workflows with random models of the published size, at 64 x 64 pixels.
 
-Only with MAGICDANCE_FULL_SIZE=1: needs 16 GB of memory, 10 GB of disk and some minutes. The one for AnimateDiff needs
-the packs in COMFYUI_PACKS besides.
+Run with MAGICDANCE_FULL_SIZE=1; needs 16 GB of memory, 10 GB of disk and some minutes. The AnimateDiff workflow also
+needs the packs in COMFYUI_PACKS.
 """
 
 import json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not os.environ.get("MAGICDANCE_FULL_SIZE"), reas
 
 @pytest.fixture(scope="module")
 def full_base(base, tmp_path_factory):
-    """A base directory with models of the published size, and the bytes that they take in float32."""
+    """Make a base directory with models of the published size; yield it, and their size in float32 in bytes."""
     import models
     import torch
     from motion_file import motion_state
@@ -47,7 +47,7 @@ def full_base(base, tmp_path_factory):
 
 @pytest.fixture
 def full_server(full_base, new_server):
-    """One for each workflow: what an earlier one left loaded would be counted."""
+    """Start a server for each workflow, so that memory of earlier ones is not counted."""
     folder, model_bytes = full_base
     server = new_server(folder)
     server.model_bytes = model_bytes
@@ -56,7 +56,7 @@ def full_server(full_base, new_server):
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_a_workflow_at_full_size(full_server, file):
+def test_workflows_run_at_full_size(full_server, file):
     windows = "AnimateDiff" in file.stem
     if windows and not os.environ.get("COMFYUI_PACKS"):
         pytest.skip("COMFYUI_PACKS is not set")

@@ -1,4 +1,4 @@
-"""Nodes under ComfyUI's own memory management: the core's pixels, however little memory there is."""
+"""Nodes under ComfyUI's memory management give the core's pixels, also with little memory."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize("memory", ["normal", "novram"])
-def test_the_cores_pixels(pack_folder, python, memory):
+def test_pixels_equal_the_cores_in_every_memory_mode(pack_folder, python, memory):
     command = [python, Path(__file__).with_name("in_process.py"), pack_folder, memory]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
     assert done.returncode == 0, done.stderr[-3000:]

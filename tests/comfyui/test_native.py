@@ -1,4 +1,4 @@
-"""ComfyUI's own MODEL with the patch, in ComfyUI's own process: the core's numbers, beside whatever else patches it."""
+"""ComfyUI's own MODEL with the patch gives the core's numbers, alone and together with other patches."""
 
 import json
 import os
@@ -12,7 +12,7 @@ NATIVE = Path(__file__).parent / "native"
 
 @pytest.fixture(scope="module")
 def run(pack_folder, python):
-    """Runs checks of native/: `run("prediction")`."""
+    """Return a function that runs checks of native/: `run("prediction")`."""
 
     def call(*checks: str) -> dict:
         environment = os.environ | {"PYTHONPATH": "", "PACK_FOLDER": str(pack_folder)}
@@ -30,8 +30,8 @@ def core(run):
     return run("prediction", "ksampler", "pose")
 
 
-def test_it_predicts_what_the_core_predicts(core):
-    """In single precision nearer to the core than the core is to the truth (`rounding`)."""
+def test_predictions_equal_the_cores(core):
+    """In single precision, the difference is smaller than the core's own rounding error (`rounding`)."""
     single, double = core["prediction"]["float32"], core["prediction"]["float64"]
     assert max(single[name] for name in ("relative", "plain", "negative_untouched")) <= 1e-6
     assert single["relative"] <= single["rounding"]
@@ -39,7 +39,7 @@ def test_it_predicts_what_the_core_predicts(core):
     assert double["the_reference_changes"] > 0.01
 
 
-def test_ksampler_makes_what_the_core_makes(core):
+def test_ksampler_results_equal_the_cores(core):
     for found in core["ksampler"].values():
         assert found["relative"] <= 1e-4
     for sampler in ("ddim", "euler"):
@@ -53,18 +53,18 @@ def beside(run):
     return run("order", "others", "regions", "samplers", "guiders")
 
 
-def test_branches_in_any_order(beside):
+def test_conditionings_in_any_order(beside):
     assert beside["order"] == {"first": 0, "alone": 0}
     assert beside["guiders"] == {"positive": True, "middle": True, "negative": False}
 
 
-def test_other_nodes_before_and_after(beside):
+def test_other_patches_before_and_after(beside):
     assert beside["others"].pop("token merging")
     for found in beside["others"].values():
         assert found["order"] <= 1e-5 < 1e-3 < min(found["beside_ours"], found["beside_theirs"])
 
 
-def test_regions(beside):
+def test_masks_and_areas(beside):
     found = beside["regions"]
     same = ("mask_everywhere", "mask_nowhere", "one_person_masked_out", "mask_a_frame", "area_outside_the_mask")
     assert max(found[name] for name in (*same, "inpainting")) <= 1e-5
@@ -72,17 +72,17 @@ def test_regions(beside):
     assert found["calls"] == {"areas": 4, "masked prompts": 4}  # two prompts, two steps
 
 
-def test_one_call_for_each_level_of_noise(beside):
+def test_the_network_runs_once_per_noise_level(beside):
     for name, found in beside["samplers"].items():
         assert found is True or (found[0] == found[1] and found[2]), name
 
 
-def test_it_compiles(run):
+def test_torch_compile(run):
     for found in run("compiled")["compiled"].values():
         assert found["relative"] <= 1e-5 and found["graphs"][0] == found["graphs"][1] > 0
 
 
-def test_memory_precision_and_cleaning_up(run):
+def test_memory_modes_precision_and_cleanup(run):
     found = run("nothing", "precision", "memory_modes", "cleaning", "mistakes")
     assert all(found["nothing"].values())
     assert found["precision"]["float16"] < 2e-3 and found["precision"]["bfloat16"] < 0.05
@@ -99,7 +99,7 @@ def test_memory_precision_and_cleaning_up(run):
 
 
 @pytest.mark.skipif(not os.environ.get("COMFYUI_PACKS"), reason="COMFYUI_PACKS is not set")
-def test_beside_other_packs(run):
+def test_other_packs(run):
     """COMFYUI_PACKS: a folder with ComfyUI-AnimateDiff-Evolved, ComfyUI-Advanced-ControlNet, ComfyUI_IPAdapter_plus."""
     found = run("animatediff", "advanced_controlnet", "ip_adapter")
     for name, windows in found["animatediff"].items():

@@ -1,4 +1,4 @@
-"""The pack in a real server: it loads, every workflow runs, an interrupt is survived, mistakes are explained."""
+"""The pack in a real server: nodes and workflows, interrupts, errors."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ SMALL = {
 
 
 def source(**sample) -> dict:
-    """A prompt of the embedded model that saves pictures."""
+    """Return a prompt that samples with the embedded model and saves pictures. sample: inputs of the sampler."""
     puppets = {"identity": 1, "choreography": 2, "frames": 4, "seed": 3, "width": 64, "height": 64}
     sample = {
         "model": ["1", 0], "reference": ["2", 0], "poses": ["2", 1], "seed": 7, "steps": 2, "cfg": 0.0,
@@ -38,7 +38,7 @@ def pictures(server, outputs: dict) -> np.ndarray:
     return np.stack([np.asarray(Image.open(server.output / image["filename"])) for image in outputs["4"]["images"]])
 
 
-def test_it_loads(server):
+def test_nodes_and_workflows_are_registered(server):
     definitions = server.ask("/object_info")
     ours = [name for name, info in definitions.items() if info["python_module"].endswith("ComfyUI-MagicDance-Video")]
     assert len(ours) >= 8 and all(name.startswith("MagicDance") for name in ours)
@@ -60,7 +60,7 @@ def test_every_workflow_runs(server, file):
     assert len(frames) >= 2 and np.abs(frames[0] - frames[-1]).mean() > 0.5  # it moves
 
 
-def test_the_servers_pixels_are_the_cores(server, pack_folder):
+def test_pixels_equal_the_cores(server, pack_folder):
     import torch
 
     from magicdance_core.checkpoints import load_folder
@@ -82,7 +82,7 @@ def test_the_servers_pixels_are_the_cores(server, pack_folder):
     assert difference.max() <= 1 and difference.mean() < 1e-3  # the float equality is test_in_process.py's
 
 
-def test_a_photograph_for_the_embedded_model_is_remarked_on(server, base):
+def test_a_photograph_for_the_embedded_model_is_logged(server, base):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(base / "input" / "photograph.png")
     prompt = source(reference=["5", 0]) | {"5": {"class_type": "LoadImage", "inputs": {"image": "photograph.png"}}}
@@ -106,7 +106,7 @@ def interrupted(server, prompt: dict) -> bool:
 
 
 def test_ksampler_is_interrupted_and_run_again(server):
-    """The patched MODEL stays in ComfyUI's cache meanwhile; a run after an interrupt is the run before it."""
+    """The patched MODEL stays in ComfyUI's cache; a run after an interrupt equals the run before it."""
     graph = json.loads(next(file for file in WORKFLOWS if file.stem == "7 KSampler").read_text())
     prompt = server.prompt(graph, SMALL)
     (decode,) = (number for number, node in prompt.items() if node["class_type"] == "VAEDecode")
@@ -126,7 +126,7 @@ def test_ksampler_is_interrupted_and_run_again(server):
     assert np.array_equal(made(1), before)
 
 
-def test_motion_modules_and_their_windows(server):
+def test_motion_modules_and_context_windows(server):
     graph = json.loads(next(file for file in WORKFLOWS if file.stem == "10 Motion module").read_text())
     small = SMALL | {"MagicDancePuppets.frames": 6, "MagicDanceContextOptions.context_overlap": 2}
 
@@ -147,13 +147,13 @@ def test_motion_modules_and_their_windows(server):
 
 
 @pytest.mark.parametrize("frames", [1, 300])
-def test_one_frame_and_hundreds(server, frames):
+def test_videos_of_one_and_of_hundreds_of_frames(server, frames):
     prompt = source(steps=1, frames_per_batch=16, decode_chunk_size=16)
     prompt["2"]["inputs"]["frames"] = frames
     assert len(server.run(prompt)["4"]["images"]) == frames
 
 
-def test_a_video_is_read_by_its_own_times(server, base):
+def test_videos_are_sampled_at_the_given_frame_rate(server, base):
     from magicdance_core.media import write_animation
 
     prompt = source()
@@ -191,7 +191,7 @@ def test_a_video_is_read_by_its_own_times(server, base):
     assert report["frames"] == report["frames_with_person"] == 15 and report["damaged"] == 0
 
 
-def test_keypoints_go_to_comfyuis_own_nodes(server):
+def test_keypoints_work_with_comfyuis_own_nodes(server):
     definition = server.ask("/object_info").get("SDPoseDrawKeypoints")
     if definition is None:
         pytest.skip("this ComfyUI has no pose nodes of its own; newer ones have")
@@ -207,7 +207,7 @@ def test_keypoints_go_to_comfyuis_own_nodes(server):
     assert drawn.shape == (32, 512, 512, 3) and drawn[0].any() and not drawn[22].any()  # nobody in frame 22
 
 
-def test_model_folders_of_the_user_stay(new_server, base, tmp_path):
+def test_model_folders_of_the_user_are_kept(new_server, base, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine.safetensors").touch()
     paths = tmp_path / "extra_model_paths.yaml"
@@ -230,14 +230,14 @@ def test_a_changed_widget_reloads_nothing(server):
     assert {"1", "2"} <= set(cached)
 
 
-def test_a_missing_model_is_explained(server):
+def test_a_missing_file_is_refused(server):
     answer = server.refusal(
         source() | {"1": {"class_type": "MagicDanceLoadBackbone", "inputs": {"ckpt_name": "gone.safetensors"}}}
     )
     assert "models/checkpoints" in json.dumps(answer["node_errors"])
 
 
-def test_a_missing_attachment_is_explained_and_the_server_goes_on(server):
+def test_a_missing_control_is_refused_and_the_server_continues(server):
     prompt = source()
     prompt["1"]["inputs"]["ckpt_name"] = "v1-5-pruned-emaonly-fp16.safetensors"
     history = server.finish(server.queue(prompt))

@@ -1,4 +1,4 @@
-"""The pack as ComfyUI loads it, and the few services of ComfyUI that it asks for, in small."""
+"""The pack as ComfyUI loads it, with stand-ins for the parts of ComfyUI that it uses."""
 
 import importlib
 import importlib.util
@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Patcher:
-    """Stands for comfy.model_patcher.ModelPatcher: keeps a network and where it belongs."""
+    """Stand-in for comfy.model_patcher.ModelPatcher."""
 
     def __init__(self, model, load_device, offload_device):
-        model.device = offload_device  # as ComfyUI does; diffusers' own modules would not let it
+        model.device = offload_device  # as ComfyUI does; read-only in diffusers' own modules
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
         self.patches_uuid, self.patches = 0, {}
 
@@ -36,7 +36,7 @@ class Interrupt(Exception):
 
 
 class Comfy:
-    """What the fakes below share: settings that tests change, and what has been asked for."""
+    """State of the stand-ins: settings that tests change, and a record of the calls."""
 
     def __init__(self, folder: Path):
         self.models = folder
@@ -152,7 +152,7 @@ def _modules(comfy: Comfy) -> dict[str, ModuleType]:
 
 @pytest.fixture
 def comfy(tmp_path, monkeypatch) -> Comfy:
-    """ComfyUI's services; `comfy.models` is its folder of models."""
+    """Install the stand-ins for ComfyUI; `comfy.models` is its model folder."""
     state = Comfy(tmp_path / "models")
     for name, module in _modules(state).items():
         monkeypatch.setitem(sys.modules, name, module)
@@ -166,7 +166,7 @@ PACK = "/custom_nodes/ComfyUI-MagicDance-Video"  # a module name with slashes, a
 
 @pytest.fixture
 def pack(comfy):
-    """The pack's root module, registered with the present `comfy`."""
+    """Return the pack's root module, registered with the current `comfy`."""
     if PACK in sys.modules:
         importlib.import_module(f"{PACK}.nodes.comfy.folders").register_model_folders()
         return sys.modules[PACK]
@@ -179,19 +179,19 @@ def pack(comfy):
 
 @pytest.fixture
 def core(pack):
-    """Imports a module of the core as the pack sees it: `core("checkpoints")`."""
+    """Return a function that imports a module of the pack's core: `core("checkpoints")`."""
     return lambda name: importlib.import_module(f"{PACK}.magicdance_core.{name}")
 
 
 @pytest.fixture
 def node(pack):
-    """Makes a node: `node("Sample")`."""
+    """Return a function that makes a node: `node("Sample")`."""
     return lambda name: pack.NODE_CLASS_MAPPINGS[f"MagicDance{name}"]()
 
 
 @pytest.fixture
 def held(pack, tiny):
-    """A model of a few thousand weights on the link."""
+    """Return the tiny model as a MAGICDANCE_MODEL."""
     loaders = importlib.import_module(f"{PACK}.nodes.loaders")
     tiny.text_encoder = object()  # it takes prompts
     return loaders._hold(tiny)

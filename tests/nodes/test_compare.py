@@ -1,4 +1,4 @@
-"""Frames beside their truth in the graph."""
+"""Compare Frames, called as ComfyUI calls it."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ def compare(node, comfy):
     return node("CompareFrames").compare
 
 
-def test_metrics_and_differences(compare):
+def test_metrics_and_difference_picture(compare):
     truth = torch.full((3, 8, 10, 3), 0.4)
     frames = truth.clone()
     frames[1] += 0.2
@@ -37,6 +37,6 @@ def test_one_truth_for_all_and_an_alpha_channel(compare):
         (torch.full((1, 8, 8, 3), torch.nan), torch.zeros(1, 8, 8, 3), "not finite"),
     ],
 )
-def test_bad_input(compare, frames, truth, message):
+def test_unusable_pictures_are_refused(compare, frames, truth, message):
     with pytest.raises(ValueError, match=message):
         compare(frames, truth, 3.0)

@@ -1,4 +1,4 @@
-"""No file widget of any node leads out of its folders: not for reading, not for writing, not for a yes or no."""
+"""File widgets cannot read, write or probe files outside ComfyUI's folders."""
 
 import json
 import os
@@ -11,7 +11,7 @@ FRAME = {"people": [], "canvas_width": 64, "canvas_height": 64}
 
 @pytest.fixture
 def places(comfy, tmp_path):
-    """ComfyUI's folders, and one beside them that nobody may look into."""
+    """Make ComfyUI's folders, and the folder `secret` next to them, which nodes must not access."""
     paths, made = sys.modules["folder_paths"], {}
     for name in ("input", "output", "temp", "secret"):
         made[name] = tmp_path / name
@@ -41,7 +41,7 @@ def places(comfy, tmp_path):
 
 
 def names(places, file):
-    """A file in the forbidden folder, called in every way that comes to mind; the same of one that is not there."""
+    """Yield names that try to reach a file in `secret`, and the same for a file that does not exist."""
     for name in (file, f"absent-{file}"):
         outside = places["secret"] / name
         yield from (str(outside), f"../secret/{name}", f"../../{outside.parent.parent.name}/secret/{name}")
@@ -59,12 +59,12 @@ def test_keypoints_are_read_from_the_input_folder_only(node, places):
         answers.add(answer.removeprefix(name or "The file"))
         with pytest.raises(ValueError, match="is not in the input folder|is no file|cannot be reached"):
             node("LoadKeypoints").load(name, 0, 0)
-    assert len(answers) == 1  # the same for what is there and what is not
+    assert len(answers) == 1  # existing and missing files give the same answer
     assert cls.INPUT_TYPES()["required"]["file"][0] == ["dance.npz [example]"]
 
 
 @pytest.mark.parametrize("place", ["input", "output", "temp"])
-def test_keypoints_in_comfyui_s_folders_are_read(node, places, place):
+def test_keypoints_in_input_output_and_temp_are_read(node, places, place):
     (places[place] / "deep").mkdir()
     (places[place] / "deep" / "b.json").write_text(json.dumps(FRAME))
     (places[place] / "c.json").symlink_to(places[place] / "deep" / "b.json")
@@ -92,12 +92,12 @@ def test_models_below_their_folders_are_found(node, places, comfy):
     (comfy.models / "checkpoints" / "sd" / "a.safetensors").write_bytes(b"x")
     (comfy.models / "diffusers" / "b").mkdir()
     (comfy.models / "diffusers" / "b" / "model_index.json").write_text("{}")
-    for name in ("sd/a.safetensors", "b", "link/a.safetensors"):  # the machine's owner has put the link there
+    for name in ("sd/a.safetensors", "b", "link/a.safetensors"):  # links that users made are followed
         assert type(node("LoadBackbone")).VALIDATE_INPUTS(ckpt_name=name) is True
 
 
 @pytest.mark.parametrize("prefix", ["../x", "/tmp/x", "a/../../x", "link/x", "..", "a\0b", "x" * 5000])
-def test_nothing_is_written_elsewhere(node, places, prefix):
+def test_prefixes_that_leave_the_output_folder_are_refused(node, places, prefix):
     before = sorted(places["secret"].rglob("*"))
     with pytest.raises(ValueError):
         node("SaveKeypoints").save([FRAME], prefix, "json")
@@ -108,7 +108,7 @@ def test_nothing_is_written_elsewhere(node, places, prefix):
 @pytest.mark.parametrize(
     "prefix, name", [("", "MagicDance"), (".", "MagicDance"), ("./", "MagicDance"), ("a/b", "a/b")]
 )
-def test_no_file_is_hidden(node, places, prefix, name):
+def test_a_prefix_without_a_name_gets_the_default_name(node, places, prefix, name):
     saved = node("SaveKeypoints").save([FRAME], prefix, "json")
     assert saved["ui"]["text"] == [str(places["output"] / f"{name}_00001_.json")]
     assert (places["output"] / f"{name}_00001_.json").is_file()

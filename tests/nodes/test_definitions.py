@@ -1,4 +1,4 @@
-"""What every node promises to the graph editor, and that help and translations cover all of it."""
+"""Definitions of all nodes for the graph editor, and that help pages, translations and workflows match them."""
 
 import argparse
 import importlib.util
@@ -74,7 +74,7 @@ def inputs(cls) -> dict[str, tuple]:
     return types["required"] | types.get("optional", {})
 
 
-def test_these_nodes_are_registered(pack):
+def test_all_nodes_are_registered_under_free_ids(pack):
     assert set(pack.NODE_CLASS_MAPPINGS) == {f"MagicDance{name}" for name in WIDGETS}
     assert set(pack.NODE_CLASS_MAPPINGS) == set(pack.NODE_DISPLAY_NAME_MAPPINGS)
     assert not TAKEN & set(pack.NODE_CLASS_MAPPINGS)
@@ -93,7 +93,7 @@ def test_names_and_order_of_all_widgets(pack):
     assert found == WIDGETS
 
 
-def test_every_node_explains_itself(pack):
+def test_every_node_and_input_has_a_description(pack):
     for cls in pack.NODE_CLASS_MAPPINGS.values():
         assert cls.CATEGORY.startswith("MagicDance") and cls.DESCRIPTION.endswith(".") and cls.SEARCH_ALIASES
         assert len(cls.RETURN_TYPES) == len(cls.RETURN_NAMES) == len(cls.OUTPUT_TOOLTIPS)
@@ -106,7 +106,7 @@ def test_every_node_explains_itself(pack):
                 assert options.get("default", kind[0]) in kind, name
 
 
-def test_the_function_takes_what_the_inputs_give(pack):
+def test_functions_take_the_declared_inputs(pack):
     import inspect
 
     for cls in pack.NODE_CLASS_MAPPINGS.values():
@@ -128,7 +128,7 @@ def test_workflows_hold_a_value_for_every_widget(pack):
             assert len(node["widgets_values"]) == widgets, f"{file.name}: {node['type']}"
 
 
-def test_the_chinese_texts_cover_every_input_and_output(pack):
+def test_chinese_texts_cover_every_input_and_output(pack):
     texts = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
     assert set(texts) == set(pack.NODE_CLASS_MAPPINGS)
     for name, cls in pack.NODE_CLASS_MAPPINGS.items():
@@ -140,8 +140,8 @@ def test_the_chinese_texts_cover_every_input_and_output(pack):
             assert part["name"] and part["tooltip"]
 
 
-def test_english_texts_and_the_values_in_help_pages_are_those_of_the_nodes(monkeypatch):
-    monkeypatch.setitem(sys.modules, "folder_paths", None)  # what comes here goes with the test
+def test_english_texts_and_help_pages_match_the_nodes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "folder_paths", None)  # monkeypatch restores it
     spec = importlib.util.spec_from_file_location("make_locales", ROOT / "locales" / "make.py")
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
@@ -149,7 +149,7 @@ def test_english_texts_and_the_values_in_help_pages_are_those_of_the_nodes(monke
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is not fresh: run make locales"
 
 
-def test_nodes_and_commands_offer_what_the_core_takes(pack, core):
+def test_nodes_and_commands_offer_the_choices_of_the_core(pack, core):
     choices = core("choices")
 
     def offered(node: str, name: str) -> list:
@@ -200,8 +200,8 @@ def test_every_node_has_a_help_page_with_a_picture(pack):
     assert sum(file.stat().st_size for file in docs.rglob("*")) < 2_000_000
 
 
-def test_a_mistake_is_a_title_and_a_sentence(node):
-    """As ComfyUI's execution.py makes the title and the log of what a node raises."""
+def test_input_errors_have_a_plain_title_and_no_traceback(node):
+    """ComfyUI's execution.py makes the title from the class, and logs the traceback."""
     with pytest.raises(ValueError, match="disconnect it") as caught:
         node("LoadBackbone").load("embedded", vae=object())
     kind = caught.type

@@ -1,4 +1,4 @@
-"""The nodes for ComfyUI's own MODEL, and the patch, with a small MODEL and sampler (tests/comfyui has real ones)."""
+"""The nodes for ComfyUI's own MODEL with stand-ins for MODEL and sampler (real ones: tests/comfyui)."""
 
 import importlib
 import math
@@ -13,7 +13,7 @@ BLOCK = ("middle", 0, 0)
 
 
 class Model:
-    """Stands for the ModelPatcher of a Stable Diffusion 1.5 MODEL."""
+    """Stand-in for the ModelPatcher of a Stable Diffusion 1.5 MODEL."""
 
     def __init__(self, family, shapes: dict):
         sampling = SimpleNamespace(percent_to_sigma=lambda part: 10.0 * (1 - part), timestep=lambda sigma: sigma * 100)
@@ -53,7 +53,7 @@ class Model:
 
 
 class Executor:
-    """Stands for what a wrapper is around."""
+    """Stand-in for the executor that a wrapper gets."""
 
     def __init__(self, call, owner=None):
         self.call, self.class_obj = call, owner
@@ -64,7 +64,7 @@ class Executor:
 
 @pytest.fixture
 def patch(pack, monkeypatch):
-    """The modules of the patch, beside those of ComfyUI that they ask for."""
+    """Import the patch, with stand-ins for the modules of ComfyUI that it imports."""
     kinds = SimpleNamespace(
         OUTER_SAMPLE="run", SAMPLER_SAMPLE="sampler", CALC_COND_BATCH="branches", APPLY_MODEL="model"
     )
@@ -102,7 +102,7 @@ TEXT = torch.randn(1, 3, 12, generator=torch.Generator().manual_seed(1))
 
 
 def run(model, sigmas=(5.0,), texts=(TEXT, TEXT), frames=2):
-    """One run: what the UNet is called with, (which branch, its options), and how often the network is read."""
+    """Run the sampler; return the UNet's calls (indices of conditionings, options), and the number of network runs."""
     calls, reads = [], []
     network = model.attachments["magicdance_appearance"][0].network.model.inner
     hook = network.register_forward_pre_hook(lambda *_: reads.append(1))
@@ -140,27 +140,27 @@ def run(model, sigmas=(5.0,), texts=(TEXT, TEXT), frames=2):
 
 
 def seen(calls) -> dict:
-    """branch -> number of the reference's tokens that its middle block sees."""
+    """Return the number of reference tokens in the middle block: indices of conditionings -> number."""
     return {
         branch: options["magicdance_tokens"].blocks[BLOCK].shape[1] if "magicdance_tokens" in options else 0
         for branch, options in calls
     }
 
 
-def test_only_the_positive_half_sees_the_reference(apply):
+def test_only_the_positive_prediction_uses_the_reference(apply):
     calls, reads = run(apply())
     assert seen(calls) == {(0,): 16, (1,): 0} and reads == 1
     assert "patches" not in calls[1][1]
 
 
-def test_in_balance_both_halves_do_from_one_reading_of_one_text(apply):
+def test_balance_uses_the_reference_in_both_predictions(apply):
     calls, reads = run(apply(control_mode="balance"))
     assert seen(calls) == {(0,): 16, (1,): 16} and reads == 1
     assert run(apply(control_mode="balance"), texts=(TEXT, 2 * TEXT))[1] == 2
     assert run(apply(control_mode="balance", text=[[TEXT, {}]]), texts=(TEXT, 2 * TEXT))[1] == 1
 
 
-def test_prompts_that_change_from_frame_to_frame_are_each_read(apply):
+def test_the_network_runs_once_for_each_different_prompt(apply):
     calls, reads = run(apply(), texts=(torch.cat([TEXT, 2 * TEXT, TEXT]), TEXT), frames=3)
     tokens = calls[0][1]["magicdance_tokens"].blocks[BLOCK]
     assert reads == 2 and len(tokens) == 3
@@ -168,28 +168,28 @@ def test_prompts_that_change_from_frame_to_frame_are_each_read(apply):
     assert run(apply(text=[[TEXT, {}]]), texts=(torch.cat([TEXT, 2 * TEXT]), TEXT))[1] == 1
 
 
-def test_the_reference_is_read_once_a_step(apply):
+def test_the_network_runs_once_per_noise_level(apply):
     assert run(apply(), sigmas=(5.0, 5.0, 3.0, 1.0))[1] == 3
 
 
-def test_several_nodes_add_up(apply, model):
+def test_chained_nodes_add_up(apply, model):
     twice = apply(apply(), reference={"samples": torch.zeros(2, 4, 8, 8)})
     calls, reads = run(twice)
     assert seen(calls) == {(0,): 16 * 3, (1,): 0} and reads == 2
     assert len(twice.additional["magicdance_appearance"]) == 1  # one network for both
-    assert not model.attachments and not model.wrappers  # what came in stays as it was
+    assert not model.attachments and not model.wrappers  # the input is not modified
 
 
-def test_no_strength_is_no_patch(apply):
+def test_strength_zero_adds_no_patch(apply):
     assert not apply(strength=0.0).wrappers
 
 
-def test_outside_its_range_it_is_not_read(apply):
+def test_the_network_does_not_run_outside_its_range(apply):
     calls, reads = run(apply(start_percent=0.2, end_percent=0.6), sigmas=(9.0, 6.0, 2.0))
     assert [seen([call])[(0,)] for call in calls if call[0] == (0,)] == [0, 16, 0] and reads == 1
 
 
-def test_another_patch_of_self_attention_comes_first(apply):
+def test_tokens_are_appended_after_other_attention_patches(apply):
     patched, other = apply(), object()
     patched.model_options["transformer_options"]["patches"] = {"attn1_patch": [other]}
     (_, options), _ = run(patched)[0]
@@ -197,7 +197,7 @@ def test_another_patch_of_self_attention_comes_first(apply):
 
 
 def attend(tokens, own: torch.Tensor, size, patch) -> torch.Tensor:
-    """What self-attention with identical projections makes of the tokens, as ComfyUI's block calls the patches."""
+    """Return the output of self-attention with identity projections, with the patches called as in ComfyUI's block."""
     options = {"magicdance_tokens": tokens, "block": BLOCK[:2], "block_index": 0}
     q, k, v = patch.append_tokens(own, own, own, options)
     assert k is v
@@ -205,7 +205,7 @@ def attend(tokens, own: torch.Tensor, size, patch) -> torch.Tensor:
     return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=bias)[:, 0]
 
 
-def test_weights_are_the_cores(patch):
+def test_strength_weights_tokens_as_the_core_does(patch):
     tokens, own = torch.randn(1, 6, 5), torch.randn(2, 4, 5)
     made = patch.ReferenceTokens({BLOCK: tokens}, {BLOCK: (6,)}, ((0.5, None),))
     keys = torch.cat([own, tokens.expand(2, -1, -1)], dim=1)
@@ -214,7 +214,7 @@ def test_weights_are_the_cores(patch):
     assert torch.allclose(attend(made, own, (2, 2), patch), expected, atol=1e-6)
 
 
-def test_a_mask_says_which_part_looks_where(patch):
+def test_masks_give_each_part_its_own_reference(patch):
     first, second, own = torch.randn(1, 6, 5), torch.randn(1, 3, 5), torch.randn(2, 4, 5)
     left = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
     both = patch.ReferenceTokens(
@@ -226,7 +226,7 @@ def test_a_mask_says_which_part_looks_where(patch):
         assert torch.allclose(out[:, columns], attend(alone, own, (2, 2), patch)[:, columns], atol=1e-6)
 
 
-def test_masks_go_with_their_frames_and_areas(patch, apply):
+def test_masks_are_matched_to_frames(patch, apply):
     masks = torch.stack([torch.full((8, 8), float(frame)) for frame in range(2)])
     (_, options), _ = run(apply(mask=masks))[0]
     ((_, place),) = options["magicdance_tokens"].weights
@@ -235,31 +235,31 @@ def test_masks_go_with_their_frames_and_areas(patch, apply):
         run(apply(mask=torch.ones(3, 8, 8)))
 
 
-def test_a_prompt_of_another_model_is_explained(apply):
+def test_prompts_of_another_model_are_refused(apply):
     with pytest.raises(ValueError, match="The prompt was encoded with another model's CLIP"):
         run(apply(), texts=(torch.zeros(1, 3, 99),) * 2)
 
 
-def test_a_reference_of_another_size_is_mentioned(apply, caplog):
+def test_references_of_another_size_are_logged(apply, caplog):
     calls, _ = run(apply(reference={"samples": torch.ones(1, 4, 8, 16)}))
     assert seen(calls)[(0,)] == 32
     assert "The reference has 128 x 64 pixels, the frames have 64 x 64: for the best likeness" in caplog.text
 
 
 @pytest.mark.parametrize("family", ["SDXL", "SD20"])
-def test_other_families_are_named(apply, model, family):
+def test_other_model_families_are_refused(apply, model, family):
     other = Model(getattr(sys.modules["comfy.supported_models"], family), model.shapes)
     with pytest.raises(ValueError, match=f"family {family}: connect one of Stable Diffusion 1.5"):
         apply(other)
 
 
-def test_another_width_is_explained(apply, model):
+def test_other_widths_are_refused(apply, model):
     model.shapes = {name: (64,) for name in model.shapes}
     with pytest.raises(ValueError, match="of width 32, the connected MODEL has .* of width 64: choose both"):
         apply()
 
 
-def test_replaced_self_attention_is_named(apply):
+def test_replaced_self_attention_is_refused_by_name(apply):
     class Other:
         def replace(self):
             pass
@@ -267,7 +267,9 @@ def test_replaced_self_attention_is_named(apply):
     replaced = {"patches_replace": {"attn1": {("middle", 0): Other.replace}}}
     patched = apply()
     patched.model_options["transformer_options"] |= replaced
-    with pytest.raises(ValueError, match=r"replaced by test_replaced_self_attention_is_named \(.*test_native\)"):
+    with pytest.raises(
+        ValueError, match=r"replaced by test_replaced_self_attention_is_refused_by_name \(.*test_native\)"
+    ):
         run(patched)
     with pytest.raises(ValueError, match="remove that node"):
         apply(patched)
@@ -289,12 +291,12 @@ def test_replaced_self_attention_is_named(apply):
         ({"start_percent": 0.7, "end_percent": 0.2}, "0 <= start <= end <= 1"),
     ],
 )  # fmt: skip
-def test_mistakes_are_explained(apply, changes, sentence):
+def test_unusable_inputs_are_refused(apply, changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         apply(**changes)
 
 
-def test_a_picture_is_encoded_once(node, model, appearance, patch):
+def test_an_image_is_encoded_once(node, model, appearance, patch):
     encoded = []
     vae = SimpleNamespace(encode=lambda pictures: encoded.append(pictures.shape) or torch.ones(1, 4, 8, 8))
     apply, picture = node("ApplyAppearanceToModel").apply, torch.rand(1, 64, 64, 3)
@@ -310,7 +312,7 @@ def test_a_picture_is_encoded_once(node, model, appearance, patch):
     assert encoded == [(1, 64, 64, 3)]
 
 
-def test_empty_frames_are_the_poses(node):
+def test_empty_frames_have_the_size_of_the_poses(node):
     (latent,) = node("EmptyFrames").make(torch.zeros(3, 64, 100, 3), True)
     assert latent["samples"].shape == (3, 4, 8, 12) and latent["batch_index"] == [0, 0, 0]
     assert "batch_index" not in node("EmptyFrames").make(torch.zeros(3, 64, 64, 3), False)[0]
@@ -318,7 +320,7 @@ def test_empty_frames_are_the_poses(node):
         node("EmptyFrames").make(torch.zeros(3, 4, 64, 3), True)
 
 
-def test_a_checkpoint_gives_comfyui_what_it_asks_for(node, comfy, published_files, monkeypatch):
+def test_a_checkpoint_is_split_into_comfyuis_models(node, comfy, published_files, monkeypatch):
     for suffix, file in published_files.items():
         (comfy.models / "magicdance" / f"model{suffix}").hardlink_to(file)
     given = {}
@@ -340,7 +342,7 @@ def test_a_checkpoint_gives_comfyui_what_it_asks_for(node, comfy, published_file
         assert type(held.model.inner).__name__ == "AppearanceControlModel"
 
 
-def test_a_missing_file_is_explained(pack):
+def test_missing_files_are_refused(pack):
     for name in ("LoadPublishedAsModel", "LoadPoseControlNet", "LoadAppearance"):
         said = pack.NODE_CLASS_MAPPINGS[f"MagicDance{name}"].VALIDATE_INPUTS("gone.th")
         assert "gone.th is not in models/magicdance" in said

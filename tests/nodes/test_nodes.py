@@ -1,4 +1,4 @@
-"""Every node, called as ComfyUI calls it."""
+"""Nodes that load, control and sample, called as ComfyUI calls them."""
 
 import inspect
 from dataclasses import FrozenInstanceError
@@ -24,7 +24,7 @@ def poses():
 
 @pytest.fixture
 def sample(node, held, reference, poses):
-    """Runs the sampler with small defaults."""
+    """Return a function that runs the sampler with few steps: `sample(**changes)`."""
     return lambda **changes: node("Sample").sample(
         **{"model": held, "reference": reference, "poses": poses} | SAMPLE | changes
     )
@@ -48,19 +48,19 @@ def pipeline(core, tiny, reference, poses, **settings):
 # ------------------------------------------------------------------------------------------------ sampling
 
 
-def test_node_and_pipeline_give_the_same_pixels(sample, core, tiny, reference, poses):
+def test_node_and_pipeline_give_equal_pixels(sample, core, tiny, reference, poses):
     frames, latent = sample()
     assert frames.shape == (3, 32, 32, 3) and frames.dtype == torch.float32
     assert latent["samples"].shape == (3, 4, 8, 8)
     assert torch.equal(frames, pipeline(core, tiny, reference, poses))
 
 
-def test_the_models_own_numbers(sample, core, tiny, reference, poses):
+def test_zero_steps_and_cfg_are_the_models_defaults(sample, core, tiny, reference, poses):
     own = pipeline(core, tiny, reference, poses, num_inference_steps=None, guidance_scale=None)
     assert torch.equal(sample(steps=0, cfg=0.0)[0], own)
 
 
-def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, poses):
+def test_prompts_and_balance_match_the_pipeline(sample, core, tiny, reference, poses):
     texts = torch.randn(2, 1, 5, 12, generator=torch.Generator().manual_seed(4))
     frames, _ = sample(control_mode="balance", positive=[[texts[0], {}]], negative=[[texts[1], {}]])
     expected = pipeline(
@@ -70,11 +70,11 @@ def test_prompts_and_modes_reach_the_pipeline(sample, core, tiny, reference, pos
 
 
 @pytest.mark.parametrize("name", ["ddim", "dpmpp_2m_karras", "euler_ancestral", "lcm", "tcd"])
-def test_every_scheduler_runs(sample, name):
+def test_samplers_give_finite_frames(sample, name):
     assert sample(sampler_name=name)[0].isfinite().all()
 
 
-def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, reference, poses):
+def test_presets_match_the_pipeline_and_widgets_override_them(sample, core, tiny, reference, poses):
     fast, schedule = core("sampling").PRESETS["fast"], core("schedule")
     own = tiny.scheduler
     tiny.scheduler = schedule.named_scheduler(fast.scheduler, own)
@@ -87,7 +87,7 @@ def test_presets_reach_the_pipeline_and_widgets_win(sample, core, tiny, referenc
     assert torch.equal(sample(preset="exact")[0], sample()[0])
 
 
-def test_speed_options_stand_for_what_a_preset_leaves_out(sample, node, core):
+def test_speed_options_replace_the_presets_shortcuts(sample, node, core):
     (nothing,) = node("SpeedOptions").make(0.0, 1.0, 1, 1)
     assert nothing == core("sampling").Shortcuts()
     (some,) = node("SpeedOptions").make(0.5, 1.0, 2, 1)
@@ -99,7 +99,7 @@ def test_batches_do_not_change_the_result(sample):
     assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_chunk_size=256)[0], atol=1e-5)
 
 
-def test_inputs_stay_as_they_are_and_may_come_in_any_form(sample, reference, poses):
+def test_inputs_are_not_modified_and_may_have_any_dtype_and_channels(sample, reference, poses):
     kept = reference.clone(), poses.clone()
     frames, _ = sample()
     assert torch.equal(reference, kept[0]) and torch.equal(poses, kept[1])
@@ -111,19 +111,19 @@ def test_inputs_stay_as_they_are_and_may_come_in_any_form(sample, reference, pos
     assert not torch.equal(sample(reference=torch.rand(2, 32, 32, 3))[0], frames)
 
 
-def test_sizes_are_made_to_fit(sample):
+def test_sizes_are_rounded_to_what_the_model_takes(sample):
     frames, _ = sample(poses=torch.rand(2, 35, 50, 3), reference=torch.rand(1, 90, 41, 3))
     assert frames.shape == (2, 36, 48, 3)
 
 
-def test_the_whole_run_moves_one_bar(sample, comfy):
+def test_one_progress_bar_covers_the_run(sample, comfy):
     sample()
     (bar,) = comfy.bars
     values = [value for value, *_ in bar]
     assert values == sorted(values) and values[-1] == bar[-1][1] == 3 * (2 + 1)
 
 
-def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sample, comfy, held):
+def test_networks_of_a_phase_are_loaded_together(sample, comfy, held):
     sample()
     first, second, third = comfy.loads
     assert first[0] == third[0] == [held.vae]
@@ -131,7 +131,7 @@ def test_networks_of_a_phase_are_loaded_together_with_room_for_activations(sampl
     assert all(memory > 0 for _, memory in comfy.loads)
 
 
-def test_an_interrupt_acts_between_blocks_and_the_next_run_is_whole(sample, comfy, held):
+def test_an_interrupt_stops_between_blocks_and_leaves_the_next_run_unchanged(sample, comfy, held):
     frames, _ = sample()
     whole, comfy.checks = comfy.checks, 0
     assert 60 < whole < 300  # blocks of all runs of all networks: never a long wait, nor a question a layer
@@ -155,7 +155,7 @@ def test_an_interrupt_acts_between_blocks_and_the_next_run_is_whole(sample, comf
         ({"negative": [[torch.zeros(1, 5, 12), {}]] * 2}, "2 prompts"),
     ],
 )
-def test_bad_input_gets_one_sentence(sample, changes, message):
+def test_unusable_inputs_are_refused(sample, changes, message):
     with pytest.raises(ValueError, match=message):
         sample(**changes)
 
@@ -165,24 +165,24 @@ def test_bad_input_gets_one_sentence(sample, changes, message):
     [
         ({"appearance": None}, "Apply Appearance"),
         ({"pose": None}, "Apply Pose"),
-        ({"context": None}, "connect a prompt"),
+        ({"context": None}, "connect one to `positive`"),
     ],
 )
-def test_a_missing_part_is_named_with_the_node_that_brings_it(sample, held, missing, message):
+def test_a_missing_network_is_named_with_the_node_that_adds_it(sample, held, missing, message):
     from dataclasses import replace
 
     with pytest.raises(ValueError, match=message):
         sample(model=replace(held, **missing))
 
 
-def test_a_model_without_text_refuses_prompts(sample, held):
+def test_models_without_text_encoder_refuse_prompts(sample, held):
     from dataclasses import replace
 
     with pytest.raises(ValueError, match="takes no prompts"):
-        sample(model=replace(held, knows_text=False), positive=[[torch.zeros(1, 5, 12), {}]])
+        sample(model=replace(held, takes_prompts=False), positive=[[torch.zeros(1, 5, 12), {}]])
 
 
-def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_log(node, held, comfy, caplog):
+def test_photographs_for_the_embedded_model_cause_a_warning(node, held, comfy, caplog):
     from dataclasses import replace
 
     reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
@@ -204,7 +204,7 @@ def test_what_the_embedded_model_does_not_know_is_said_on_the_node_and_in_the_lo
 # ------------------------------------------------------------------------------------------------ controls
 
 
-def test_controls_return_a_new_model(node, held, sample):
+def test_controls_do_not_modify_the_model(node, held, sample):
     own = "default"
     (weaker,) = node("ApplyAppearance").apply(held, own, 0.0, 0.0, 1.0)
     (none,) = node("ApplyPose").apply(weaker, own, 0.0, 0.0, 1.0)
@@ -216,16 +216,16 @@ def test_controls_return_a_new_model(node, held, sample):
         held.pose = None
 
 
-def test_a_range_that_ends_before_it_starts(node, held):
+def test_a_range_that_ends_before_it_starts_is_refused(node, held):
     with pytest.raises(ValueError, match="start <= end"):
         node("ApplyPose").apply(held, "default", 1.0, 0.8, 0.2)
 
 
-def test_controls_from_files(node, comfy, published_files):
+def test_controls_are_loaded_from_files_once(node, comfy, published_files):
     (comfy.models / "magicdance" / "all.th").hardlink_to(published_files[".th"])
     (comfy.models / "checkpoints" / "sd.safetensors").hardlink_to(published_files[".safetensors"])
     (plain,) = node("LoadBackbone").load("sd.safetensors")
-    assert plain.appearance is None and plain.pose is None and plain.knows_text
+    assert plain.appearance is None and plain.pose is None and plain.takes_prompts
     appearance = node("ApplyAppearance")
     (one,) = appearance.apply(plain, "all.th", 1.0, 0.0, 1.0)
     (two,) = appearance.apply(plain, "all.th", 0.5, 0.0, 1.0)
@@ -235,7 +235,7 @@ def test_controls_from_files(node, comfy, published_files):
     assert "all.th" in node("ApplyPose").INPUT_TYPES()["required"]["control_net_name"][0]
 
 
-def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, published_files):
+def test_missing_and_unfit_controls_are_refused(node, comfy, held, published_files):
     from dataclasses import replace
 
     with pytest.raises(ValueError, match="came without a Pose ControlNet"):
@@ -254,7 +254,7 @@ def test_controls_that_are_absent_or_of_another_kind(node, comfy, held, publishe
 # ------------------------------------------------------------------------------------------------ backbones
 
 
-def test_the_published_checkpoint_in_one_go(node, comfy, published_files):
+def test_the_published_checkpoint_is_loaded_whole(node, comfy, published_files):
     (comfy.models / "magicdance" / "model_state-110000.th").hardlink_to(published_files[".th"])
     loader = node("LoadPublished")
     assert loader.INPUT_TYPES()["required"]["ckpt_name"][0] == ["model_state-110000.th"]
@@ -265,12 +265,12 @@ def test_the_published_checkpoint_in_one_go(node, comfy, published_files):
         assert "huggingface.co" in loader.VALIDATE_INPUTS(name)
 
 
-def test_folders_and_other_vaes(node, comfy, core, tiny, monkeypatch):
+def test_model_folders_and_the_embedded_model_are_loaded(node, comfy, core, tiny, monkeypatch):
     folder = comfy.models / "magicdance" / "mine"
     core("checkpoints").save_folder(folder, tiny)
     loader = node("LoadPublished")
     assert loader.INPUT_TYPES()["required"]["ckpt_name"][0] == ["mine"]
-    assert loader.load("mine")[0].knows_text is False
+    assert loader.load("mine")[0].takes_prompts is False
     monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder)
     backbone = node("LoadBackbone")
     assert backbone.INPUT_TYPES()["required"]["ckpt_name"][0] == ["embedded"]
@@ -284,7 +284,7 @@ def test_folders_and_other_vaes(node, comfy, core, tiny, monkeypatch):
 
 
 class ComfyModel:
-    """Stands for ComfyUI's MODEL, CLIP and VAE of one checkpoint."""
+    """Stand-in for ComfyUI's MODEL and VAE of a checkpoint."""
 
     def __init__(self, comfy_modules, tensors):
         import sys
@@ -312,7 +312,7 @@ class ComfyModel:
         return self.vae
 
 
-def test_comfyuis_model_and_vae(node, comfy, published_files):
+def test_model_and_vae_of_comfyui_are_converted_with_their_patches(node, comfy, published_files):
     import sys
 
     from safetensors.torch import load_file

@@ -20,7 +20,7 @@ TYPES = {"INT": int, "FLOAT": (int, float), "BOOLEAN": bool, "STRING": str}
 
 @pytest.fixture
 def dance(core):
-    """Keypoints of a puppet in a dance: `dance(identity, frames)`."""
+    """Return a function that makes the keypoints of a puppet's dance: `dance(identity, frames)`."""
     puppets, pose = core("puppets"), core("pose")
 
     def make(identity, frames=12, child=False):
@@ -36,13 +36,13 @@ def dance(core):
 
 @pytest.fixture
 def points(core):
-    """float32 [F, 136, 3] of POSE_KEYPOINT."""
+    """Return a function from POSE_KEYPOINT to float32 `[F, 136, 3]`."""
     return lambda keypoints: core("pose.keypoints").frames_to_points(core("pose").frames_from_pose_keypoint(keypoints))
 
 
 @pytest.fixture
 def folders(comfy, tmp_path):
-    """ComfyUI's input and output folders."""
+    """Make ComfyUI's input and output folders."""
     paths, made = sys.modules["folder_paths"], {}
     for name in ("input", "output"):
         made[name] = tmp_path / name
@@ -65,7 +65,7 @@ def extract(node, **inputs):
     )
 
 
-def test_extract_reads_drawn_maps(node, core, dance, points, comfy):
+def test_extract_reads_poses_from_drawn_maps(node, core, dance, points, comfy):
     maps = node("DrawPoses").draw(dance(0), 512, 512, True, False, False)[0]
     keypoints, report = extract(node, images=maps)
     made, truth = points(keypoints)[:, :18], points(dance(0))[:, :18] * [2, 2, 1]
@@ -75,7 +75,7 @@ def test_extract_reads_drawn_maps(node, core, dance, points, comfy):
     assert len(comfy.bars[-1]) == 12
 
 
-def test_extract_follows_keypoints_of_others(node, dance, points):
+def test_extract_follows_one_person_in_given_keypoints(node, dance, points):
     crowd = dance(0)
     crowd[5]["people"] = []
     for frame in crowd:
@@ -86,7 +86,7 @@ def test_extract_follows_keypoints_of_others(node, dance, points):
     assert extract(node, keypoints=crowd, person="index", person_index=1)[0][0]["people"][0]["person_id"] == [1]
 
 
-def test_extract_asks_for_its_files_and_its_input(node, dance):
+def test_extract_names_missing_files_and_inputs(node, dance):
     picture = torch.zeros(1, 8, 8, 3)
     for detector, name in (("openpose", "body_pose_model.pth"), ("dwpose", "yolox_l.onnx")):
         with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose: download it from https"):
@@ -96,7 +96,7 @@ def test_extract_asks_for_its_files_and_its_input(node, dance):
             extract(node, **several)
 
 
-def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, monkeypatch):
+def test_extract_runs_openpose_networks_under_memory_management(node, core, comfy, monkeypatch):
     pytest.importorskip("scipy")
     networks = core("pose.detectors.openpose")
     torch.manual_seed(0)
@@ -114,7 +114,7 @@ def test_extract_with_the_real_networks_in_comfyuis_keeping(node, core, comfy, m
     assert len(comfy.loads) == 1 and comfy.checks > 50
 
 
-def test_detectors_that_another_pack_has_downloaded_are_found(pack, comfy, node):
+def test_detectors_downloaded_by_another_pack_are_found(pack, comfy, node):
     folders = sys.modules[f"{pack.__name__}.nodes.comfy.folders"]
     downloads = comfy.models.parent / "custom_nodes" / "comfyui_controlnet_aux" / "ckpts"
     folder = downloads / "yzd-v" / "DWPose"
@@ -128,7 +128,7 @@ def test_detectors_that_another_pack_has_downloaded_are_found(pack, comfy, node)
 
 
 class Video:
-    """A VIDEO as ComfyUI's: of a file, of bytes, or a stretch of a file."""
+    """Stand-in for a VIDEO of a file, of bytes, or of a part of a file."""
 
     def __init__(self, source, duration=None):
         self.source, self.duration, self.saved = source, duration, None
@@ -146,7 +146,7 @@ class Video:
 
 @pytest.fixture
 def film(node, core, dance, tmp_path, monkeypatch):
-    """A video of a dance's pose maps, 15 a second: `film(frames)`; ComfyUI's own class for files of any length."""
+    """Return a function that writes a video of pose maps at 15 fps: `film(frames)`."""
     monkeypatch.setitem(sys.modules, "comfy_api.input_impl", SimpleNamespace(VideoFromFile=Video))
 
     def make(frames=12):
@@ -159,7 +159,7 @@ def film(node, core, dance, tmp_path, monkeypatch):
     return make
 
 
-def test_extract_reads_videos_at_the_rate_of_the_poses(node, film, dance, points):
+def test_extract_samples_videos_at_the_given_frame_rate(node, film, dance, points):
     file = film()
     keypoints, report = extract(node, video=Video(file), fps=15.0)
     made, truth = points(keypoints)[:, :18], points(dance(0))[:, :18] * [2, 2, 1]
@@ -173,7 +173,7 @@ def test_extract_reads_videos_at_the_rate_of_the_poses(node, film, dance, points
     assert extract(node, video=cut, fps=15.0)[0] == keypoints and cut.saved and not cut.saved.exists()
 
 
-def test_another_gap_does_not_look_at_the_pictures_again(node, comfy, dance):
+def test_another_gap_does_not_run_the_detector_again(node, comfy, dance):
     images = node("DrawPoses").draw(dance(0, 3), 64, 64, True, False, False)[0]
     extracting = node("ExtractPose")
     settings = {"person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0}
@@ -185,7 +185,7 @@ def test_another_gap_does_not_look_at_the_pictures_again(node, comfy, dance):
     assert len(comfy.bars) == bars + 1
 
 
-def test_extract_says_what_is_wrong_with_a_video(node, film, tmp_path):
+def test_unreadable_videos_are_refused(node, film, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="broken.mp4 cannot be read as a video"):
         extract(node, video=Video(str(tmp_path / "broken.mp4")))
@@ -193,7 +193,7 @@ def test_extract_says_what_is_wrong_with_a_video(node, film, tmp_path):
         extract(node, video=Video(str(tmp_path / "gone.mp4")))
 
 
-def test_extract_is_interrupted(node, comfy):
+def test_extract_can_be_interrupted(node, comfy):
     comfy.interrupt_after = 3
     with pytest.raises(Exception, match="^$") as caught:
         extract(node, images=torch.zeros(9, 8, 8, 3))
@@ -203,7 +203,7 @@ def test_extract_is_interrupted(node, comfy):
 # Retarget and smooth
 
 
-def test_retarget_brings_the_motion_to_the_person(node, dance, points):
+def test_retarget_fits_the_motion_to_the_reference(node, dance, points):
     driving, person = dance(3, child=True), dance(4)
     made = node("RetargetPose").retarget(driving, person, "auto", -1, True)[0]
     before, after = (np.linalg.norm(points(k) - points(person), axis=-1)[:, :130].mean() for k in (driving, made))
@@ -216,7 +216,7 @@ def test_retarget_brings_the_motion_to_the_person(node, dance, points):
         )
 
 
-def test_smooth(node, dance, points):
+def test_smoothing_reduces_noise(node, dance, points):
     noisy = dance(0, 40)
     random = np.random.default_rng(0)
     for frame in noisy:
@@ -233,7 +233,7 @@ def test_smooth(node, dance, points):
 
 
 @pytest.mark.parametrize("format", ["json", "npz"])
-def test_files_round_trip(node, dance, points, folders, format):
+def test_keypoint_files_round_trip(node, dance, points, folders, format):
     for number in (1, 2):
         saved = node("SaveKeypoints").save(dance(0), "dance", format)
         assert saved["result"][0] == dance(0) and saved["ui"]["text"][0].endswith(f"dance_{number:05}_.{format}")
@@ -250,7 +250,7 @@ def test_files_round_trip(node, dance, points, folders, format):
     assert cls.IS_CHANGED(name, width=0, height=0) != stamp
 
 
-def test_the_example_motion_shows_what_extract_repairs(node, folders):
+def test_extract_repairs_the_example_motion(node, folders):
     cls = type(node("LoadKeypoints"))
     (name,) = cls.INPUT_TYPES()["required"]["file"][0]
     assert cls.VALIDATE_INPUTS(name) is True and cls.IS_CHANGED(name)
@@ -261,7 +261,7 @@ def test_the_example_motion_shows_what_extract_repairs(node, folders):
     assert cls.VALIDATE_INPUTS("../../x.npz [example]") is not True
 
 
-def test_openpose_files(node, core, dance, folders):
+def test_openpose_json_needs_width_and_height(node, core, dance, folders):
     text = json.dumps({"people": dance(0)[0]["people"]})
     (folders["input"] / "a.json").write_text(text)
     with pytest.raises(ValueError, match="width and height"):
@@ -272,7 +272,7 @@ def test_openpose_files(node, core, dance, folders):
 # Draw
 
 
-def test_drawing_poses(node):
+def test_poses_are_drawn_in_the_given_size(node):
     _, _, keypoints, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
     draw = node("DrawPoses").draw
     assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
@@ -289,7 +289,7 @@ def test_drawing_poses(node):
 # Preview
 
 
-def test_preview(node, dance):
+def test_preview_draws_skeletons_over_pictures(node, dance):
     def preview(keypoints, opacity, pictures=None, video=None, fps=30.0):
         return node("PreviewPose").preview(keypoints, opacity, True, True, True, fps, pictures, video)[0]
 
@@ -307,7 +307,7 @@ def test_preview(node, dance):
         preview(dance(0), 0.8, pictures, video=pictures)
 
 
-def test_preview_over_a_video(node, dance, film):
+def test_preview_over_a_shorter_video_holds_its_last_frame(node, dance, film):
     preview = node("PreviewPose").preview
     shown = preview(dance(0, 14), 0.0, True, True, True, 15.0, video=Video(film()))[0]
     assert shown.shape == (14, 512, 512, 3) and shown[0].mean() > 0.001
@@ -317,8 +317,8 @@ def test_preview_over_a_video(node, dance, film):
 # The workflow
 
 
-def test_the_nodes_of_video_to_dance_fit_together(node, pack, points):
-    """Runs the workflow's own nodes up to the poses, by its links and widgets."""
+def test_the_pose_nodes_of_workflow_5_run_together(node, pack, points):
+    """Run the pack's nodes of the workflow up to the poses, with its links and widget values."""
     graph = json.loads((ROOT / "workflows" / "5 Video to dance.json").read_text())
     links = {link[0]: link for link in graph["links"]}
     results = {}

@@ -1,4 +1,4 @@
-"""The bar and the previews of a run."""
+"""Progress bar and previews of a run."""
 
 import importlib
 import time
@@ -9,7 +9,7 @@ import torch
 
 @pytest.fixture
 def run_progress(pack, held):
-    """Of a run whose frames are shown when the test says so."""
+    """Return a function that makes a `RunProgress` whose preview thread is not started."""
     module = importlib.import_module(f"{pack.__name__}.nodes.comfy.progress")
     return lambda frames, steps=1: module.RunProgress(held, frames, steps)
 
@@ -20,9 +20,9 @@ def brightness(preview) -> int:
     return picture.getpixel((0, 0))[0]
 
 
-def test_previews_play_the_frames_in_their_order_again_and_again(run_progress, comfy):
+def test_previews_loop_over_the_frames_in_order(run_progress, comfy):
     progress = run_progress(3)
-    progress.show_next()  # nothing is known yet
+    progress.show_next()  # there is no preview yet
     frames = torch.arange(3).reshape(3, 1, 1, 1).expand(3, 3, 16, 16) / 255
     progress.decoded(0, frames[:2])
     progress.show_next()
@@ -34,7 +34,7 @@ def test_previews_play_the_frames_in_their_order_again_and_again(run_progress, c
     assert bar[-1][:2] == (6, 6)
 
 
-def test_frames_are_previewed_while_they_are_denoised(run_progress, comfy, held):
+def test_the_oldest_previews_are_decoded_first(run_progress, comfy, held):
     progress = run_progress(4, 2)
     for step in range(2):
         progress._begun, progress._spent = time.perf_counter(), 0.0  # so there is time for one, the stalest
@@ -46,7 +46,7 @@ def test_frames_are_previewed_while_they_are_denoised(run_progress, comfy, held)
     assert len(long._previews) == 50 and all(long._previews)
 
 
-def test_what_plays_the_previews_ends_with_the_run_and_swallows_no_interrupt(run_progress, comfy):
+def test_the_preview_thread_ends_with_the_run_and_passes_on_interrupts(run_progress, comfy):
     with run_progress(2) as progress:
         progress.decoded(0, torch.zeros(2, 3, 16, 16))
         comfy.interrupt_after = comfy.checks

@@ -1,9 +1,9 @@
-"""Puppets in the graph editor."""
+"""Draw Puppets, called as ComfyUI calls it."""
 
 import torch
 
 
-def test_puppets_give_what_a_first_graph_needs(node, comfy):
+def test_puppets_are_deterministic_and_match_their_pose_maps(node, comfy):
     reference, poses, keypoints, truth = node("Puppets").draw(1, 2, 3, 4, 64, 128)
     assert reference.shape == (1, 128, 64, 3) and poses.shape == truth.shape == (3, 128, 64, 3)
     assert len(keypoints) == 3 and keypoints[0]["canvas_width"] == 64

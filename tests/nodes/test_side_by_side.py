@@ -15,7 +15,7 @@ def video(frames: int, side: int, channels: int = 3):
     return torch.rand(frames, side, side, channels, generator=torch.Generator().manual_seed(frames))
 
 
-def test_pictures_keep_their_pixels_and_short_videos_hold_their_last_frame(arrange, comfy):
+def test_pictures_are_enlarged_without_interpolation_and_short_videos_held(arrange, comfy):
     long, short = video(3, 8), video(2, 16)
     frames = arrange(long, short, enlarge=2)
     gap = 8
@@ -27,7 +27,7 @@ def test_pictures_keep_their_pixels_and_short_videos_hold_their_last_frame(arran
     assert comfy.bars[-1][-1][:2] == (3, 3)
 
 
-def test_inputs_may_have_gaps_and_any_shape(arrange):
+def test_unconnected_inputs_and_grey_pictures(arrange):
     frames = arrange(video(1, 8), None, video(1, 15, channels=1), labels="grey and colour", enlarge=1)
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0 and frames.shape[2] < 60
     plain = arrange(video(1, 8), video(1, 15, channels=1))
@@ -35,7 +35,7 @@ def test_inputs_may_have_gaps_and_any_shape(arrange):
     assert arrange(frames, video(1, 8)).shape[1] > frames.shape[1]  # one behind another
 
 
-def test_what_is_wrong_is_said(arrange):
+def test_too_many_labels_and_empty_inputs_are_refused(arrange):
     with pytest.raises(ValueError, match="3 labels for 2 inputs"):
         arrange(video(1, 8), video(1, 8), labels="a, b, c")
     with pytest.raises(ValueError, match="`image_2` has no pictures"):

@@ -1,4 +1,4 @@
-"""The patched MODEL predicts and samples what the core does."""
+"""Predictions and samples of the patched MODEL against the core's."""
 
 import itertools
 import math
@@ -35,7 +35,7 @@ from setting import (
 
 
 def predictions(model, sigma: torch.Tensor, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What the UNet predicts (noise) in both halves of guidance, through the whole road from a guider on."""
+    """Return the noise predictions for the positive and the negative prompt, called through a guider."""
     seen = {}
 
     def remember(executor, *args, **kwargs):
@@ -82,7 +82,7 @@ def attention_of_the_core(q, k, v, heads, mask=None, **more):
 
 @contextmanager
 def sums_in_the_cores_order():
-    """ComfyUI with the core's attention, and each half of guidance in a batch of its own."""
+    """Make ComfyUI use the core's attention, and separate batches for the positive and the negative prompt."""
     both = dict.fromkeys(("optimized_attention", "optimized_attention_masked"), attention_of_the_core)
     with mock.patch.multiple(attention, **both), mock.patch.object(mm, "get_free_memory", lambda *_, **__: 0):
         yield
@@ -90,7 +90,7 @@ def sums_in_the_cores_order():
 
 @sums_in_the_cores_order()
 def prediction() -> dict:
-    """Both control modes, one reference and two, full strength and half; in single and in double precision.
+    """Compare both control modes, one and two references, strengths 1 and 0.5, in single and double precision.
 
     plain: how far the UNets are from each other without the patch. rounding: how far the core in single precision is
     from itself in double.

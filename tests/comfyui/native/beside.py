@@ -25,7 +25,7 @@ from setting import (
 
 
 def order() -> dict:
-    """Guidance that asks for its halves in other places and numbers than KSampler does."""
+    """A guider whose conditionings have another order and number than KSampler's."""
     untouched, seen = sample(MODEL, cfg=1.0, positive=conditioning(NEGATIVE)), {}
 
     class Swapped(comfy.samplers.CFGGuider):
@@ -102,12 +102,12 @@ def regions() -> dict:
         seen = sample(apply(reference=first, mask=left), positive=positive)
         calls[name] = len(CALLS)
         report[name] = relative(seen, sample(MODEL, positive=positive))
-    # With a mask, an area looks at its own part: the right half's mask is empty, so the right area sees nobody.
+    # An area uses its own part of a mask: the right side of the mask is black, so the right area uses no reference.
     right = conditioning(POSITIVE, area=(8, 4, 0, 4))
     seen, plain = sample(apply(reference=first, mask=left), positive=right), sample(MODEL, positive=right)
     report["area_outside_the_mask"] = relative(seen, plain)
     inpainted = sample(apply(reference=first), noise_mask=left[:, None, ::8, ::8].contiguous())
-    report["inpainting"] = float(inpainted[..., 4:].abs().max())  # what is not painted stays: empty
+    report["inpainting"] = float(inpainted[..., 4:].abs().max())  # unmasked parts stay empty
     return report | {"calls": calls}
 
 

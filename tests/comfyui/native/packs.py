@@ -66,7 +66,7 @@ def long_sample(model, noise, hints, **more):
 
 
 def motion_module(folder: str):
-    """AnimateDiff-Evolved's own loader on a file a tenth as wide as it expects, as the UNet is."""
+    """Load a motion module of a tenth of the usual width, like the UNet, with AnimateDiff-Evolved's loader."""
     loader = nodes.NODE_CLASS_MAPPINGS["ADE_LoadAnimateDiffModel"]
     ade = sys.modules[loader.__module__.replace("nodes_gen2", "motion_module_ad")]
     usual = ade.MotionModule.__init__

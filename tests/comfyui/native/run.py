@@ -1,4 +1,4 @@
-"""Runs checks inside ComfyUI's own modules for test_native.py; prints one JSON object. Arguments: names of checks."""
+"""Run checks inside ComfyUI's own modules for test_native.py; print a JSON object. Arguments: names of checks."""
 
 import importlib
 import json

@@ -109,7 +109,7 @@ def conditioning(text, **more) -> list:
 
 
 def sample(model, sampler="euler", scheduler="normal", steps=2, cfg=3.0, positive=None, negative=None, **more):
-    """Clean scaled latents, as KSampler's own node makes them."""
+    """Return clean latents, scaled as the UNet sees them, sampled as by KSampler."""
     CALLS.clear()
     latent = more.pop("latent", EMPTY)
     positive = conditioning(POSITIVE) if positive is None else positive
@@ -126,7 +126,7 @@ def relative(out: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def core_node(file: str, name: str, *args):
-    """A node of ComfyUI's own extras, applied."""
+    """Return the result of a node of comfy_extras."""
     node = getattr(importlib.import_module(f"comfy_extras.{file}"), name)
     return (node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION))(*args)[0]
 

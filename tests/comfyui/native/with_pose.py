@@ -1,4 +1,4 @@
-"""The Pose ControlNet beside the reference, through ComfyUI's own nodes."""
+"""The Pose ControlNet together with the reference, in ComfyUI's own nodes."""
 
 import comfy.cldm.cldm
 import comfy.controlnet

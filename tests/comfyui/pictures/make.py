@@ -1,13 +1,13 @@
-"""Makes the pictures of the help pages and the thumbnails of the workflows, from a real ComfyUI and a real browser.
+"""Make the pictures of the help pages and the thumbnails of the workflows with a real ComfyUI and a real browser.
 
-For maintainers, after a change of a node, a workflow or the embedded model:
+Run it after a change of a node, a workflow or the embedded model:
 
     COMFYUI_PATH=... PYTHON=... PLAYWRIGHT_DIR=... python tests/comfyui/pictures/make.py [--quick] [--embedded FOLDER]
         [--only NAME ...]
 
---quick runs no workflow, so there are no results in the pictures. --only makes those of some nodes (MagicDanceSample)
-and workflows ("7 KSampler"). --embedded takes a model folder in place of the embedded model. Needs pytest beside
-ComfyUI's requirements and ours, and Chromium, Node.js and playwright-core, as the acceptance harness does.
+--quick runs no workflow, so pictures show no results. --only selects nodes (MagicDanceSample) and workflows
+("7 KSampler"). --embedded replaces the embedded model by a model folder. Needs pytest and the requirements of ComfyUI
+and of the pack; Chromium, Node.js, and playwright-core in PLAYWRIGHT_DIR.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def graph_types(workflow: Path) -> set[str]:
 
 
 def runs(workflow: Path) -> bool:
-    """Only the embedded model makes pictures worth showing; the other models are random here."""
+    """Return whether a workflow uses the embedded model; the other models have random weights here."""
     return any(node["widgets_values"] == ["embedded"] for node in json.loads(workflow.read_text())["nodes"])
 
 
@@ -117,7 +117,7 @@ def moving_thumbnail(output: Path, workflow: Path) -> None:
 
 
 def in_two_rows(picture: Image.Image) -> Image.Image:
-    """A long row of pictures as two rows: thumbnails are shown in a square."""
+    """Arrange a long row of pictures in two rows, since thumbnails are shown in a square."""
     half, height = picture.width // 2, picture.height
     if picture.width < 3 * height:
         return picture
