@@ -30,10 +30,9 @@ from magicdance_core.models import PoseControlNet
 from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.sampling import SamplingSettings
 from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig
-from magicdance_core.training.engine import train
+from magicdance_core.training.engine import TrainingStep, train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import start_from_unet, starting_point
-from magicdance_core.training.step import TrainingStep
 
 from .ablation_report import Recipe, displacement, head_psnr, write_tables
 from .command import benchmark_parser, run_benchmark

@@ -33,7 +33,7 @@ class Outer(Configuration):
 GOOD = {"inner": {"steps": 3}, "several": [{"steps": 1, "rate": "1e-2"}], "widths": [2, 3], "maybe": "x"}
 
 
-def test_values_arrive_in_their_types_and_survive_plain():
+def test_values_have_the_annotated_types_and_survive_plain():
     made = build(Outer, GOOD, "file")
     assert made.inner == Inner(3) and made.several == [Inner(1, rate=0.01)] and made.shape == (1, 2)
     assert isinstance(build(Inner, {"steps": 1, "rate": 1}, "f").rate, float)
@@ -65,12 +65,12 @@ def test_values_arrive_in_their_types_and_survive_plain():
         ({"maybe": "forbidden"}, "file: maybe must not be forbidden"),
     ],
 )
-def test_what_is_wrong_is_named(change, words):
+def test_mistakes_are_named_with_key_value_and_remedy(change, words):
     with pytest.raises(InputError, match=words):
         build(Outer, GOOD | change, "file")
 
 
-def test_differences_name_the_key_and_pass_over_free_ones():
+def test_differences_name_the_key_and_ignore_free_ones():
     old = build(Outer, GOOD, "file")
     new = build(Outer, GOOD | {"several": [{"steps": 2, "rate": 0.01}], "quick": True, "free": {"a": 1}}, "file")
     assert list(differences(old, new)) == [("several[0].steps", 1, 2), ("free.a", None, 1)]

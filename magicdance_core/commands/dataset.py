@@ -1,4 +1,4 @@
-"""Videos to training data: frames at an even rate, poses, filters, a split, a report."""
+"""Make training data from videos: frames at an even rate, poses, filters, splits and a report."""
 
 import argparse
 import os
@@ -14,37 +14,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=file_path,
         metavar="VIDEOS",
-        help="video files, folders of pictures, or folders of such",
+        help="video files, folders of pictures, or folders of these",
     )
     parser.add_argument(
-        "--out", required=True, type=file_path, metavar="DIR", help="the data set; the same command goes on with it"
+        "--out",
+        required=True,
+        type=file_path,
+        metavar="DIR",
+        help="folder of the data set; the same command resumes an interrupted one",
     )
     parser.add_argument(
         "--poses", type=file_path, metavar="DIR",
-        help="given poses, an entry named as each video: keypoints (.npz, .json, folder) or pose maps (folder, video)",
+        help="poses named like the videos: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
-    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="where no poses are given")
+    parser.add_argument(
+        "--detector", choices=DETECTORS, default=DETECTORS[0], help="finds the poses if --poses is not given"
+    )
     parser.add_argument(
         "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
-        help="where the detector's files are (default: models/magicdance_pose)",
+        help="folder of the detectors' files (default: models/magicdance_pose)",
     )  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
-    parser.add_argument("--fps", type=frame_rate, default=30.0, help="frames a second (default: 30)")
-    parser.add_argument("--short-side", type=positive_int, metavar="N", help="shrink larger pictures to N pixels")
-    parser.add_argument("--png", action="store_true", help="lossless pictures (default: JPEG, quality 95)")
     parser.add_argument(
-        "--min-keypoints", type=nonnegative_int, default=6, metavar="N", help="more than N of 18 (default: 6)"
+        "--device", default="cpu", help="device of the detector openpose: cpu, cuda, mps, ... (default: cpu)"
+    )
+    parser.add_argument("--fps", type=frame_rate, default=30.0, help="frames per second (default: 30)")
+    parser.add_argument("--short-side", type=positive_int, metavar="N", help="scale larger pictures down to N pixels")
+    parser.add_argument("--png", action="store_true", help="write lossless PNG (default: JPEG, quality 95)")
+    parser.add_argument(
+        "--min-keypoints",
+        type=nonnegative_int,
+        default=6,
+        metavar="N",
+        help="keep frames with more than N of 18 body points (default: 6)",
     )
     parser.add_argument(
-        "--min-area", type=finite_float, default=0.04, metavar="SHARE", help="of the person (default: 0.04)"
+        "--min-area",
+        type=finite_float,
+        default=0.04,
+        metavar="SHARE",
+        help="keep frames in which the person's box is a larger share of the picture (default: 0.04)",
     )
     parser.add_argument(
-        "--validation", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)"
+        "--validation", type=_share, default=0.05, metavar="SHARE", help="share of the videos (default: 0.05)"
     )
-    parser.add_argument("--test", type=_share, default=0.05, metavar="SHARE", help="of the videos (default: 0.05)")
+    parser.add_argument(
+        "--test", type=_share, default=0.05, metavar="SHARE", help="share of the videos (default: 0.05)"
+    )
     parser.add_argument(
         "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
-        help="only every N-th video, from the K-th on, for several machines (default: all, or a launched process's)",
+        help="only every N-th video from the K-th on, for several machines (default: all, or this launched process's)",
     )  # fmt: skip
 
 
@@ -60,9 +78,9 @@ def run(options: argparse.Namespace) -> None:
     filters = Filters(options.min_keypoints, options.min_area)
     output = Output(options.fps, options.short_side, options.png)
     number, of = options.shard
-    own = list(videos.items())[number - 1 :: of]
+    chosen = list(videos.items())[number - 1 :: of]
     detector = None if poses else make_detector(options.detector, options.models, options.device)
-    with tqdm(own, desc="videos", unit="video") as bar:
+    with tqdm(chosen, desc="videos", unit="video") as bar:
         for name, path in bar:
             record = prepare_video(
                 name, path, options.out, detector, poses.get(name), filters, output,
@@ -72,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
                 tqdm.write(f"{name} is left out: {record['error']}")
     report = write_index(options.out, videos, output, options.validation, options.test)
     if report is None:
-        print(f"this share of the videos is ready; the data set is when all are, in {options.out}")
+        print(f"this shard of the videos is ready; {options.out} is complete once all shards are")
         return
     write_sheet(options.out, options.out / "contact_sheet.png")
     print(f"{report['frames_kept']} of {report['frames']} frames of {report['videos_kept']} videos in {options.out}")
@@ -87,17 +105,18 @@ def run(options: argparse.Namespace) -> None:
 def _share(text: str) -> float:
     number = finite_float(text)
     if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is out of range: give 0 or more, and less than 1")
     return number
 
 
 def shard(text: str) -> tuple[int, int]:
+    """Return K and N of the text K/N."""
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise argparse.ArgumentTypeError(f"{text} is not K/N with K from 1 to N")
+        raise argparse.ArgumentTypeError(f"{text} is no shard: give K/N with K from 1 to N")
     return int(number), int(of)
 
 
 def shard_of_launcher() -> tuple[int, int]:
-    """The share of this process where `accelerate launch` or `torchrun` started several."""
+    """Return the shard of this process if `accelerate launch` or `torchrun` started several."""
     return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))

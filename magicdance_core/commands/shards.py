@@ -1,4 +1,4 @@
-"""A data set that outgrows a disk: Parquet files of its frames, which training streams."""
+"""Export a data set as Parquet files, which training streams."""
 
 import argparse
 
@@ -9,20 +9,25 @@ from .dataset import shard, shard_of_launcher
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "set", type=file_path, metavar="SET", help="what `dataset` wrote, or a folder of another layout that is read"
+        "set",
+        type=file_path,
+        metavar="SET",
+        help="a data set of the command `dataset`, or in TikTok/DisCo's or the published layout",
     )
     parser.add_argument(
         "--out", required=True, type=file_path, metavar="DIR",
-        help="where the files go; the same command goes on with them, and folders of such in one folder are one set",
+        help="folder of the files; the same command resumes; training takes a folder of such folders as one data set",
     )  # fmt: skip
-    parser.add_argument("--frames", type=positive_int, default=32, metavar="N", help="of a clip, at most (default: 32)")
     parser.add_argument(
-        "--consecutive", action="store_true", help="clips of frames in a row (default: spread over their video)"
+        "--frames", type=positive_int, default=32, metavar="N", help="largest number of frames per clip (default: 32)"
     )
-    parser.add_argument("--clips", type=positive_int, default=64, metavar="N", help="of a file (default: 64)")
+    parser.add_argument(
+        "--consecutive", action="store_true", help="clips of consecutive frames (default: spread over the video)"
+    )
+    parser.add_argument("--clips", type=positive_int, default=64, metavar="N", help="clips per file (default: 64)")
     parser.add_argument(
         "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
-        help="only every N-th file, from the K-th on, for several machines (default: all, or a launched process's)",
+        help="only every N-th file from the K-th on, for several machines (default: all, or this launched process's)",
     )  # fmt: skip
 
 
@@ -33,18 +38,20 @@ def run(options: argparse.Namespace) -> None:
     from ..data.parquet_shards import MIN_FRAMES, write_shards
 
     if options.frames < MIN_FRAMES:
-        raise InputError(f"--frames takes {MIN_FRAMES} or more: reference and targets come from one clip.")
+        raise InputError(
+            f"--frames is {options.frames}: give {MIN_FRAMES} or more, for reference and targets share a clip."
+        )
     entries = read_layout(options.set)
     with tqdm(desc="files", unit="file") as bar:
 
-        def tell(done: int, of: int) -> None:
-            bar.total = of
+        def update(done: int, total: int) -> None:
+            bar.total = total
             bar.update(done - bar.n)
 
         index = write_shards(
-            entries, options.out, options.frames, options.consecutive, options.clips, options.shard, tell
+            entries, options.out, options.frames, options.consecutive, options.clips, options.shard, update
         )
     if index is None:
-        print(f"this share of the files is ready; the set is when all are, in {options.out}")
+        print(f"this shard of the files is ready; {options.out} is complete once all shards are")
         return
     print(f"train with --set data.kind=videos --set data.folder={options.out} --set data.crops=0")

@@ -1,4 +1,4 @@
-"""Averaged weights, which are what a stage results in."""
+"""Exponential moving average of weights; the averaged weights are the result of a stage."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Average:
-    """The exponential moving average of weights, on their device or on the CPU; a decay of 0 keeps none.
+    """The exponential moving average of parameters, on their device or on the CPU.
 
-    parameters: name -> parameter, those that learn. The decay is (1 + n) / (10 + n) after n steps, at most `decay`
-    (diffusers' EMAModel).
+    The decay is (1 + n) / (10 + n) after n steps, at most `decay` (diffusers' EMAModel). With a decay of 0 nothing is
+    averaged, and all methods do nothing.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float, on_cpu: bool):
@@ -22,19 +22,19 @@ class Average:
             self._average.to("cpu")
 
     def step(self) -> None:
-        """Take the weights in."""
+        """Update the average with the current weights."""
         if self._average:
-            beside = [p.detach().cpu().requires_grad_() for p in self.parameters] if self.on_cpu else self.parameters
-            self._average.step(beside)
+            on_cpu = [p.detach().cpu().requires_grad_() for p in self.parameters] if self.on_cpu else self.parameters
+            self._average.step(on_cpu)
 
-    def take(self) -> None:
-        """Give the networks the averaged weights for good."""
+    def apply(self) -> None:
+        """Copy the averaged weights to the parameters."""
         if self._average:
             self._average.copy_to(self.parameters)
 
     @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """The networks have the averaged weights while the block runs."""
+    def applied(self) -> Iterator[None]:
+        """Give the parameters the averaged weights while the block runs."""
         if not self._average:
             yield
             return
@@ -46,13 +46,13 @@ class Average:
             self._average.restore(self.parameters)
 
     def state(self) -> tuple[list[Tensor], int]:
-        """The averaged weights in the order of the parameters (none without a decay), and how often they were taken."""
+        """Return the averaged weights in the order of the parameters (none without a decay), and how many updates."""
         return (self._average.shadow_params, self._average.optimization_step) if self._average else ([], 0)
 
     @torch.no_grad()
     def load(self, weights: list[Tensor], steps: int) -> None:
-        """Continue from a `state`."""
+        """Load a `state`."""
         if self._average:
-            for mine, saved in zip(self._average.shadow_params, weights):
-                mine.copy_(saved)
+            for current, saved in zip(self._average.shadow_params, weights):
+                current.copy_(saved)
             self._average.optimization_step = steps

@@ -1,9 +1,9 @@
-"""What a training run is made of: one YAML file, one dataclass tree, every wrong key reported."""
+"""Configuration of a training run: dataclasses that are read from one YAML file."""
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,35 +22,36 @@ CONFIGS = Path(__file__).parent / "configs"
 class StageConfig(Configuration):
     """One stage of training.
 
-    train: networks that learn; the others are frozen. controls: what is attached to the UNet. "temporal_decoder", the
-    motion module's layers in the VAE's decoder, learns in a stage of its own: clips sampled to their end
-    (rollout_steps), decoded and compared with the truth in pixels.
-    references x targets: people a step, and frames of each; the bank is computed once a person. This is the batch of
-    a step whatever the number of processes; per_pass: people a process takes through the networks at once (0: all
-    of its share), gradients are accumulated over passes.
-    stride: 0 takes frames anywhere in the video; n takes `targets` frames n apart in a row, for motion modules; with
+    train: networks that learn; the others are frozen. "temporal_decoder", the motion module's layers in the VAE's
+    decoder, learns in a separate stage: clips are sampled to the end (rollout_steps), decoded and compared with the
+    truth in pixels. controls: networks attached to the UNet.
+    references x targets: people per step, and frames of each; the bank is computed once per person. This is the batch
+    of a step, whatever the number of processes. per_pass: people per forward pass of a process (0: all of its share);
+    gradients are accumulated over passes.
+    stride: 0 takes frames anywhere in the video; n takes clips of `targets` frames, n apart, for motion modules; with
     vary_stride they are 1 to n apart.
-    noises: of the frames of a sample, one drawn for each: "independent" (the default), "shared", "mixed".
-    change_weight: weight of the error of the change from frame to frame, beside the error of the frames.
-    still_weight: weight of that error once more (root mean square), where the frames of the truth stand still.
-    Of a temporal decoder both are of mean absolute errors in pixels, change_weight of those that change.
-    rollout_steps: 0 shows noised truth, as published; n shows what the networks' own sampling by DDIM in n steps has
-    made of noise when it comes to one of its timesteps, with rollout_guidance as guidance scale.
-    distance: most frames between reference and target; 0 for any.
-    plain: fraction of the steps that show the UNet without controls (guidance needs it to know both).
-    drop_reference, drop_pose: fraction of the people shown without the control. drop_text: fraction of those with a
-    caption that are told the empty prompt.
-    from_unet: networks that start this stage as copies of the UNet, as the paper starts them.
+    noises: kinds of noise, one of which is drawn for each sample: "independent" between frames (the default), "shared"
+    by them, "mixed".
+    change_weight: weight of the error of the change between frames, added to the error of the frames.
+    still_weight: weight of the root mean square of that error where the truth stands still.
+    For a temporal decoder both weight mean absolute errors in pixels, change_weight where the truth moves.
+    rollout_steps: 0 trains on the noised truth, as published; n on what the networks themselves sample from noise by
+    DDIM in n steps, stopped at a random timestep, with the guidance scale rollout_guidance.
+    distance: largest number of frames between reference and target; 0 for no limit.
+    plain: fraction of the steps without any control, which guidance needs if the UNet learns.
+    drop_reference, drop_pose: fraction of the people whose control is dropped. drop_text: fraction of those whose
+    caption is replaced by the empty prompt.
+    from_unet: networks that are copies of the UNet when the stage starts, as in the paper.
     crop: side of the random crops that the autoencoder learns from; 0 for whole pictures.
-    optimizer: "muon" (matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
-    warmup: steps over which the learning rate rises; decay: final fraction of the steps over which it falls to 0,
-    along a straight line or a cosine (schedule). clip: largest norm of the gradient; 0 for any.
-    ema: decay of the averaged weights, which are the stage's result; ema_on_cpu keeps them off the device.
-    head_weight, hand_weight: weight of the loss within the boxes of head and hands.
-    timesteps: "uniform", or "stratified": one from each equal part of the schedule a step, uniform likewise, with
-    less noise in the gradient. min_snr: 0, or the gamma of min-SNR weighting (Hang et al., arXiv 2303.09556).
-    checkpointing: recompute activations in the backward pass, for memory. rank: 0, or the rank of low-rank changes
-    of the appearance network's attention, which then learn instead of its weights.
+    optimizer: "muon" (for matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
+    warmup: steps during which the learning rate rises. decay: final fraction of the steps during which it falls to 0,
+    linearly or along a cosine (schedule). clip: largest norm of the gradient; 0 for no limit.
+    ema: decay of the averaged weights, which are the stage's result; ema_on_cpu stores them on the CPU.
+    head_weight, hand_weight: weights of the loss within the boxes of head and hands.
+    timesteps: "uniform", or "stratified": one from each equal part of the schedule per step, also uniform, with less
+    variance of the gradient. min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
+    checkpointing: recompute activations in the backward pass to save memory. rank: rank of low-rank matrices (LoRA) of
+    the appearance network's attention that learn instead of its weights; 0 for none.
     save_every, save_minutes: steps and minutes between saved states. validate_every, sample_every: steps between
     held-out losses and between sampled pictures; 0 for never.
     """
@@ -98,55 +99,55 @@ class StageConfig(Configuration):
 
     def __post_init__(self):
         if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"name is {self.name!r}: use letters, digits, - and _, for files are named after it.")
+            raise InputError(f"name is {self.name!r}: use letters, digits, - and _ only, for files are named after it.")
         for key in ("train", "controls", "from_unet"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
-                raise InputError(f"{key} names a network twice: name each once.")
+                raise InputError(f"{key} names a network twice: name each network once.")
         clips = {"controls names motion": "motion" in self.controls}
-        clips |= {f"{key} is for clips": getattr(self, key) > 0 for key in ("change_weight", "still_weight")}
+        clips |= {f"{key} is set": getattr(self, key) > 0 for key in ("change_weight", "still_weight")}
         for reason, wanted in clips.items():
             if wanted and not (self.stride and self.targets > 1):
-                raise InputError(f"{reason}, and a sample is no clip: give a stride, and targets of 2 or more.")
+                raise InputError(f"{reason}, and samples are not clips: give a stride, and targets of 2 or more.")
         if "vae" in self.train and self.train != ["vae"]:
-            raise InputError("train names the vae beside other networks: it learns in a stage of its own.")
+            raise InputError("train names the vae beside other networks: give it a separate stage.")
         if self.train == ["vae"]:
             for key in ("controls", "from_unet", "plain", "rank", "min_snr", "stride", "rollout_steps"):
                 if getattr(self, key):
-                    raise InputError(f"{key} has no meaning where the vae learns: leave it out.")
+                    raise InputError(f"{key} has no effect if the vae learns: omit it.")
             return
         if self.crop:
-            raise InputError("crop has no meaning where no vae learns: see data.crop.")
+            raise InputError("crop has no effect unless the vae learns: use data.crop.")
         if "temporal_decoder" in self.train:
             if self.train != ["temporal_decoder"]:
-                raise InputError("train names the temporal_decoder beside other networks: it learns in its own stage.")
+                raise InputError("train names the temporal_decoder beside other networks: give it a separate stage.")
             if not self.rollout_steps or "motion" not in self.controls:
-                raise InputError("a temporal_decoder learns from sampling: give rollout_steps, and motion in controls.")
+                raise InputError("train names the temporal_decoder: give rollout_steps, and motion in controls.")
         for name in self.train:
             if name not in ("unet", "temporal_decoder", *self.controls):
-                raise InputError(f"train names {name}, which controls does not attach: it would learn nothing.")
+                raise InputError(f"train names {name}, which is not attached: add it to controls.")
         if self.rollout_steps:
             for key in ("plain", "drop_reference", "drop_pose", "min_snr"):
                 if getattr(self, key):
-                    raise InputError(f"{key} has no meaning in sampling: leave it out, or rollout_steps.")
+                    raise InputError(f"{key} has no effect with rollout_steps: omit one of them.")
             if self.rollout_steps == 1:
-                raise InputError("rollout_steps is 1, which is nothing but noise: give 2 or more.")
+                raise InputError("rollout_steps is 1, whose only input is noise: give 2 or more.")
         if self.plain and "unet" not in self.train:
-            raise InputError("plain shows the UNet alone, and train does not name it: there is nothing to learn then.")
+            raise InputError("plain is set, and train does not name the unet, which alone learns then: omit plain.")
         if self.rank and "appearance" not in self.train:
-            raise InputError("rank is for the appearance network, and train does not name it.")
+            raise InputError("rank is set, and train does not name appearance: add it, or omit rank.")
         if self.references % (self.per_pass or 1):
             raise InputError(f"references is {self.references}: give a multiple of per_pass ({self.per_pass}).")
 
 
 @dataclass(frozen=True)
 class StartConfig(Configuration):
-    """Weights to start from; paths of files or folders, a path that begins with ~ in the home.
+    """Weights to start from: paths of files or folders, in which ~ is the home folder.
 
-    model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or our own file
-    or folder; "embedded" for the one that comes along. appearance, pose, motion: one control from elsewhere (a
-    published file, a ControlNet, a module of AnimateDiff). A control that is nowhere starts from the UNet, a motion
-    module so that it changes nothing. tokenizer: a folder with vocab.json and merges.txt, for captions; by default
-    `tokenizer` in the folder `model`.
+    model: Stable Diffusion 1.5 (checkpoint or diffusers folder), a published stage-1 or stage-2 file, or a file or
+    folder of ours; "embedded" for the embedded model. appearance, pose, motion: a control from another file (a
+    published one, a ControlNet, an AnimateDiff module). Controls that no file holds start as copies of the UNet, a
+    motion module without effect. tokenizer: folder with vocab.json and merges.txt, for captions; by default `tokenizer`
+    in the folder `model`.
     """
 
     model: str = setting(min_length=1)
@@ -158,10 +159,10 @@ class StartConfig(Configuration):
 
 @dataclass(frozen=True)
 class NetworksConfig(Configuration):
-    """Networks that start at random: diffusers' own configurations, and the widths of the pose encoder.
+    """Networks that start at random: configurations of diffusers, and the widths of the pose encoder.
 
-    warm_start: a file or folder of a model of ours that lends UNet, appearance and pose its weights, wherever name and
-    shape agree: for more pixels on the same grid of latents, with another VAE.
+    warm_start: file or folder of a model of ours whose weights UNet, appearance and pose copy where names and shapes
+    agree; for more pixels on the same grid of latents, with another VAE.
     """
 
     vae: dict
@@ -172,7 +173,7 @@ class NetworksConfig(Configuration):
 
 @dataclass(frozen=True)
 class DefaultsConfig(Configuration):
-    """What the saved model proposes to its users; sample_size in pixels."""
+    """Default settings of the saved model; sample_size in pixels."""
 
     num_inference_steps: int = setting(20, ge=1, le=1000)
     guidance_scale: Float = setting(1.5, ge=0, le=100)
@@ -181,13 +182,14 @@ class DefaultsConfig(Configuration):
 
 @dataclass(frozen=True)
 class TrainingConfig(Configuration):
-    """A run. Either `networks`, which start at random, or `start`, whose weights are trained on.
+    """A training run, which starts from either random `networks` or the weights of `start`.
 
-    prediction_type: None for the start's own (epsilon where there is none). context: rows and width of the constant
-    text context of random networks. defaults: some of `DefaultsConfig`, for the others the start's own are taken.
-    precision: of the computation (autocast); frozen: dtype of networks that never learn. threads: 0 chooses them by
-    the size of the networks. export: dtype of the final file. keep: states to keep. trackers: of Accelerate, such as
-    tensorboard or wandb. validation: held-out groups in the loss by timestep band. pictures: people in a sampled grid.
+    prediction_type: None for that of `start` (epsilon for random networks). context: rows and width of the constant
+    text context of random networks. defaults: overrides for the default settings of `start`, see `DefaultsConfig`.
+    precision: of the computation (autocast). frozen: dtype of networks that never learn. threads: 0 chooses their
+    number by the size of the networks. export: dtype of the final file. keep: number of saved states to keep. trackers:
+    of Accelerate, such as tensorboard or wandb. validation: held-out people per band of timesteps. pictures: people in
+    a grid of samples.
     """
 
     stages: ListOf[StageConfig] = setting(min_length=1)
@@ -210,46 +212,50 @@ class TrainingConfig(Configuration):
     def __post_init__(self):
         build(DefaultsConfig, self.defaults, "defaults")
         if (self.networks is None) == (self.start is None):
-            raise InputError("give either networks, which start at random, or start, whose weights are trained on.")
+            raise InputError(
+                "give either networks, which start at random, or start, whose weights are trained further."
+            )
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise InputError("two stages have one name: give each its own.")
+            raise InputError("two stages have the same name: rename one.")
         if self.frozen != "float32" and self.precision == "float32":
-            raise InputError(f"frozen is {self.frozen}: then precision has to be bfloat16 or float16, too.")
+            raise InputError(f"frozen is {self.frozen} and precision float32: set precision to bfloat16 or float16.")
         if self.start and any("vae" in stage.train for stage in self.stages):
-            raise InputError("a stage trains the vae of a model that is given: its latents' scale would change.")
+            raise InputError("a stage trains the vae of start, whose other networks need its latents: omit the stage.")
         if self.data.captions and (self.start is None or self.data.kind != "videos"):
-            raise InputError("data.captions needs videos, and a start.model with a text tower that reads them.")
+            raise InputError("data.captions is true: give videos, and a start.model with a text encoder.")
         for stage in self.stages:
             if stage.drop_text and not self.data.captions:
-                raise InputError(f"stage {stage.name} has drop_text, and data.captions is false: there is no text.")
+                raise InputError(f"stage {stage.name} has drop_text, and data.captions is false: omit drop_text.")
             if stage.crop > self.data.size:
-                raise InputError(f"stage {stage.name} crops {stage.crop} pixels of pictures with {self.data.size}.")
+                raise InputError(
+                    f"stage {stage.name} has crop {stage.crop}: give at most data.size ({self.data.size})."
+                )
 
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainingConfig:
-    """Read a YAML training configuration.
+    """Return the training configuration in a YAML file.
 
-    path: a file, or the name of one of the configurations that come along. overrides: "key=value", the key a path such
-    as data.size or stages.0.steps, the value YAML.
-    Raises InputError that says which key is wrong, and how.
+    path: a file, or the name of a configuration in `training/configs`. overrides: "key=value", where the key is a path
+    such as data.size or stages.0.steps and the value YAML.
+    Raises InputError that names the wrong key and what to write.
     """
     import yaml
 
     path = Path(path)
-    own = CONFIGS / f"{path.name.removesuffix('.yaml')}.yaml"
+    included = CONFIGS / f"{path.name.removesuffix('.yaml')}.yaml"
     if not path.exists() and path.parent == Path("."):
-        if not own.exists():
+        if not included.exists():
             names = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
-            raise InputError(f"There is no file {path}, nor does a configuration of this name come along: {names}.")
-        path = own
+            raise InputError(f"{path} is neither a file nor one of the included configurations: {names}.")
+        path = included
     try:
         tree = yaml.safe_load(existing_file(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"Cannot read the configuration {path}: {reason}. Give a YAML file.") from error
     if not isinstance(tree, dict):
-        raise InputError(f"{path} is not a training configuration: it must hold keys such as stages and networks.")
+        raise InputError(f"{path} is not a training configuration: give keys such as stages and networks.")
     for text in overrides or []:
         key, equals, value = text.partition("=")
         try:
@@ -257,36 +263,30 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
                 raise InputError(f"--set {text}: write KEY=VALUE, such as data.folder=my_videos.")
             _override(tree, key, yaml.safe_load(value))
         except (yaml.YAMLError, RecursionError) as error:
-            raise InputError(f"--set {text}: the value is no YAML ({' '.join(str(error).split())}).") from error
+            raise InputError(f"--set {text}: the value is not YAML ({' '.join(str(error).split())}).") from error
     config = build(TrainingConfig, tree, str(path))
     start, networks = config.start, config.networks
     if networks and networks.warm_start:
-        networks = dataclasses.replace(networks, warm_start=_there(networks.warm_start))
-    return dataclasses.replace(config, start=start and _absolute(start), networks=networks)
+        networks = dataclasses.replace(networks, warm_start=_absolute_path(networks.warm_start))
+    return dataclasses.replace(config, start=start and _with_absolute_paths(start), networks=networks)
 
 
 def _override(tree: dict, key: str, value: object) -> None:
-    *folders, last = key.split(".")
-    place = tree
+    *parents, last = key.split(".")
+    node: Any = tree
     try:
-        for name in folders:
-            if isinstance(place, dict):
-                place = place.setdefault(name, {})
-            else:
-                place = place[int(name)]
-        if isinstance(place, dict):
-            place[last] = value
-        else:
-            place[int(last)] = value
+        for name in parents:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else node[int(name)]
+        node[last if isinstance(node, dict) else int(last)] = value
     except (ValueError, IndexError, TypeError, KeyError):
         raise InputError(f"--set {key}: there is no such key; write it as data.size or stages.0.steps.") from None
 
 
-def _absolute(start: StartConfig) -> StartConfig:
+def _with_absolute_paths(start: StartConfig) -> StartConfig:
     given = {field.name: getattr(start, field.name) for field in dataclasses.fields(start)}
-    return StartConfig(**{name: path and _there(path) for name, path in given.items()})
+    return StartConfig(**{name: path and _absolute_path(path) for name, path in given.items()})
 
 
-def _there(path: str) -> str:
-    """A path means the same however often the run is continued, and from where."""
+def _absolute_path(path: str) -> str:
+    """Return a path that stays the same if the run is resumed from another folder."""
     return path if path == "embedded" else str(Path(path).expanduser().absolute())

@@ -1,12 +1,12 @@
-"""The training loop on Hugging Face Accelerate: stages one after another, resumable at any moment."""
+"""The training loop on Hugging Face Accelerate: one stage after another, resumable after a kill at any moment."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from ..checkpoints.text_encoder import prompt_encoder
 from ..cpu import threads, threads_for
 from ..data import open_frames
 from ..data.captions import Captions
+from ..data.crops import central_crop, crop_picture
 from ..data.frame_sets import FrameSet
 from ..data.latent_cache import LatentCache
 from ..data.samples import Batch, ProcessBatches, load_batches
 from ..errors import InputError
+from ..sampling.vae import VAE_PIXELS
 from .average import Average
 from .config import StageConfig, TrainingConfig
 from .journal import Journal
@@ -31,17 +33,16 @@ from .low_rank import add_low_rank, merge_low_rank
 from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
 from .optimizer import learning_rate_factor, make_optimizers
 from .run_folder import RunFolder, State
-from .starting import DTYPES, learners, start_from_unet, starting_point, with_stored_weights
-from .step import TrainingStep
+from .starting import DTYPES, start_from_unet, starting_point, trainable_networks, with_stored_weights
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 SCALE_PICTURES = 2048
-"""Pictures from which the scale of a new VAE's latents is measured."""
+"""Number of pictures from which the scaling factor of a new VAE is measured."""
 
 
 @dataclass
-class Run:
-    """What all stages share."""
+class TrainingRun:
+    """The state that all stages of a run share."""
 
     config: TrainingConfig
     folder: RunFolder
@@ -53,16 +54,29 @@ class Run:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """By the names that a stage's `train` has; parts after their wholes."""
-        return learners(self.model)
+        """The networks by the names that `StageConfig.train` takes."""
+        return trainable_networks(self.model)
+
+
+class TrainingStep(nn.Module):
+    """The networks and the objective of a stage as one module, so that Accelerate wraps all networks at once."""
+
+    def __init__(self, networks: dict[str, nn.Module], objective: Objective):
+        super().__init__()
+        self.networks = nn.ModuleDict({name: networks[name] for name in objective.networks})
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of each sample of a batch, float32 `[n]`."""
+        return self.objective.loss(self.networks, batch)
 
 
 def train(config: TrainingConfig, out: Path, device: str | None = None, cache: Path | None = None) -> Components:
-    """Run all stages, from wherever an earlier run in `out` stopped, and write `out/final/model.safetensors`.
+    """Run all stages, resuming an earlier run in `out`, and write `out/final/model.safetensors`.
 
-    device: "cpu" for the CPU; by default what Accelerate finds. cache: for drawn puppets and latents, which runs may
-    share; `out/cache` by default. Returns the model, with averaged weights, on it.
-    Raises InputError for what cannot be trained; KeyboardInterrupt passes through, and the state saved last remains.
+    device: "cpu" for the CPU; by default Accelerate chooses. cache: folder of drawn puppets and latents, which several
+    runs may share; `out/cache` by default. Returns the model with averaged weights, on the device.
+    Raises InputError for what cannot be trained. After a KeyboardInterrupt the last saved state remains.
     """
     folder = RunFolder(out, cache)
     accelerator = _accelerator(config, folder, device)
@@ -73,12 +87,12 @@ def train(config: TrainingConfig, out: Path, device: str | None = None, cache: P
     frames = open_frames(config.data, folder.cache)
     number = config.threads or threads_for(*model.networks().values())
     with threads(number), Journal(config, folder, accelerator, frames) as journal:
-        run = Run(config, folder, accelerator, frames, model, journal)
+        run = TrainingRun(config, folder, accelerator, frames, model, journal)
         for network in run.networks.values():
             network.to(accelerator.device)
         run.captions = _captions(run)
         for index in range(len(config.stages)):
-            if not _take_result(run, index):
+            if not _load_result(run, index):
                 train_stage(run, index)
         if accelerator.is_main_process:
             if not folder.final.exists():
@@ -88,8 +102,8 @@ def train(config: TrainingConfig, out: Path, device: str | None = None, cache: P
     return model
 
 
-def train_stage(run: Run, index: int) -> None:
-    """Train one stage to its end; its networks then hold the averaged weights, and its result is on the disk."""
+def train_stage(run: TrainingRun, index: int) -> None:
+    """Train one stage to its end and save its result; its networks then hold the averaged weights."""
     stage, accelerator = run.config.stages[index], run.accelerator
     start_from_unet(run.model.unet, {name: run.networks[name] for name in stage.from_unet})
     learning = _prepare_networks(run, stage, index)
@@ -103,23 +117,23 @@ def train_stage(run: Run, index: int) -> None:
     for optimizer in prepared:
         optimizer.zero_grad(set_to_none=True)
 
-    shares = ProcessBatches(first, stage.steps, stage.references, _per_pass(run, stage), accelerator.process_index,
-                    accelerator.num_processes)  # fmt: skip
-    on_gpu = accelerator.device.type == "cuda"
-    loader = load_batches(objective.sample, shares, run.config.data.workers, pin=on_gpu)
+    process, processes = accelerator.process_index, accelerator.num_processes
+    numbers = ProcessBatches(first, stage.steps, stage.references, _per_pass(run, stage), process, processes)
+    pin = accelerator.device.type == "cuda"
+    loader = load_batches(objective.sample, numbers, run.config.data.workers, pin)
     run.journal.begin(index, first, objective)
-    loader = _shown(loader, lambda batch: run.journal.show_batch(index, run.model, batch))
-    if first == 0 and stage.validate_every:  # what the losses after are compared with
-        run.journal.look(index, 0, run.model, module)
+    loader = _with_first(loader, lambda batch: run.journal.save_first_batch(index, run.model, batch))
+    if first == 0 and stage.validate_every:  # the held-out loss before training, to compare later ones with
+        run.journal.validate(index, 0, run.model, module)
     saved = time.monotonic()
     for step in range(first, stage.steps):
         rate = stage.learning_rate * learning_rate_factor(step, stage)
         for optimizer in prepared:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        loss, batch = _accumulate(accelerator, wrapped, loader, shares.passes)
+        loss, batch = _accumulate(accelerator, wrapped, loader, numbers.passes)
         if not math.isfinite(loss):
-            raise InputError(run.journal.broken(index, step, batch, loss))
+            raise InputError(run.journal.save_failed_batch(index, step, batch, loss))
         if stage.clip:
             accelerator.clip_grad_norm_(parameters.values(), stage.clip)
         for optimizer in prepared:
@@ -129,33 +143,33 @@ def train_stage(run: Run, index: int) -> None:
 
         done = step + 1
         run.journal.record(index, done, loss, rate)
-        if run.journal.looks(stage, done):
-            with average.shown():
-                run.journal.look(index, done, run.model, module)
+        if run.journal.should_validate(stage, done):
+            with average.applied():
+                run.journal.validate(index, done, run.model, module)
         due = done % stage.save_every == 0 or time.monotonic() - saved > 60 * stage.save_minutes
         if due and done < stage.steps:
             _save_state(run, index, done, parameters, average, prepared)
             saved = time.monotonic()
     run.journal.end()
-    average.take()
+    average.apply()
     _finish_stage(run, stage, index, learning)
     accelerator.free_memory()
 
 
-def make_objective(run: Run, stage: StageConfig) -> Objective:
-    """What a stage minimises, its data ready to be read."""
+def make_objective(run: TrainingRun, stage: StageConfig) -> Objective:
+    """Return the objective of a stage, with its latents cached."""
     config, model = run.config, run.model
     space = LatentSpace.of(model.vae)
     if stage.train == ["vae"]:
         return AutoencoderObjective(run.frames, config.data, stage, config.seed, space)
     latents = _latents(run) if config.data.crops else None
-    kind = model.scheduler.config.prediction_type
-    of_stage = DecodingObjective if stage.train == ["temporal_decoder"] else DiffusionObjective
-    return of_stage(run.frames, latents, config.data, stage, config.seed, model.context, kind, space, run.captions)
+    prediction = model.scheduler.config.prediction_type
+    kind = DecodingObjective if stage.train == ["temporal_decoder"] else DiffusionObjective
+    return kind(run.frames, latents, config.data, stage, config.seed, model.context, prediction, space, run.captions)
 
 
 def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) -> Accelerator:
-    # A control that nobody sees in a step, and a UNet alone, leave parameters without a gradient.
+    # Parameters of a control that a step drops for all samples get no gradient.
     some_unused = any(stage.plain or stage.drop_reference or stage.drop_pose for stage in config.stages)
     try:
         return Accelerator(
@@ -166,11 +180,11 @@ def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) 
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=some_unused)],
         )
     except (ValueError, ImportError) as error:
-        raise InputError(f"Accelerate refuses these settings ({error}): change precision or trackers.") from error
+        raise InputError(f"Accelerate refuses the configuration ({error}): change precision or trackers.") from error
 
 
-def _take_result(run: Run, index: int) -> bool:
-    """Give the networks what a finished stage learned; False where it is not finished."""
+def _load_result(run: TrainingRun, index: int) -> bool:
+    """Load the weights of a finished stage; return False if it is not finished."""
     stage = run.config.stages[index]
     found = run.folder.load_result(index, stage.name)
     if found is None:
@@ -178,9 +192,9 @@ def _take_result(run: Run, index: int) -> bool:
     weights, facts = found
     start_from_unet(run.model.unet, {name: run.networks[name] for name in stage.from_unet})
     for name in stage.train:
-        own = {k.removeprefix(f"{name}."): w for k, w in weights.items() if k.startswith(f"{name}.")}
+        state = {k.removeprefix(f"{name}."): w for k, w in weights.items() if k.startswith(f"{name}.")}
         try:
-            run.networks[name].load_state_dict(own, strict=not stage.rank)
+            run.networks[name].load_state_dict(state, strict=not stage.rank)
         except RuntimeError as error:
             raise InputError(f"{run.folder.result(index, stage.name)} does not fit the {name}: remove it.") from error
     if "scaling_factor" in facts:
@@ -188,8 +202,8 @@ def _take_result(run: Run, index: int) -> bool:
     return True
 
 
-def _prepare_networks(run: Run, stage: StageConfig, index: int) -> dict[str, nn.Module]:
-    """The networks that learn, their parameters told so, and checkpointing set in all."""
+def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[str, nn.Module]:
+    """Return the networks that learn; set `requires_grad` and gradient checkpointing of all networks."""
     for name, network in run.networks.items():
         network.requires_grad_(name in stage.train)
         if name != "temporal_decoder" and (name != "vae" or stage.train == ["vae"]):
@@ -199,7 +213,7 @@ def _prepare_networks(run: Run, stage: StageConfig, index: int) -> dict[str, nn.
     return {name: run.networks[name] for name in stage.train}
 
 
-def _per_pass(run: Run, stage: StageConfig) -> int:
+def _per_pass(run: TrainingRun, stage: StageConfig) -> int:
     processes = run.accelerator.num_processes
     per_pass = stage.per_pass or stage.references // processes
     if not per_pass or stage.references % (per_pass * processes):
@@ -211,26 +225,26 @@ def _per_pass(run: Run, stage: StageConfig) -> int:
 
 
 def _accumulate(accelerator: Accelerator, module: nn.Module, loader, passes: int) -> tuple[float, Batch]:
-    """Gradients of one step; the mean loss of all processes, and the last batch of this one."""
+    """Accumulate the gradients of one step; return the mean loss of all processes and the last batch of this one."""
     total = torch.zeros((), device=accelerator.device)
     for number in range(passes):
         batch = send_to_device(next(loader), accelerator.device, non_blocking=True)
-        with accelerator.no_sync(module) if number < passes - 1 else _nothing():
+        with accelerator.no_sync(module) if number < passes - 1 else nullcontext():
             loss = module(batch).mean() / passes
             accelerator.backward(loss)
         total += loss.detach()
     return accelerator.reduce(total, "mean").item(), batch
 
 
-def _shown(loader: Iterator[Batch], show: Callable[[Batch], None]) -> Iterator[Batch]:
-    """The same batches; the first is shown before anybody learns from it."""
+def _with_first(loader: Iterator[Batch], call: Callable[[Batch], None]) -> Iterator[Batch]:
+    """Return the same batches, after calling a function with the first."""
     first = next(loader)
-    show(first)
+    call(first)
     return itertools.chain([first], loader)
 
 
-def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: Average, optimizers: list) -> int:
-    """The first step to do, with weights, averages and optimizers as they were then."""
+def _resume(run: TrainingRun, index: int, parameters: dict[str, Tensor], average: Average, optimizers: list) -> int:
+    """Load the last saved state of a stage, if there is one; return the first step to do."""
     state = run.folder.load_state(index)
     if run.accelerator.is_main_process:
         names = [stage.name for stage in run.config.stages]
@@ -243,16 +257,16 @@ def _resume(run: Run, index: int, parameters: dict[str, Tensor], average: Averag
     average.load(state.average, state.average_steps)
     for optimizer, saved in zip(optimizers, state.optimizers):
         optimizer.load_state_dict(saved)
-    run.journal.say(f"continuing {run.config.stages[index].name} after step {state.step}")
+    run.journal.print(f"resuming {run.config.stages[index].name} after step {state.step}")
     if state.threads != torch.get_num_threads():
-        run.journal.say(
-            f"the run used {state.threads} threads and uses {torch.get_num_threads()} now: the last digits will differ "
-            f"from an uninterrupted run's (threads: {state.threads} keeps them)"
+        run.journal.print(
+            f"the run used {state.threads} threads and uses {torch.get_num_threads()} now: its last digits will differ "
+            f"from those of an uninterrupted run; set threads to {state.threads} to keep them"
         )
     return state.step
 
 
-def _save_state(run: Run, index: int, step: int, parameters: dict, average: Average, optimizers: list) -> None:
+def _save_state(run: TrainingRun, index: int, step: int, parameters: dict, average: Average, optimizers: list) -> None:
     if not run.accelerator.is_main_process:
         return
     averaged, average_steps = average.state()
@@ -261,7 +275,7 @@ def _save_state(run: Run, index: int, step: int, parameters: dict, average: Aver
     run.folder.save_state(index, state, run.config.keep)
 
 
-def _finish_stage(run: Run, stage: StageConfig, index: int, learning: dict[str, nn.Module]) -> None:
+def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, nn.Module]) -> None:
     if stage.rank:
         merge_low_rank(run.model.appearance)
     for network in learning.values():
@@ -277,26 +291,24 @@ def _finish_stage(run: Run, stage: StageConfig, index: int, learning: dict[str, 
 
 
 @torch.no_grad()
-def measure_scaling_factor(run: Run) -> float:
-    """What makes the standard deviation of latents 1, measured on pictures of the training set."""
-    from ..data.crops import central_crop, crop_picture
-
+def measure_scaling_factor(run: TrainingRun) -> float:
+    """Return the factor that gives latents a standard deviation of 1, measured on pictures of the training set."""
     rows, config, vae = [], run.config.data, run.model.vae
-    places = ((v, f) for v, video in enumerate(run.frames.videos) if video.split == "train"
-              for f in range(video.frames))  # fmt: skip
+    training = [(number, video) for number, video in enumerate(run.frames.videos) if video.split == "train"]
+    every_frame = ((number, video, frame) for number, video in training for frame in range(video.frames))
     pictures = []
-    for (video, frame), _ in zip(places, range(SCALE_PICTURES)):
-        of = run.frames.videos[video]
-        image = run.frames.read(video, frame).image
-        pictures.append(torch.from_numpy(crop_picture(image, central_crop(of.width, of.height), config.size).copy()))
-    for part in torch.stack(pictures).split(max(1, 2**18 // config.size**2)):
+    for number, video, frame in itertools.islice(every_frame, SCALE_PICTURES):
+        image = run.frames.read(number, frame).image
+        box = central_crop(video.width, video.height)
+        pictures.append(torch.from_numpy(crop_picture(image, box, config.size).copy()))
+    for part in torch.stack(pictures).split(max(1, VAE_PIXELS // config.size**2)):
         unit = to_unit(part).to(run.accelerator.device, vae.dtype)
         rows.append(vae.encode(unit * 2 - 1).latent_dist.mode().float().cpu())
     return round(1 / torch.cat(rows).std().item(), 5)
 
 
-def _latents(run: Run) -> LatentCache:
-    """The latents of all frames, encoded now where they are missing."""
+def _latents(run: TrainingRun) -> LatentCache:
+    """Return the latents of all frames, after encoding those that are not cached."""
     accelerator = run.accelerator
     cache = LatentCache(run.frames, run.config.data, run.config.seed, run.model.vae, run.folder.cache)
     if accelerator.is_main_process:
@@ -308,20 +320,17 @@ def _latents(run: Run) -> LatentCache:
     return cache
 
 
-def _captions(run: Run) -> Captions | None:
-    """The captions, encoded now where they are not; the text tower is let go."""
-    config, tower, run.model.text_encoder = run.config, run.model.text_encoder, None
+def _captions(run: TrainingRun) -> Captions | None:
+    """Return the encoded captions, None without `data.captions`; the model's text encoder is released."""
+    config, text_encoder, run.model.text_encoder = run.config, run.model.text_encoder, None
     if not config.data.captions:
         return None
     tokenizer = Path(config.start.tokenizer or Path(config.start.model) / "tokenizer")
-    encode = prompt_encoder(tower, tokenizer)
-    mark = f"{weights_fingerprint(tower)} {tokenizer}"
-    captions = Captions(run.frames, mark, run.model.context, run.folder.cache)
+    encode = prompt_encoder(text_encoder, tokenizer)
+    fingerprint = f"{weights_fingerprint(text_encoder)} {tokenizer}"
+    captions = Captions(run.frames, fingerprint, run.model.context, run.folder.cache)
     if run.accelerator.is_main_process:
         with run.journal.progress("captions") as progress:
             captions.fill(encode, progress)
     run.accelerator.wait_for_everyone()
     return captions
-
-
-_nothing = contextlib.nullcontext

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: progress, the log, pictures, held-out losses."""
+"""Progress bar, log, held-out losses and pictures of a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from ..checkpoints import Components
@@ -24,17 +25,16 @@ from .objectives import Objective
 from .report import write_report
 from .run_folder import RunFolder
 from .sample_pictures import batch_sheet, reconstruction_sheet, sampled_sheet
-from .validation import held_out_losses
 
 LOG_EVERY = 20
 
 
 class Journal:
-    """Speaks on the main process only; nothing of it changes what is trained."""
+    """Reports a run, on the main process only; it does not influence what is trained."""
 
     def __init__(self, config: TrainingConfig, folder: RunFolder, accelerator: Accelerator, frames: FrameSet):
         self.config, self.folder, self.accelerator, self.frames = config, folder, accelerator, frames
-        self.speaks = accelerator.is_main_process
+        self.is_main = accelerator.is_main_process
         self._bar: tqdm | None = None
         self._losses: list[float] = []
         self._first, self._started = 0, 0.0
@@ -42,46 +42,47 @@ class Journal:
     def __enter__(self) -> Journal:
         if self.config.trackers:
             if len(self.accelerator.log_with) < len(self.config.trackers):
-                raise InputError(
-                    f"trackers names {', '.join(self.config.trackers)}: not all are installed; pip install."
-                )
+                names = ", ".join(self.config.trackers)
+                raise InputError(f"trackers is {names}, and not all are installed: install them with pip.")
             self.accelerator.init_trackers("magicdance")
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.end()
         if self.config.trackers:
             self.accelerator.end_training()
 
-    def say(self, sentence: str) -> None:
-        if self.speaks:
+    def print(self, sentence: str) -> None:
+        """Print a line above the progress bar."""
+        if self.is_main:
             tqdm.write(sentence)
 
     def begin(self, index: int, step: int, objective: Objective) -> None:
-        """A stage starts, or goes on after `step` steps."""
+        """Start the progress bar of a stage, after `step` steps."""
         stage = self.config.stages[index]
         self._objective, self._losses = objective, []
         self._first, self._started = step, time.monotonic()
-        self._bar = tqdm(desc=stage.name, total=stage.steps, initial=step, unit="step", disable=not self.speaks)
+        self._bar = tqdm(desc=stage.name, total=stage.steps, initial=step, unit="step", disable=not self.is_main)
 
     def end(self) -> None:
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     @contextlib.contextmanager
-    def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar for work beside the steps: the block gets a function of (done, of how many)."""
-        with tqdm(desc=what, unit="part", disable=not self.speaks) as bar:
+    def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a progress bar for other work; the block gets a function of (parts done, parts in all)."""
+        with tqdm(desc=description, unit="part", disable=not self.is_main) as bar:
 
-            def tell(done: int, total: int) -> None:
+            def update(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            yield tell
+            yield update
 
     def record(self, index: int, step: int, loss: float, rate: float) -> None:
-        """A step is done."""
+        """Record a finished step; every LOG_EVERY steps the mean loss is written to the log."""
         stage = self.config.stages[index]
         self._losses.append(loss)
         self._bar.set_postfix(loss=f"{loss:.4g}", lr=f"{rate:.3g}", refresh=False)
@@ -95,25 +96,25 @@ class Journal:
 
     def _write(self, index: int, step: int, values: dict) -> None:
         stage = self.config.stages[index]
-        if self.speaks:
+        if self.is_main:
             self.folder.write_log({"stage": stage.name, "step": step} | values)
         if self.config.trackers:
             named = {f"{stage.name}/{key}": value for key, value in values.items() if isinstance(value, float)}
             self.accelerator.log(named, step=sum(s.steps for s in self.config.stages[:index]) + step)
 
-    def show_batch(self, index: int, model: Components, batch: Batch) -> None:
-        """The first batch of a stage, as pictures, before its first step."""
-        if self.speaks:
+    def save_first_batch(self, index: int, model: Components, batch: Batch) -> None:
+        """Save the first batch of a stage as a picture."""
+        if self.is_main:
             self._save("first-batch", index, batch_sheet(batch, model))
 
-    def looks(self, stage: StageConfig, step: int) -> bool:
-        """Whether something is looked at after `step` steps; then the networks should hold their averaged weights."""
+    def should_validate(self, stage: StageConfig, step: int) -> bool:
+        """Return whether `validate` has something to do after `step` steps."""
         return any(every and step % every == 0 for every in (stage.validate_every, stage.sample_every))
 
-    def look(self, index: int, step: int, model: Components, module: nn.Module) -> None:
-        """Held-out losses and sampled pictures, where their steps have come."""
+    def validate(self, index: int, step: int, model: Components, module: nn.Module) -> None:
+        """Log held-out losses and save sampled pictures, if they are due; the networks should hold averaged weights."""
         stage = self.config.stages[index]
-        if self.speaks:
+        if self.is_main:
             if stage.validate_every and step % stage.validate_every == 0:
                 losses = held_out_losses(module, self._objective, self.config.validation, self.accelerator.device)
                 if losses:
@@ -131,7 +132,7 @@ class Journal:
                 else:
                     sheet = sampled_sheet(self.frames, config.data, stage, config.seed, model, config.pictures)
         except torch.OutOfMemoryError:
-            self.say(f"no pictures after step {step}: the memory is not enough beside the training")
+            self.print(f"no pictures after step {step}: the memory is not enough for them beside the training")
             return
         finally:
             if self.accelerator.device.type == "cuda":
@@ -139,25 +140,48 @@ class Journal:
         if sheet is not None:
             self._save(f"{step:08d}", index, sheet)
 
-    def _save(self, what: str, index: int, sheet: Image.Image) -> None:
-        write_picture(self.folder.pictures / f"{index:02d}-{self.config.stages[index].name}-{what}.png", sheet)
+    def _save(self, name: str, index: int, sheet: Image.Image) -> None:
+        write_picture(self.folder.pictures / f"{index:02d}-{self.config.stages[index].name}-{name}.png", sheet)
 
-    def broken(self, index: int, step: int, batch: Batch, loss: float) -> str:
-        """Keep a batch whose loss is not a number; what to tell about it."""
-        path = self.folder.path / f"broken-batch-{self.accelerator.process_index}.safetensors"
+    def save_failed_batch(self, index: int, step: int, batch: Batch, loss: float) -> str:
+        """Save a batch whose loss is not finite; return the message of the error."""
+        path = self.folder.path / f"failed-batch-{self.accelerator.process_index}.safetensors"
         with atomic_write(path) as part:
             save_file({name: tensor.cpu().contiguous() for name, tensor in batch.items()}, part)
         return (
-            f"The loss of {self.config.stages[index].name} became {loss} in step {step + 1} "
-            f"(videos {', '.join(map(str, batch['video'].tolist()))}; the batch is kept in {path}): look at "
-            "its pictures, lower learning_rate or set clip, and start again: the run goes on from its last state."
+            f"The loss of {self.config.stages[index].name} is {loss} in step {step + 1} "
+            f"(videos {', '.join(map(str, batch['video'].tolist()))}; the batch is saved in {path}): look at "
+            "its pictures, lower learning_rate or set clip, and start again; the run resumes from its last state."
         )
 
     def finish(self) -> None:
-        """The last word: where the weights are, and what to do with them."""
-        if not self.speaks:
+        """Write the report, and print where the weights are and how to use them."""
+        if not self.is_main:
             return
         final = self.folder.final
         command = f"python -m magicdance_core animate --model {final} --reference IMG --poses DIR --out dance.mp4"
         write_report(self.config, self.folder, command)
         print(f"trained weights in {final}; report in {self.folder.report}\n{command}")
+
+
+@torch.no_grad()
+def held_out_losses(module: nn.Module, objective: Objective, people: int, device: torch.device) -> dict[str, float]:
+    """Return mean losses of `people` held-out samples: "held_out" over all of them, and over each band of timesteps,
+    if the objective has several, "held_out_1" (little noise) to "held_out_4" (much).
+
+    Samples, noise and timesteps are the same each time, so that values of different steps can be compared. One sample
+    at a time goes through the networks. Empty if the data set has no validation split.
+    """
+    bands: list[list[float]] = [[] for _ in range(objective.bands)]
+    for index in range(people * objective.bands):
+        try:
+            batch = default_collate([objective.held_out(index)])
+        except InputError:
+            if index:
+                raise
+            return {}
+        loss = module({name: value.to(device) for name, value in batch.items()})
+        bands[index % objective.bands].append(loss.item())
+    means = [sum(band) / len(band) for band in bands]
+    by_band = {f"held_out_{number + 1}": mean for number, mean in enumerate(means)} if len(means) > 1 else {}
+    return {"held_out": sum(means) / len(means)} | by_band

@@ -1,4 +1,4 @@
-"""Low-rank changes of attention weights (Hu et al., arXiv 2106.09685): little learns, and is merged."""
+"""Low-rank adaptation of attention weights (LoRA; Hu et al., arXiv 2106.09685), merged after training."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 class LowRank(nn.Module):
-    """A weight `[out, in]` plus up @ down; starts as the weight itself."""
+    """Parametrization of a weight `[out, in]` as weight + up @ down; up is 0 at first."""
 
     def __init__(self, weight: Tensor, rank: int, source: torch.Generator):
         super().__init__()
@@ -21,7 +21,7 @@ class LowRank(nn.Module):
 
 
 def add_low_rank(network: nn.Module, rank: int, seed: int) -> None:
-    """Give each attention projection a low-rank change that learns; everything else of the network is frozen."""
+    """Add a trainable low-rank matrix to each attention projection; everything else in the network is frozen."""
     network.requires_grad_(False)
     source = torch.Generator().manual_seed(seed)
     for layer in projections(network):
@@ -29,7 +29,7 @@ def add_low_rank(network: nn.Module, rank: int, seed: int) -> None:
 
 
 def merge_low_rank(network: nn.Module) -> None:
-    """Add the changes to the weights, whose names are then as before."""
+    """Merge the low-rank matrices into the weights, which get their former names back."""
     for layer in projections(network):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
@@ -37,5 +37,5 @@ def merge_low_rank(network: nn.Module) -> None:
 
 
 def projections(network: nn.Module) -> list[nn.Module]:
-    """The linear layers of attention, which low-rank changes are made of."""
+    """Return the linear layers of attention."""
     return [m for name, m in network.named_modules() if name.endswith(LAYERS) and isinstance(m, nn.Linear)]

@@ -1,9 +1,9 @@
-"""What a stage minimises: how a sample is drawn, and its loss."""
+"""Objectives of the stages: how a sample is drawn, and its loss."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,19 @@ from ..models import Networks, apply_temporal_decoder, vae_scale_factor
 from ..sampling.noise import mix_noise
 from ..schedule import published_scheduler
 from .config import StageConfig
-from .losses import Shown, autoencoder_loss, decoding_loss, diffusion_loss, guided
+from .losses import Conditioning, autoencoder_loss, decoding_loss, diffusion_loss, guided_prediction
 from .rollout import CLEAN, Rollout
 
 BANDS = 4
-"""Held-out losses are told for this many equal parts of the schedule, from little noise to much."""
+"""Number of equal parts of the schedule for which held-out losses are reported."""
 
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Of a VAE: sides of pictures divided by sides of latents, channels, and the factor that latents are scaled by."""
+    """Latent space of a VAE.
+
+    factor: side of a picture divided by the side of its latent. channels: of latents. scaling_factor: of latents.
+    """
 
     factor: int
     channels: int
@@ -39,42 +42,43 @@ class LatentSpace:
 
     @classmethod
     def of(cls, vae: AutoencoderKL) -> "LatentSpace":
+        """Return the latent space of a VAE."""
         config = vae.config
         return cls(vae_scale_factor(vae), config.latent_channels, config.scaling_factor)
 
     def shape(self, side: int) -> tuple[int, int, int]:
-        """Of the latent of a square picture."""
+        """Return the shape of the latent of a square picture."""
         return self.channels, side // self.factor, side // self.factor
 
 
 class Objective(Protocol):
-    """What a stage minimises.
+    """The objective of a stage.
 
-    networks: names of those that `loss` runs. bands: parts of the schedule by which held-out losses are told, 1 where
-    there is none.
+    networks: names of the networks that `loss` runs. bands: number of parts of the schedule for which held-out losses
+    are reported.
     """
 
     networks: tuple[str, ...]
     bands: int
 
     def sample(self, index: int) -> Batch:
-        """Sample `index` of the stage, tensors without a batch axis on the CPU; called in the loader's processes.
+        """Return sample `index` of the stage, CPU tensors without a batch axis. Called in the loader's processes.
 
-        Everything random in it comes from (seed, stage, index) alone, the noise of the loss included.
+        Everything random in it, noise and timestep included, depends on (seed, stage, index) alone.
         """
         ...
 
     def held_out(self, index: int) -> Batch:
-        """The same of the validation videos: central crop, fixed noise, no dropout; index k is in band k % bands."""
+        """Return a sample of the validation videos: central crop, fixed noise, no dropout, band `index % bands`."""
         ...
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        """The loss of each sample of a batch, `[n]` float32."""
+        """Return the loss of each sample of a batch, float32 `[n]`."""
         ...
 
 
 class AutoencoderObjective:
-    """Pictures reconstructed by the VAE; a sample is `targets` pictures of a person."""
+    """Reconstruction by the VAE; a sample is `targets` pictures of a person."""
 
     networks, bands = ("vae",), 1
 
@@ -92,15 +96,15 @@ class AutoencoderObjective:
     def _draw(self, picker: Picker, index: int, part: str, crop: int) -> Batch:
         source = generator(self.seed, self.stage.name, part, index)
         pick, stage = picker(index, source), self.stage
-        window = fixed_crop(self.frames, self.data, self.seed, pick.video, 0)
+        box = fixed_crop(self.frames, self.data, self.seed, pick.video, 0)
         if part == "train" and self.data.crops != 1:
-            of = self.frames.videos[pick.video]
-            window = random_crop(of.width, of.height, self.data.crop, source)
+            video = self.frames.videos[pick.video]
+            box = random_crop(video.width, video.height, self.data.crop, source)
         images, weights = [], []
         for number in pick.targets:
             frame = self.frames.read(pick.video, number)
-            image = crop_picture(frame.image, window, self.data.size)
-            regions = crop_regions(frame.regions, window, self.data.size)
+            image = crop_picture(frame.image, box, self.data.size)
+            regions = crop_regions(frame.regions, box, self.data.size)
             if crop:
                 left, top = (below(source, self.data.size - crop + 1) for _ in range(2))
                 inner = CropBox(left, top, crop)
@@ -119,11 +123,11 @@ class AutoencoderObjective:
 
 
 class DiffusionObjective:
-    """Noise (or velocity) predicted for the frames of a person, with the controls that the stage attaches."""
+    """Prediction of the noise (or velocity) in frames of a person, with the controls that the stage attaches."""
 
     bands = BANDS
-    keeps_pictures = False
-    """Whether a sample holds pictures where their latents are cached."""
+    needs_pictures = False
+    """Whether samples hold pictures even if latents are cached."""
 
     def __init__(
         self,
@@ -137,8 +141,8 @@ class DiffusionObjective:
         space: LatentSpace,
         captions: Captions | None = None,
     ):
-        """latents: None encodes the pictures at each step. context: the empty prompt, `[1, n, C]`. captions: what is
-        heard in its place; None for nothing else."""
+        """latents: None encodes the pictures at each step. context: the encoded empty prompt, `[1, n, C]`; captions
+        replace it."""
         self.captions = captions
         self.frames, self.latents, self.data, self.stage, self.seed = frames, latents, data, stage, seed
         self.context, self.space = context, space
@@ -168,8 +172,8 @@ class DiffusionObjective:
         position = uniform(source)
         if stage.timesteps == "stratified":
             position = (index % stage.references + position) / stage.references
-        hears = not stage.drop_text or uniform(generator(self.seed, stage.name, "text", index)) >= stage.drop_text
-        return self._draw(self.train, index, source, position, keep, hears)
+        keep_text = not stage.drop_text or uniform(generator(self.seed, stage.name, "text", index)) >= stage.drop_text
+        return self._draw(self.train, index, source, position, keep, keep_text)
 
     def held_out(self, index: int) -> Batch:
         stage, person = self.stage, index // self.bands
@@ -185,35 +189,34 @@ class DiffusionObjective:
         source: torch.Generator,
         position: float,
         keep: Tensor,
-        hears: bool = True,
+        keep_text: bool = True,
     ) -> Batch:
         pick, data = picker(index, source), self.data
-        of, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
-        crop = below(source, data.crops) if data.crops > 1 and of.split == "train" else 0
-        windows = [fixed_crop(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
-        if data.crops == 0 and of.split == "train":
-            windows = [random_crop(of.width, of.height, data.crop, source)] * len(numbers)
-            if not data.shared_crop:
-                windows = [random_crop(of.width, of.height, data.crop, source) for _ in numbers]
-        pose_windows = windows[1:]
-        if not data.shared_crop and of.split == "train":
-            pose_windows = [random_crop(of.width, of.height, data.crop, source) for _ in numbers[1:]]
+        video, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
+        crop = below(source, data.crops) if data.crops > 1 and video.split == "train" else 0
+        boxes = [fixed_crop(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
+        draw_box = partial(random_crop, video.width, video.height, data.crop, source)
+        if data.crops == 0 and video.split == "train":
+            boxes = [draw_box()] * len(numbers) if data.shared_crop else [draw_box() for _ in numbers]
+        pose_boxes = boxes[1:]
+        if not data.shared_crop and video.split == "train":
+            pose_boxes = [draw_box() for _ in numbers[1:]]
 
         batch: Batch = {"keep": keep, "video": torch.tensor(pick.video), "frames": torch.tensor(numbers)}
         if self.captions is not None:
-            batch["context"] = self.captions.read(pick.video) if hears else self.context[0]
+            batch["context"] = self.captions.read(pick.video) if keep_text else self.context[0]
         poses, weights, images = [], [], []
         grid = data.size // self.space.factor
         for k, number in enumerate(numbers):
-            pictured = self.latents is None or self.keeps_pictures
-            if not (pictured or k):
+            with_picture = self.latents is None or self.needs_pictures
+            if not (with_picture or k):
                 continue
             frame = self.frames.read(pick.video, number)
-            if pictured:
-                images.append(torch.from_numpy(crop_picture(frame.image, windows[k], data.size).copy()))
+            if with_picture:
+                images.append(torch.from_numpy(crop_picture(frame.image, boxes[k], data.size).copy()))
             if k:
-                poses.append(torch.from_numpy(crop_picture(frame.pose, pose_windows[k - 1], data.size).copy()))
-                regions = crop_regions(frame.regions, windows[k], data.size)
+                poses.append(torch.from_numpy(crop_picture(frame.pose, pose_boxes[k - 1], data.size).copy()))
+                regions = crop_regions(frame.regions, boxes[k], data.size)
                 head_and_hands = self.stage.head_weight, self.stage.hand_weight
                 weights.append(region_weights(regions, data.size, grid, head_and_hands))
         if images:
@@ -221,18 +224,18 @@ class DiffusionObjective:
         if self.latents is not None:
             batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
-        whole = int(position * self.schedule.config.num_train_timesteps)
-        batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else whole)
+        timestep = int(position * self.schedule.config.num_train_timesteps)
+        batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else timestep)
         batch["noise"] = self._noise(len(pick.targets), source)
         return batch
 
     def _noise(self, frames: int, source: torch.Generator) -> Tensor:
         shape, kinds = self.space.shape(self.data.size), self.stage.noises
-        own = torch.randn(frames, *shape, generator=source)
+        independent = torch.randn(frames, *shape, generator=source)
         kind = kinds[below(source, len(kinds))] if kinds else "independent"
         if kind == "independent":
-            return own
-        return mix_noise(kind, torch.randn(1, *shape, generator=source), own)
+            return independent
+        return mix_noise(kind, torch.randn(1, *shape, generator=source), independent)
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
         latents = self._latents(networks, batch)
@@ -243,7 +246,7 @@ class DiffusionObjective:
             latents[:, 0],
             latents[:, 1:].flatten(0, 1),
             to_unit(batch["poses"].flatten(0, 1)),
-            self._heard(batch),
+            self._context(batch),
             batch["timestep"],
             batch["noise"].flatten(0, 1),
             batch["weights"].flatten(0, 1),
@@ -257,16 +260,16 @@ class DiffusionObjective:
         return losses.unflatten(0, (people, frames)).mean(1)
 
     def _attached(self, networks: Mapping[str, nn.Module], batch: Batch) -> Networks:
-        """The UNet, with the controls that somebody in the batch is shown."""
-        shown = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
-        return Networks(networks["unet"], **{name: networks[name] for name in self.stage.controls if shown[name]})
+        """Return the UNet with the controls that are kept for somebody in the batch."""
+        kept = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
+        return Networks(networks["unet"], **{name: networks[name] for name in self.stage.controls if kept[name]})
 
-    def _heard(self, batch: Batch) -> Tensor:
-        """The captions, or the empty prompt."""
+    def _context(self, batch: Batch) -> Tensor:
+        """Return the encoded captions, or the empty prompt."""
         return batch["context"] if "context" in batch else self.context.to(batch["noise"].device)
 
     def _latents(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        """Of reference and targets, scaled, `[R, 1 + n, 4, h, w]`."""
+        """Return the scaled latents of reference and targets, `[R, 1 + n, 4, h, w]`."""
         return batch["latents"] if "latents" in batch else self._encode(networks["vae"], batch["images"])
 
     @torch.no_grad()
@@ -277,13 +280,13 @@ class DiffusionObjective:
 
 
 class DecodingObjective(DiffusionObjective):
-    """Clips that the networks sample from noise, decoded; the motion module's layers in the decoder learn the truth."""
+    """Decoding of clips that the networks sampled; the motion module's layers in the VAE's decoder learn."""
 
     bands = 1
-    keeps_pictures = True
+    needs_pictures = True
 
-    def __init__(self, *args, **kwargs):
-        """As `DiffusionObjective`."""
+    def __init__(self, *args: Any, **kwargs: Any):
+        """Takes the arguments of `DiffusionObjective`."""
         super().__init__(*args, **kwargs)
         self.networks = ("unet", *self.stage.controls, "vae")
 
@@ -292,8 +295,11 @@ class DecodingObjective(DiffusionObjective):
         keep = batch["keep"]
         poses = to_unit(batch["poses"].flatten(0, 1)).unflatten(0, (people, frames))
         reference = batch | {"images": batch["images"][:, :1]}
-        shown = Shown(self._latents(networks, reference)[:, 0], poses, self._heard(batch), keep[:, 0], keep[:, 1])
-        predicted = partial(guided, self._attached(networks, batch), shown, self.rollout.guidance_scale)
+        latents, context = self._latents(networks, reference)[:, 0], self._context(batch)
+        conditioning = Conditioning(latents, poses, context, keep[:, 0], keep[:, 1])
+        predicted = partial(
+            guided_prediction, self._attached(networks, batch), conditioning, self.rollout.guidance_scale
+        )
         clean = torch.full_like(batch["timestep"], CLEAN)
         latents = self.rollout.latents(predicted, batch["noise"].flatten(0, 1), clean) / self.space.scaling_factor
         with apply_temporal_decoder(networks["vae"], networks["motion"].temporal_decoder, frames):
@@ -305,10 +311,10 @@ class DecodingObjective(DiffusionObjective):
 
 
 def order_of(frames: FrameSet) -> Callable[[str, int, int], list[int]] | None:
-    """The order of a data set that has one of its own, for `Picker`."""
+    """Return the order of a data set that is fast to read in one order only, for `Picker`; None for others."""
     return frames.order if isinstance(frames, StreamedFrames) else None
 
 
 def to_unit(pictures: Tensor) -> Tensor:
-    """uint8 `[n, H, W, 3]` to float32 `[n, 3, H, W]` in [0, 1]."""
+    """Convert uint8 `[n, H, W, 3]` to float32 `[n, 3, H, W]` in [0, 1]."""
     return pictures.permute(0, 3, 1, 2).float() / 255

@@ -1,4 +1,4 @@
-"""Muon for weight matrices, AdamW for the rest."""
+"""Optimizers: Muon for weight matrices, AdamW for the rest; the learning rate schedule."""
 
 import math
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from .config import StageConfig
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearest semi-orthogonal matrix to each matrix of `[n, rows, columns]`, by Newton-Schulz iteration.
+    """Return the nearest semi-orthogonal matrix to each matrix of `[n, rows, columns]`, by Newton-Schulz iteration.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), quintic coefficients.
     The iteration runs on the small Gram matrix alone: all its factors are polynomials of it and commute.
-    float32: in bfloat16 the Gram matrix loses enough digits to end in NaN on a CPU.
+    It runs in float32: in bfloat16 the Gram matrix loses so many digits that the result is NaN on a CPU.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape[-2] <= matrix.shape[-1]
@@ -34,9 +34,9 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised. Convolution kernels are flattened to `[out, in * h * w]`.
+    """Orthogonalised momentum. Convolution kernels are flattened to `[out, in * h * w]`.
 
-    Updates have the root mean square of AdamW's (0.2), so one learning rate serves both
+    Updates are scaled to the root mean square of AdamW's (0.2), so that both take the same learning rate
     (Liu et al., "Muon is scalable for LLM training", arXiv 2502.16982).
     """
 
@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
                 self._update(group, shape, params)
 
     def _update(self, group: dict, shape: tuple[int, int], params: list[nn.Parameter]) -> None:
-        """Weights of one shape go through the iteration together: small products would waste the cores."""
+        """Update all weights of one shape together: many small matrix products would be slow."""
         directions = []
         for p in params:
             buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
@@ -69,11 +69,11 @@ class Muon(torch.optim.Optimizer):
 def make_optimizers(
     kind: str, networks: Mapping[str, nn.Module], lr: float, weight_decay: float
 ) -> list[torch.optim.Optimizer]:
-    """Optimizers of all parameters that learn.
+    """Return optimizers of all parameters that require a gradient.
 
     kind: "muon": Muon for hidden matrices and kernels, AdamW for vectors and for first and last layers. "adamw": AdamW
-    for all, with the published betas. "adamw8bit": the same with 8-bit moments, by bitsandbytes.
-    Raises InputError where bitsandbytes is needed and missing.
+    for all, with the published betas. "adamw8bit": AdamW of bitsandbytes with 8-bit moments.
+    Raises InputError if bitsandbytes is needed and missing.
     """
     learning = [(n, p) for network in networks.values() for n, p in network.named_parameters() if p.requires_grad]
     if kind == "muon":
@@ -89,12 +89,12 @@ def make_optimizers(
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise InputError("optimizer adamw8bit needs bitsandbytes: install it, or choose adamw.") from error
+        raise InputError("optimizer is adamw8bit, and bitsandbytes is missing: install it, or choose adamw.") from error
     return [AdamW8bit(parameters, lr=lr, weight_decay=weight_decay)]
 
 
 def learning_rate_factor(step: int, stage: StageConfig) -> float:
-    """What the learning rate is multiplied by: up over `warmup` steps, flat, down to 0 over the last `decay` of all."""
+    """Return the factor of the learning rate, which rises for `warmup` steps and falls to 0 in the last `decay`."""
     rising = (step + 1) / stage.warmup if stage.warmup else 1.0
     left = (1 - step / stage.steps) / max(stage.decay, 1e-9)
     if stage.schedule == "cosine":

@@ -1,4 +1,4 @@
-"""What a run will take, counted before it starts: memory, disk, arithmetic and hours."""
+"""Estimate of what a run takes before it starts: memory, disk, operations and hours."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,17 +26,21 @@ from ..models import (
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
 from .low_rank import projections
-from .starting import DTYPES, learners, random_model
+from .starting import DTYPES, random_model, trainable_networks
 
 GIB = 2**30
 SPARE = 2 * GIB
-"""What CUDA, its libraries and fragments take beside the counted tensors."""
+"""Memory for CUDA, its libraries and fragmentation, beside the counted tensors."""
 OPTIMIZER_BYTES = {"muon": 4, "adamw": 8, "adamw8bit": 2}
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Of one process. memory, state (a saved one, on disk), result: bytes. operations: of the whole stage."""
+    """Estimate of a stage.
+
+    learning: number of weights that learn. memory: of a process, by purpose; state: size of a saved state on the disk;
+    result: size of the stage's result; all in bytes. operations: of the whole stage.
+    """
 
     name: str
     learning: int
@@ -47,14 +51,17 @@ class StagePlan:
 
 
 def plan(config: TrainingConfig, processes: int = 1) -> list[StagePlan]:
-    """Counted on networks without weights; a run with `start` is taken to have Stable Diffusion 1.5's size."""
+    """Return the estimates of all stages, counted on networks without weights.
+
+    A run with `start` is assumed to have the size of Stable Diffusion 1.5, unless it starts from the embedded model.
+    """
     model = _empty_model(config)
     trained = {name for stage in config.stages for name in stage.train} | {"vae"}
     return [_stage(config, stage, model, trained, processes) for stage in config.stages]
 
 
 def describe(config: TrainingConfig, processes: int, tflops: float) -> str:
-    """The plan as text. tflops: arithmetic that a process really does, in 10^12 operations a second."""
+    """Return the plan as text. tflops: measured speed of a process, in 10^12 operations per second."""
     lines, plans = [], plan(config, processes)
     for stage, planned in zip(config.stages, plans):
         total = sum(planned.memory.values())
@@ -62,8 +69,8 @@ def describe(config: TrainingConfig, processes: int, tflops: float) -> str:
         hours = planned.operations / processes / (tflops * 1e12) / 3600
         lines += [
             f"{stage.name}: {stage.steps} steps, {planned.learning / 1e6:.2f} M weights learn",
-            f"  memory {total / GIB:.1f} GiB a process: {parts}",
-            f"  {planned.operations:.2g} operations, {hours:.3g} hours at {tflops:g} TFLOP/s a process",
+            f"  memory {total / GIB:.1f} GiB per process: {parts}",
+            f"  {planned.operations:.2g} operations, {hours:.3g} hours at {tflops:g} TFLOP/s per process",
         ]
     state = max(planned.state for planned in plans) * (config.keep + 1)
     results = sum(planned.result for planned in plans)
@@ -82,7 +89,7 @@ def _empty_model(config: TrainingConfig) -> Components:
         elif config.start.model == "embedded":
             model = load(EMBEDDED)
             for network in model.networks().values():
-                network.float().to("meta")  # as training has them; the file may hold half precision
+                network.float().to("meta")  # as in training; the file may hold half precision
         else:
             parts = {role: ROLES[role].build(stable_diffusion.UNET) for role in ("unet", "appearance")}
             parts["pose"] = ROLES["pose"].build(stable_diffusion.POSE)
@@ -93,14 +100,14 @@ def _empty_model(config: TrainingConfig) -> Components:
             model.motion = MotionModule.for_unet(model.unet)
             if any("temporal_decoder" in stage.train for stage in config.stages):
                 model.motion.add_temporal_decoder(model.vae)
-            model.motion.to("meta")  # its positions are no parameters
+            model.motion.to("meta")  # its position embeddings are not parameters
     return model
 
 
 def _stage(
     config: TrainingConfig, stage: StageConfig, model: Components, trained: set[str], processes: int
 ) -> StagePlan:
-    networks = learners(model)
+    networks = trainable_networks(model)
     used = {"vae"} if stage.train == ["vae"] else {"unet", *stage.controls, "vae"}
     for name, network in networks.items():
         network.requires_grad_(name in stage.train)
@@ -130,41 +137,42 @@ def _stage(
 
 
 def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, half: bool) -> tuple[int, int]:
-    """Bytes kept for the backward pass, and operations of both passes, of one person's part of a step."""
+    """Return bytes saved for the backward pass, and operations of both passes, for one person of a step."""
     parameters = [p for network in model.networks().values() for p in network.parameters()]
     heads = model.unet.config.attention_head_dim
-    kept = _Kept(parameters, half, heads if isinstance(heads, int) else heads[0])
+    saved = _SavedTensors(parameters, half, heads if isinstance(heads, int) else heads[0])
     networks = {name: network for name, network in model.networks().items() if name != "vae"}
     for network in networks.values():
         if stage.checkpointing:
-            network.enable_gradient_checkpointing(gradient_checkpointing_func=kept.checkpoint)
+            network.enable_gradient_checkpointing(gradient_checkpointing_func=saved.checkpoint)
     with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda tensor: tensor):
             loss = _loss(config, stage, model)
         forward = counter.get_total_flops()
         if not stage.checkpointing:
             loss.backward()
     for network in networks.values():
         network.disable_gradient_checkpointing()
-    # Backward takes about twice the forward, and recomputing it once more; frozen weights save a part of that.
+    # The backward pass takes about twice the forward pass, and recomputation once more; frozen weights take less.
     operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
-    return kept.total, operations + _sampling(config, stage, model)
+    return saved.total, operations + _sampling(config, stage, model)
 
 
 def _sampling(config: TrainingConfig, stage: StageConfig, model: Components) -> int:
-    """Operations of a rollout, for one person's part of a step."""
+    """Return the operations of a rollout for one person of a step."""
     if not stage.rollout_steps:
         return 0
-    halves = []
+    predictions = []
     for controlled in (True, False):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             _predicted(config, stage, model, controlled)
-        halves.append(counter.get_total_flops())
-    guided = halves[0] + (halves[1] if stage.rollout_guidance != 1 else 0)
+        predictions.append(counter.get_total_flops())
+    conditional, unconditional = predictions
+    guided = conditional + (unconditional if stage.rollout_guidance != 1 else 0)
     if stage.train == ["temporal_decoder"]:
         return stage.rollout_steps * guided
-    # Broken off at any step but the last; there the controlled half is what learns, and counted already.
-    return (stage.rollout_steps - 1) * guided // 2 + guided - halves[0]
+    # Stopped at any step but the last; the conditional prediction there is the one that learns, counted already.
+    return (stage.rollout_steps - 1) * guided // 2 + guided - conditional
 
 
 def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tensor:
@@ -200,18 +208,18 @@ def _empty(*shape: int) -> Tensor:
     return torch.empty(shape, device="meta")
 
 
-class _Kept:
-    """Counts what autograd keeps for the backward pass, each storage once, weights not at all.
+class _SavedTensors:
+    """Counts the bytes that autograd saves for the backward pass: each storage once, no weights, no attention maps.
 
-    Nor attention's own weights: without a device attention is computed the plain way, which keeps them; on a GPU it
-    does not (they are taken to be tensors `[..., heads, T, S]` with S a multiple of T).
+    Attention on the meta device saves its maps, which attention on a GPU does not; they are taken to be the tensors
+    `[..., heads, T, S]` with S a multiple of T.
     """
 
     def __init__(self, parameters: list[Tensor], half: bool, heads: int):
-        # Networks are counted in float32. Under autocast about a third of what is kept, norms' inputs, stays so.
+        # Networks are counted in float32. Under autocast about a third of it, the inputs of norms, remains float32.
         self._half, self._factor, self._heads = half, 2 / 3 if half else 1.0, heads
-        self._seen = {StorageWeakRef(p.untyped_storage()).cdata for p in parameters}
-        self._alive: list[Tensor] = []  # else another storage might take the place of one that is gone
+        self._counted = {StorageWeakRef(p.untyped_storage()).cdata for p in parameters}
+        self._alive: list[Tensor] = []  # otherwise a new storage could get the address of a freed one
         self.total, self._largest = 0, 0
 
     def pack(self, tensor: Tensor) -> Tensor:
@@ -219,11 +227,11 @@ class _Kept:
         return tensor
 
     def checkpoint(self, module: Callable, *arguments):
-        """Runs a block whose inputs alone are kept; the largest block is there once, when it is computed again."""
+        """Run a block of which only the inputs are saved, and the largest block once, for it is recomputed."""
         inputs = sum(self._count(a) for a in arguments if isinstance(a, Tensor) and a.requires_grad) / self._factor
         self.total += int(inputs / 2 if self._half else inputs)
-        inside = _Kept([], self._half, self._heads)
-        inside._seen = set(self._seen)
+        inside = _SavedTensors([], self._half, self._heads)
+        inside._counted = set(self._counted)
         with torch.autograd.graph.saved_tensors_hooks(inside.pack, lambda tensor: tensor):
             out = module(*arguments)
         self.total += max(0, inside.total - self._largest)
@@ -231,14 +239,14 @@ class _Kept:
         return out
 
     def _count(self, tensor: Tensor) -> int:
-        place = StorageWeakRef(tensor.untyped_storage()).cdata
-        if place in self._seen or self._is_attention(tensor):
+        storage = StorageWeakRef(tensor.untyped_storage()).cdata
+        if storage in self._counted or self._is_attention_map(tensor):
             return 0
-        self._seen.add(place)
+        self._counted.add(storage)
         self._alive.append(tensor)
         return int(tensor.untyped_storage().nbytes() * self._factor)
 
-    def _is_attention(self, tensor: Tensor) -> bool:
+    def _is_attention_map(self, tensor: Tensor) -> bool:
         if tensor.dim() not in (3, 4):
             return False
         heads, (rows, columns) = tensor.shape[tensor.dim() - 3], tensor.shape[-2:]
@@ -254,7 +262,7 @@ def _final(config: TrainingConfig) -> int:
 
 
 def _cache(config: TrainingConfig) -> Mapping[str, int]:
-    """Drawn puppets, and latents where they are kept; nothing for videos that are not there."""
+    """Return the bytes of drawn puppets and cached latents; nothing for a data set that does not exist yet."""
     data = config.data
     if data.kind == "videos" and not Path(data.folder).exists():
         return {}

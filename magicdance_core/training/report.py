@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with curves, pictures and what to do with the weights."""
+"""The report of a run: one HTML file with curves, pictures and the command that uses the weights."""
 
 import base64
 import html
@@ -25,7 +25,7 @@ td:first-child, th:first-child { text-align: left } pre { white-space: pre-wrap 
 figcaption { color: #697586 }
 """
 MIN_POINTS = 3
-"""Of a curve; the table tells fewer."""
+"""Number of points from which a curve is drawn."""
 LABELS = {"loss": "loss", "held_out": "held out"}
 BAND_LABELS = {
     "held_out_1": "held out, little noise",
@@ -37,7 +37,7 @@ COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514")
 
 
 def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> None:
-    """Write `folder.report` from the log and the pictures that the run left. Curves need matplotlib."""
+    """Write `folder.report` from the log and the pictures of a run. Curves need matplotlib."""
     records = [json.loads(line) for line in folder.log.read_text(encoding="utf-8").splitlines()]
     parts = [
         f"<h1>{html.escape(folder.path.absolute().name)}</h1>",
@@ -45,9 +45,9 @@ def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> Non
         _summary(records),
     ]
     for stage in config.stages:
-        own = [record for record in records if record["stage"] == stage.name]
+        of_stage = [record for record in records if record["stage"] == stage.name]
         parts.append(f"<h2>{html.escape(stage.name)}</h2>")
-        parts += [f"<section>{curves}</section>" for curves in _curves(own)]
+        parts += [f"<section>{curves}</section>" for curves in _curves(of_stage)]
         for path in sorted(folder.pictures.glob(f"*-{stage.name}-*.png")):
             parts.append(_figure(path))
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
@@ -62,15 +62,15 @@ def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> Non
 
 
 def _summary(records: Sequence[dict]) -> str:
-    heads = ("stage", "steps", "loss at the end", "held-out loss", "by noise, little to much", "steps a second")
+    heads = ("stage", "steps", "loss at the end", "held-out loss", "by noise, little to much", "steps per second")
     rows = ["<tr>" + "".join(f"<th>{head}</th>" for head in heads) + "</tr>"]
     for name in dict.fromkeys(record["stage"] for record in records):
-        own = [record for record in records if record["stage"] == name]
-        losses = [record["loss"] for record in own if "loss" in record]
-        rates = [record["rate_of_steps"] for record in own if "rate_of_steps" in record]
-        bands = ", ".join(filter(None, (_change(own, band) for band in BAND_LABELS)))
+        of_stage = [record for record in records if record["stage"] == name]
+        losses = [record["loss"] for record in of_stage if "loss" in record]
+        rates = [record["rate_of_steps"] for record in of_stage if "rate_of_steps" in record]
+        bands = ", ".join(filter(None, (_change(of_stage, band) for band in BAND_LABELS)))
         cells = (
-            name, own[-1]["step"], f"{losses[-1]:.4g}" if losses else "", _change(own, "held_out"), bands,
+            name, of_stage[-1]["step"], f"{losses[-1]:.4g}" if losses else "", _change(of_stage, "held_out"), bands,
             f"{statistics.median(rates):.3g}" if rates else "",
         )  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>")
@@ -78,20 +78,20 @@ def _summary(records: Sequence[dict]) -> str:
 
 
 def _change(records: Sequence[dict], key: str) -> str:
-    """The first and the last of some values."""
+    """Return the first and the last value of a key."""
     values = [record[key] for record in records if key in record]
     return " → ".join(f"{value:.4g}" for value in (values[:1] + values[1:][-1:]))
 
 
 def _curves(records: Sequence[dict]) -> list[str]:
-    """The loss and the held-out losses over the steps, as SVG, where there are enough of them for a curve."""
+    """Return curves of loss and held-out losses as SVG; none if there are too few points."""
     if all(sum(key in record for record in records) < MIN_POINTS for key in ("loss", "held_out")):
         return []
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command once more.</p>"]
+        return ["<p>Curves need matplotlib: pip install matplotlib, then run the same command again.</p>"]
     figure = Figure(figsize=(9, 3))
     left, right = figure.subplots(1, 2)
     for ax, labels in ((left, LABELS), (right, BAND_LABELS)):

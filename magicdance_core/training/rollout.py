@@ -1,8 +1,8 @@
-"""Training on what sampling has made of noise so far, in place of the noised truth.
+"""Training inputs that the networks sampled themselves, instead of the noised truth.
 
-The noised truth tells a network things that sampling does not know: above all, frames noised with one noise differ by
-exactly what the clean frames differ by. So the networks meet their own errors here, as they will in use (the idea of
-scheduled sampling, Bengio et al., arXiv 1506.03099).
+The noised truth reveals what is unknown in sampling: above all, frames noised with shared noise differ by exactly the
+difference of the clean frames. In a rollout the networks meet their own errors, as in use (the idea of scheduled
+sampling, Bengio et al., arXiv 1506.03099).
 """
 
 from collections.abc import Callable
@@ -12,13 +12,14 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 CLEAN = -1
-"""In place of a timestep: behind the last one."""
+"""In place of a timestep: after the last one, where latents are clean."""
 
 
 class Rollout:
-    """Guided sampling by DDIM, without noise on the way, broken off at a step.
+    """Deterministic DDIM sampling with guidance, stopped at some step.
 
-    scheduler: see `schedule.published_scheduler`. steps: of the whole sampling, 2 or more. guidance_scale: 1 for none.
+    scheduler: see `schedule.published_scheduler`. steps: number of steps without stopping, 2 or more. guidance_scale: 1
+    for none.
     """
 
     def __init__(self, scheduler: DDIMScheduler, steps: int, guidance_scale: float):
@@ -26,17 +27,19 @@ class Rollout:
         self._scheduler.set_timesteps(steps)
 
     def timestep(self, position: float) -> int:
-        """One of the timesteps of sampling; position in [0, 1), with the noise. The last one is left out: there hardly
-        any noise is left, and nothing to be learned."""
+        """Return a timestep of sampling for a position in [0, 1), from little noise to much.
+
+        The last timestep is left out: hardly any noise remains there, and nothing to learn.
+        """
         timesteps = self._scheduler.timesteps
         return int(timesteps[-2 - int(position * (len(timesteps) - 1))])
 
     @torch.no_grad()
     def latents(self, predict: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What sampling from `noise` `[R * n, 4, h, w]` has arrived at when each of R people meets their timestep.
+        """Sample from `noise` `[R * n, 4, h, w]`, each of R people until their timestep; return the latents.
 
-        predict: people (indices `[P]`), their latents `[P * n, 4, h, w]`, timesteps `[P]` -> predictions.
-        timesteps: `[R]`, of `timestep`; CLEAN for all of sampling.
+        predict: (indices of people `[P]`, their latents `[P * n, 4, h, w]`, timesteps `[P]`) -> predictions.
+        timesteps: `[R]`, from `timestep`; CLEAN samples to the end.
         """
         clips = noise.unflatten(0, (len(timesteps), -1)).clone()
         for timestep in self._scheduler.timesteps.tolist():
@@ -50,14 +53,13 @@ class Rollout:
         return clips.flatten(0, 1)
 
     def noise_between(self, clean: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise that makes `noisy` of `clean`, both `[B, 4, h, w]`; timesteps: `[B]`."""
-        signal = self._share(timesteps).sqrt()
+        """Return the noise that turns `clean` into `noisy`, all `[B, 4, h, w]`; timesteps: `[B]`."""
+        signal = self._alphas(timesteps).sqrt()
         return (noisy - signal * clean) / self.deviation(timesteps)
 
     def deviation(self, timesteps: Tensor) -> Tensor:
-        """Of the noise in noisy latents, `[B, 1, 1, 1]`; timesteps: `[B]`."""
-        return (1 - self._share(timesteps)).sqrt()
+        """Return the standard deviation of the noise in noisy latents, `[B, 1, 1, 1]`; timesteps: `[B]`."""
+        return (1 - self._alphas(timesteps)).sqrt()
 
-    def _share(self, timesteps: Tensor) -> Tensor:
-        """Of the clean latents in the variance."""
+    def _alphas(self, timesteps: Tensor) -> Tensor:
         return self._scheduler.alphas_cumprod.to(timesteps.device)[timesteps][:, None, None, None]

@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, what each stage learned, and the state in the middle of a stage."""
+"""The folder of a run: its configuration, the results of stages, and saved states."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MARK = "state.json"
 
 @dataclass(frozen=True)
 class State:
-    """The middle of a stage: `step` steps are done. threads: torch's number of them, which the last bits depend on.
+    """The state of a stage after `step` steps.
 
-    weights: of the learning networks. average: their averaged weights, in the order of the parameters. optimizers:
-    one state dict each. average_steps: how often the average was taken.
+    weights: of the networks that learn. average: their averaged weights, in the order of the parameters; average_steps:
+    number of its updates. optimizers: their state dicts. threads: of torch, which the last digits depend on.
     """
 
     step: int
@@ -41,10 +41,10 @@ class State:
 
 
 class RunFolder:
-    """Everything that a run keeps. Files and folders are written whole or not at all.
+    """Paths and files of a run. Files and folders are written completely or not at all.
 
-    config.json, log.jsonl, report.html; stages/NN-NAME.safetensors: what a finished stage learned; states/NN-STEP/:
-    the middle of a stage; final/model.safetensors; pictures/; cache/: drawn puppets and latents.
+    config.json, log.jsonl, report.html; stages/NN-NAME.safetensors: weights of finished stages; states/NN-STEP/: saved
+    states; final/model.safetensors; pictures/; cache/: drawn puppets and latents.
     """
 
     def __init__(self, path: Path, cache: Path | None = None):
@@ -54,8 +54,10 @@ class RunFolder:
         self.final = self.path / "final" / "model.safetensors"
 
     def claim(self, config: TrainingConfig) -> None:
-        """Make the folder this configuration's. Raises InputError where another one has learned something in it, and
-        names the key."""
+        """Write the configuration to the folder.
+
+        Raises InputError that names the differing key if the folder holds results of another configuration.
+        """
         check_target(self.path / "config.json")
         file = self.path / "config.json"
         learned = self.path.is_dir() and any(itertools.chain(self.path.glob("stages/*"), self.path.glob("states/*")))
@@ -64,7 +66,7 @@ class RunFolder:
                 before = build(TrainingConfig, read_json(file, "a run's configuration"), str(file))
             except InputError as error:
                 raise InputError(
-                    f"{self.path} holds a run that cannot be continued ({error}): give another."
+                    f"{self.path} holds a run that cannot be resumed ({error}): give another folder with --out."
                 ) from error
             for key, old, new in differences(before, config):
                 raise InputError(
@@ -77,21 +79,21 @@ class RunFolder:
             part.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")
 
     def result(self, number: int, name: str) -> Path:
-        """The file of what a stage learned."""
+        """Return the file of the weights that a stage learned."""
         return self.path / "stages" / f"{number:02d}-{name}.safetensors"
 
     def save_result(self, number: int, name: str, weights: Mapping[str, Tensor], facts: dict) -> None:
-        """facts: what a stage learned besides weights, such as the VAE's scaling factor."""
+        """Save the weights of a finished stage. facts: other results, such as the VAE's scaling factor."""
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
-        with _told(self.result(number, name)), atomic_write(self.result(number, name), size) as part:
+        with _explained(self.result(number, name)), atomic_write(self.result(number, name), size) as part:
             save_file(
                 tensors, part, {"magicdance_stage": json.dumps(facts)}
             )  # one key, for equal runs give equal bytes
         self._prune(number, keep=0)
 
     def load_result(self, number: int, name: str) -> tuple[dict[str, Tensor], dict] | None:
-        """Weights and facts of a finished stage; None where it is not finished."""
+        """Return weights and facts of a finished stage; None if it is not finished. Raises InputError if damaged."""
         path = self.result(number, name)
         if not path.exists():
             return None
@@ -101,15 +103,17 @@ class RunFolder:
                     file.metadata()["magicdance_stage"]
                 )
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged: remove it and what follows, the stage is trained again.") from error
+            raise InputError(
+                f"{path} is damaged: remove it and later files, and the stage is trained again."
+            ) from error
 
     def save_state(self, number: int, state: State, keep: int) -> None:
-        """Save, then remove all but the last `keep` states of the stage."""
+        """Save a state of stage `number`, then remove all but its last `keep` states."""
         target = self.path / "states" / f"{number:02d}-{state.step:08d}"
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in state.weights.items()}
         average = {str(k): weight.detach().cpu().contiguous() for k, weight in enumerate(state.average)}
         size = sum(tensor.nbytes for tensor in (*tensors.values(), *average.values())) + _bytes(state.optimizers)
-        with _told(target), atomic_folder(target, size, replaces=MARK) as part:
+        with _explained(target), atomic_folder(target, size, replaces=MARK) as part:
             save_file(tensors, part / "weights.safetensors")
             save_file(average, part / "average.safetensors")
             torch.save(state.optimizers, part / "optimizers.pt")
@@ -118,7 +122,7 @@ class RunFolder:
         self._prune(number, keep)
 
     def load_state(self, number: int) -> State | None:
-        """The last state of a stage; None where there is none."""
+        """Return the last saved state of a stage, None if there is none. Raises InputError if it is damaged."""
         states = self._states(number)
         if not states:
             return None
@@ -129,31 +133,31 @@ class RunFolder:
             optimizers = torch.load(path / "optimizers.pt", map_location="cpu", weights_only=True)
             averages = [average[str(k)] for k in range(len(average))]
             return State(facts["step"], weights, averages, facts["average_steps"], optimizers, facts["threads"])
-        except Exception as error:  # damaged bytes make the readers raise nearly anything
+        except Exception as error:  # readers raise nearly anything for damaged bytes
             if isinstance(error, MemoryError):
                 raise
             raise InputError(
-                f"The state {path} is damaged ({str(error).split(chr(10))[0]}): remove it, the run goes on from "
-                "the one before or from the stage's beginning."
+                f"The state {path} is damaged ({str(error).split(chr(10))[0]}): remove it, and the run resumes from "
+                "the state before or restarts the stage."
             ) from error
 
     def cut_log(self, stages: list[str], stage: str, step: int) -> None:
-        """Remove what the log says of steps that will be done again."""
+        """Remove records of steps that will be done again. stages: the finished ones. stage: the current one."""
         if not self.log.exists():
             return
-        done = set(stages)
-        kept = []
+        lines = []
         for line in self.log.read_text(encoding="utf-8").splitlines():
             try:
                 record = json.loads(line)
-                if record["stage"] in done or (record["stage"] == stage and record["step"] <= step):
-                    kept.append(line)
+                if record["stage"] in stages or (record["stage"] == stage and record["step"] <= step):
+                    lines.append(line)
             except (ValueError, KeyError, TypeError):
-                continue  # a line that a killed process began
+                continue  # a killed process wrote half a line
         with atomic_write(self.log) as part:
-            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def write_log(self, record: dict) -> None:
+        """Append a record to the log."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -167,15 +171,17 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of the libraries that write tensors, as bad input; what was saved before remains."""
+def _explained(path: Path) -> Iterator[None]:
+    """Convert errors in writing tensors to InputError; earlier files remain."""
     try:
         yield
     except InputError:
         raise
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).split("\n")[0]
-        raise InputError(f"Cannot write {path}: {reason}; make room and start again, nothing is lost.") from error
+        raise InputError(
+            f"Cannot write {path}: {reason}; make room and start again, the last state remains."
+        ) from error
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a training run looks at: the batch that it learns from, and what it can do by now."""
+"""Pictures of a training run: its first batch, and samples or reconstructions of held-out people."""
 
 from dataclasses import replace
 
@@ -17,15 +17,15 @@ from ..sampling import Placement, SamplingSettings, prepare, run, to_pil
 from .config import StageConfig
 
 PEOPLE, TARGETS, PANEL = 4, 2, 160
-STEPS = 20
-"""Most denoising steps of a picture in the grid."""
+MAX_STEPS = 20
+"""Largest number of denoising steps of a sampled picture."""
 
 
 @torch.no_grad()
 def batch_sheet(batch: Batch, model: Components) -> Image.Image:
-    """The first people of a batch as the networks get them: reference, then pose map and target of some frames.
+    """Draw the first samples of a batch as the networks get them: reference, then pose map and target of some frames.
 
-    Latents are decoded, one at a time; a batch of the autoencoder shows its pictures.
+    Latents are decoded one at a time. Of a batch of the autoencoder the pictures are drawn.
     """
     if "poses" not in batch:
         rows = [list(map(_picture, images[: 2 * TARGETS])) for images in batch["images"][:PEOPLE]]
@@ -46,9 +46,10 @@ def batch_sheet(batch: Batch, model: Components) -> Image.Image:
 def sampled_sheet(
     frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, model: Components, people: int
 ) -> Image.Image | None:
-    """Held-out people in held-out poses: reference, pose, result, truth; always the same ones. None without such.
+    """Draw held-out people in held-out poses: reference, pose, result, truth. None without a validation split.
 
-    The stage's controls are attached. One frame at a time goes through the networks, so that what is trained fits.
+    The people are always the same. The stage's controls are attached. Frames go through the networks one at a time, to
+    take no more memory than training does.
     """
     if all(video.split != "validation" for video in frames.videos):
         return None
@@ -60,17 +61,17 @@ def sampled_sheet(
         motion=None,
     )
     settings = SamplingSettings(
-        min(STEPS, model.defaults["num_inference_steps"]), frames_per_batch=1, decode_chunk_size=1
+        min(MAX_STEPS, model.defaults["num_inference_steps"]), frames_per_batch=1, decode_chunk_size=1
     )
     placement = Placement((model.unet.device, torch.float32), (model.vae.device, model.vae.dtype))
     rows = []
     for number in range(min(people, len(picker.numbers))):
         pick = picker(number, generator(seed, "grid", number))
-        of = frames.videos[pick.video]
-        window = central_crop(of.width, of.height)
-        shown = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
-        reference, truth = (crop_picture(frame.image, window, data.size) for frame in shown)
-        pose = crop_picture(shown[1].pose, window, data.size)
+        video = frames.videos[pick.video]
+        box = central_crop(video.width, video.height)
+        pair = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
+        reference, truth = (crop_picture(frame.image, box, data.size) for frame in pair)
+        pose = crop_picture(pair[1].pose, box, data.size)
         noise = torch.Generator().manual_seed(seed)
         resolved, inputs = prepare(attached, settings, _unit(reference), _unit(pose), 1, generator=noise)
         sample = run(attached, resolved, inputs, _unit(pose), placement=placement)
@@ -83,7 +84,7 @@ def sampled_sheet(
 def reconstruction_sheet(
     frames: FrameSet, data: DataConfig, seed: int, model: Components, people: int
 ) -> Image.Image | None:
-    """Held-out pictures and what the VAE makes of them."""
+    """Draw held-out pictures and their reconstructions by the VAE. None without a validation split."""
     rows = []
     for number, video in enumerate(frames.videos):
         if video.split != "validation" or len(rows) == people:

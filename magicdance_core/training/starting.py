@@ -1,4 +1,4 @@
-"""The networks that a run starts from: random, or somebody's weights."""
+"""The model that a run starts from: random networks, or weights from files."""
 
 import dataclasses
 from pathlib import Path
@@ -23,36 +23,37 @@ from ..models.stable_diffusion import POSE_CHANNELS
 from ..schedule import published_scheduler
 from .config import NetworksConfig, StartConfig, TrainingConfig
 
-MAX_WEIGHTS = 4_000_000_000  # of a network at random; Stable Diffusion 1.5's UNet has 0.9
-
+MAX_WEIGHTS = 4_000_000_000  # of a random network; the UNet of Stable Diffusion 1.5 has 0.9 billion
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def starting_point(config: TrainingConfig) -> Components:
-    """The model before the first step, on the CPU, nothing of it learning yet.
+    """Return the model before the first step, on the CPU, without gradients.
 
     Networks that some stage trains, and the VAE, are float32; the others have the dtype `config.frozen`.
-    Raises InputError where the configuration or its files do not make a model.
+    Raises InputError if networks or files do not fit together.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = random_model(config, config.networks) if config.networks else given_model(config, config.start)
+        model = random_model(config, config.networks) if config.networks else loaded_model(config, config.start)
         _add_motion(config, model)
     for network in model.networks().values():
         network.requires_grad_(False)
     factor, unit = vae_scale_factor(model.vae), size_multiple(model.unet, model.vae)
     if config.data.size % unit:
-        raise InputError(f"data: size is {config.data.size}: these networks take multiples of {unit}.")
+        raise InputError(f"data.size is {config.data.size}: give a multiple of {unit} for these networks.")
     if model.pose is not None and model.pose.pose_scale_factor != factor:
-        raise InputError(f"The pose encoder shrinks {model.pose.pose_scale_factor} times and the VAE {factor} times.")
+        raise InputError(
+            f"The pose encoder scales down by {model.pose.pose_scale_factor} and the VAE by {factor}: give as many "
+            "pose_channels as the VAE has levels."
+        )
     for role in ("appearance", "pose"):
         control = getattr(model, role)
         for key in ("block_out_channels", "cross_attention_dim", "layers_per_block", "down_block_types"):
             if control is not None and _listed(control.config[key]) != _listed(model.unet.config[key]):
                 found, wanted = control.config[key], model.unet.config[key]
                 raise InputError(
-                    f"The {ROLES[role].title} is of another architecture than the UNet ({key} {found}, not {wanted}): "
-                    "take both from one family."
+                    f"The {ROLES[role].title} has {key} {found} and the UNet {wanted}: take both from one architecture."
                 )
     return model
 
@@ -62,19 +63,24 @@ def _listed(value):
 
 
 def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components:
-    """Networks at random; residual branches start at zero, as identities."""
+    """Return a model of random networks, whose residual branches start at zero.
+
+    Raises InputError if the networks do not fit together or are too large.
+    """
     made = {name: _checked(name, getattr(networks, name)) for name in ("vae", "unet")}
     vae, unet = AutoencoderKL(**made["vae"]), UNet2DConditionModel(**made["unet"])
     use_source_attention(unet)
     add_temporal_hooks(unet)
     for network in (vae, unet):
-        silence_residual_branches(network)
+        zero_residual_branches(network)
     pose = PoseControlNet.from_unet(unet, conditioning_embedding_out_channels=networks.pose_channels)
     appearance = AppearanceControlModel(**made["unet"])
     if unet.config.in_channels != vae.config.latent_channels:
-        raise InputError("networks: unet.in_channels and vae.latent_channels differ: give one number.")
+        raise InputError("networks: unet.in_channels and vae.latent_channels differ: give both the same number.")
     if unet.config.cross_attention_dim != config.context[1]:
-        raise InputError("networks: unet.cross_attention_dim and the second number of context differ: give one.")
+        raise InputError(
+            "networks: unet.cross_attention_dim and the second number of context differ: give the same number."
+        )
     start_from_unet(unet, {"appearance": appearance})
     scheduler = published_scheduler(config.prediction_type or "epsilon")
     defaults = {"num_inference_steps": 20, "guidance_scale": 1.5, "sample_size": config.data.size} | config.defaults
@@ -89,25 +95,23 @@ def random_model(config: TrainingConfig, networks: NetworksConfig) -> Components
         defaults=defaults,
     )
     if networks.warm_start:
-        place = Path(_place(networks.warm_start))
-        if not place.exists():
-            raise InputError(
-                f"networks.warm_start: {place} is not there; train that model first, or leave the key out."
-            )
-        warm_start(model, load(place))
+        path = Path(_location(networks.warm_start))
+        if not path.exists():
+            raise InputError(f"networks.warm_start: {path} does not exist: train that model first, or omit the key.")
+        warm_start(model, load(path))
     return model
 
 
 def warm_start(model: Components, source: Components) -> None:
-    """Weights of the source's UNet, appearance and pose networks, wherever name and shape agree.
+    """Copy weights of the source's UNet, appearance and pose networks whose names and shapes agree.
 
-    Raises InputError where a network finds less than half of its weights.
+    Raises InputError if these are less than half of a network's weights.
     """
     for role in ("unet", "appearance", "pose"):
-        network, lender = getattr(model, role), getattr(source, role)
-        own, lent = network.state_dict(), lender.state_dict() if lender is not None else {}
-        fitting = {k: w.to(own[k].dtype) for k, w in lent.items() if k in own and w.shape == own[k].shape}
-        found, wanted = (sum(w.numel() for w in weights.values()) for weights in (fitting, own))
+        network, other = getattr(model, role), getattr(source, role)
+        state, given = network.state_dict(), other.state_dict() if other is not None else {}
+        fitting = {k: w.to(state[k].dtype) for k, w in given.items() if k in state and w.shape == state[k].shape}
+        found, wanted = (sum(w.numel() for w in weights.values()) for weights in (fitting, state))
         if found < wanted / 2:
             raise InputError(
                 f"networks.warm_start: {found} of {wanted} weights of the {ROLES[role].title} fit: "
@@ -116,33 +120,36 @@ def warm_start(model: Components, source: Components) -> None:
         network.load_state_dict(fitting, strict=False)
 
 
-def _place(model: str) -> str | Path:
-    """Where a model of a configuration lies."""
+def _location(model: str) -> str | Path:
+    """Return the path of a model; "embedded" stands for the embedded one."""
     return EMBEDDED if model == "embedded" else model
 
 
 def _checked(role: str, config: dict) -> dict:
-    """What is told of a network, which fits into a computer. Raises InputError else."""
+    """Return the checked configuration of a network. Raises InputError if it has unknown keys or too many weights."""
     values, where = ROLES[role].configured(config, f"networks.{role}"), f"networks.{role}"
     if unknown := sorted(map(str, set(config) - set(values))):
-        raise InputError(f"{where}: the key {unknown[0]!r} is unknown: compare configs/embedded.yaml.")
+        raise InputError(f"{where}: the key {unknown[0]!r} is unknown: see configs/embedded.yaml.")
     weights = sum(weight.numel() for weight in ROLES[role].build(values, where).parameters())
     if weights > MAX_WEIGHTS:
         raise InputError(f"{where} has {weights / 1e9:.1f} billion weights: give at most {MAX_WEIGHTS / 1e9:.0f}.")
     return values
 
 
-def given_model(config: TrainingConfig, start: StartConfig) -> Components:
-    """Weights of files; controls that are nowhere are made from the UNet."""
+def loaded_model(config: TrainingConfig, start: StartConfig) -> Components:
+    """Return the model of `start`; controls that no file holds are made from the UNet.
+
+    Raises InputError if a file cannot be read or does not fit.
+    """
     trained = {name for stage in config.stages for name in stage.train} | {"vae"}
     attached = {name for stage in config.stages for name in stage.controls}
     frozen = DTYPES[config.frozen]
     dtypes = {role: torch.float32 if role in trained else frozen for role in ("unet", "vae", "appearance", "pose")}
-    model = load(_place(start.model), dtypes)
+    model = load(_location(start.model), dtypes)
     if not config.data.captions:
-        model.text_encoder = None  # its one answer is in model.context
+        model.text_encoder = None  # model.context holds the encoded empty prompt
     elif model.text_encoder is None:
-        raise InputError(f"data.captions is true, and {start.model} has no text tower: give Stable Diffusion 1.5.")
+        raise InputError(f"data.captions is true, and {start.model} has no text encoder: give Stable Diffusion 1.5.")
     for role in ("appearance", "pose"):
         if path := getattr(start, role):
             setattr(model, role, load_control(path, role, dtypes[role]))
@@ -156,14 +163,16 @@ def given_model(config: TrainingConfig, start: StartConfig) -> Components:
         model.pose.to(dtypes["pose"])
     kind = model.scheduler.config.prediction_type
     if config.prediction_type not in (None, kind):
-        raise InputError(f"prediction_type is {config.prediction_type}, but {start.model} was trained with {kind}.")
+        raise InputError(
+            f"prediction_type is {config.prediction_type}, and {start.model} predicts {kind}: omit the key."
+        )
     model.scheduler = published_scheduler(kind)
     model.defaults = model.defaults | config.defaults
     return model
 
 
 def _add_motion(config: TrainingConfig, model: Components) -> None:
-    """A motion module where a stage attaches one: the given one, the model's own, or a new one that changes nothing."""
+    """Add a motion module if a stage attaches one: that of `start.motion`, the model's, or a new one without effect."""
     if not any("motion" in stage.controls for stage in config.stages):
         return
     if config.start and config.start.motion:
@@ -180,24 +189,24 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
         model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
 
 
-def learners(model: Components) -> dict[str, nn.Module]:
-    """What a stage can train, by name: the networks, and after them the part of one that learns on its own."""
+def trainable_networks(model: Components) -> dict[str, nn.Module]:
+    """Return what `StageConfig.train` can name: the networks, and the temporal decoder of the motion module."""
     part = None if model.motion is None else model.motion.temporal_decoder
     return model.networks() | ({} if part is None else {"temporal_decoder": part})
 
 
 def with_stored_weights(config: TrainingConfig, model: Components) -> Components:
-    """The model with its frozen networks as their files have them, where training ran them in fewer bits."""
+    """Return the model with frozen networks as their files hold them; training may have used lower precision."""
     if config.start is None or config.frozen == "float32":
         return model
     trained = {name for stage in config.stages for name in stage.train} | {"vae"}
     data = dataclasses.replace(config.data, captions=False)
-    stored = given_model(dataclasses.replace(config, frozen="float32", data=data), config.start)
+    stored = loaded_model(dataclasses.replace(config, frozen="float32", data=data), config.start)
     return dataclasses.replace(model, **{n: net for n, net in stored.networks().items() if n not in trained})
 
 
-def silence_residual_branches(network: nn.Module) -> None:
-    """Zero the last layer of every residual block and transformer: depth then costs no signal at the start."""
+def zero_residual_branches(network: nn.Module) -> None:
+    """Set the last layer of every residual block and transformer to zero, so that they start as identities."""
     for name, module in network.named_modules():
         if name.endswith((".conv2", ".proj_out")):
             nn.init.zeros_(module.weight)
@@ -205,12 +214,12 @@ def silence_residual_branches(network: nn.Module) -> None:
 
 
 def start_from_unet(unet: nn.Module, networks: dict[str, nn.Module]) -> None:
-    """Copy the UNet's weights into networks, wherever both have a tensor of that name.
+    """Copy the UNet's weights to the weights of the same names in other networks.
 
-    The appearance network lacks the UNet's end; the pose network has the UNet's first half, and keeps its own
+    The appearance network lacks the UNet's output layers. The pose network has the UNet's first half, and keeps its
     pose encoder and zero convolutions (paper section 4.3).
     """
     source = unet.state_dict()
     for network in networks.values():
-        own = network.state_dict().keys()
-        network.load_state_dict({k: v for k, v in source.items() if k in own}, strict=False)
+        names = network.state_dict().keys()
+        network.load_state_dict({k: v for k, v in source.items() if k in names}, strict=False)

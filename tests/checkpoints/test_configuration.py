@@ -1,4 +1,4 @@
-"""Any configuration makes a network or a sentence, quickly and without memory; `make fuzz` tries many more."""
+"""Every configuration ends in a network or an InputError, fast and without memory; `make fuzz` tries many more."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ anything = st.one_of(plain, st.dictionaries(words, plain, max_size=3))
 
 @pytest.fixture(scope="module")
 def configs(make_tiny) -> dict[str, dict]:
-    """Of sound networks, as files hold them."""
+    """Configurations of valid networks, as files hold them."""
     tiny = make_tiny()
     motion = MotionModule.for_unet(tiny.unet)
     motion.add_temporal_decoder(tiny.vae)
@@ -50,7 +50,7 @@ def configs(make_tiny) -> dict[str, dict]:
 @pytest.mark.parametrize("role", ROLES)
 @quick
 @given(data=st.data())
-def test_a_changed_configuration(role, configs, data):
+def test_changed_configurations_make_a_network_or_an_input_error(role, configs, data):
     config = copy.deepcopy(configs[role])
     for _ in range(data.draw(st.integers(1, 3))):
         key = data.draw(st.sampled_from([*sorted(config), "unknown"]))
@@ -72,7 +72,7 @@ def test_a_changed_configuration(role, configs, data):
 @example(config=[])
 @example(config="a/b")
 @example(config={1: 2})
-def test_what_is_no_configuration(config):
+def test_anything_else_is_refused_as_a_configuration(config):
     for role in ROLES.values():
         try:
             role.configured(config, "x")
@@ -95,13 +95,13 @@ def test_what_is_no_configuration(config):
         ({"addition_embed_type": "text_time"}, "only None is understood"),
     ],
 )
-def test_limits_say_what_is_wrong(configs, change, says):
+def test_values_out_of_range_are_named(configs, change, says):
     with pytest.raises(InputError, match=f"^c: .*{says}"):
         ROLES["unet"].build(configs["unet"] | change, "c")
 
 
 @pytest.mark.parametrize("name", SUITABLE)
-def test_schedulers_that_suit_denoise(name):
+def test_supported_schedulers_denoise(name):
     config = {**published_scheduler().config, "_class_name": name}
     scheduler = scheduler_from_config(json.loads(json.dumps(config)), "s")
     scheduler.set_timesteps(4)
@@ -114,7 +114,7 @@ def test_schedulers_that_suit_denoise(name):
 
 @quick
 @given(data=st.data())
-def test_a_changed_schedule(data):
+def test_changed_schedules_make_a_scheduler_or_an_input_error(data):
     config = {**published_scheduler().config, "_class_name": data.draw(st.sampled_from(SUITABLE))}
     for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
         config[key] = data.draw(anything)
@@ -127,7 +127,7 @@ def test_a_changed_schedule(data):
 
 @quick
 @given(values=anything)
-def test_defaults(values):
+def test_defaults_are_checked(values):
     try:
         made = defaults(values, "d")
     except InputError:

@@ -1,4 +1,4 @@
-"""Captions: encoded as the empty prompt is, told to each person's rows, dropped by the sample's number."""
+"""Captions: encoded like the empty prompt, used for the rows of each person, dropped by sample number."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def tower():
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    """Stable Diffusion's kind of tokenizer that knows a few words."""
+    """A tokenizer like Stable Diffusion's with a few words."""
     folder = tmp_path_factory.mktemp("tokenizer")
     letters = [letter + end for letter in "acdehmnosw" for end in ("", "</w>")]
     merges, known = [], [*letters]
@@ -111,9 +111,9 @@ def test_captions_are_dropped_by_sample_number_and_nothing_else_changes(smoke, t
     captions = Captions(frames, "tower", empty, tmp_path)
     captions.fill(lambda text: torch.full((1, 77, 8), 1.0 + float(text[-1])))
 
-    def samples(share, heard=captions):
+    def samples(share, captions=captions):
         stage, space = dataclasses.replace(pose, drop_text=share), LatentSpace(2, 4, 1.0)
-        made = DiffusionObjective(frames, None, smoke.data, stage, 0, empty, "epsilon", space, heard)
+        made = DiffusionObjective(frames, None, smoke.data, stage, 0, empty, "epsilon", space, captions)
         return [made.sample(index) for index in range(24)]
 
     whole, half, silent = samples(0.0), samples(0.5), samples(0.0, None)
@@ -127,7 +127,7 @@ def test_captions_are_dropped_by_sample_number_and_nothing_else_changes(smoke, t
 
 
 @pytest.mark.parametrize("keep", [None, torch.tensor([False, True])])
-def test_each_person_hears_their_own_text(tiny, keep):
+def test_each_person_gets_their_caption(tiny, keep):
     networks, random = Networks(tiny.unet, tiny.appearance, tiny.pose), torch.Generator().manual_seed(0)
     shapes = {"reference": (2, 4, 4, 4), "target": (4, 4, 4, 4), "pose": (4, 3, 16, 16), "noise": (4, 4, 4, 4)}
     batch = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
@@ -145,7 +145,7 @@ def test_each_person_hears_their_own_text(tiny, keep):
             assert torch.allclose(both[2 * k : 2 * k + 2], one, rtol=1e-4)
 
 
-def test_a_run_on_videos_with_captions(films, make_tiny, tower, tokenizer, tmp_path):
+def test_training_on_videos_with_captions(films, make_tiny, tower, tokenizer, tmp_path):
     shutil.copytree(films[0], tmp_path / "videos")
     for name in "ab":
         (tmp_path / "videos" / f"{name}.txt").write_text("a woman\n dances\n")

@@ -24,7 +24,7 @@ def videos(*lengths, runs=()):
     return [Video(f"v{n}", length, 40, 30, "train", runs) for n, length in enumerate(lengths)]
 
 
-def test_shares_of_any_number_of_processes_and_passes_are_the_same_steps():
+def test_any_number_of_processes_and_passes_makes_the_same_steps():
     def steps(processes, per_pass):
         shares = [ProcessBatches(3, 5, 8, per_pass, process, processes) for process in range(processes)]
         own = [[n for numbers in share for n in numbers] for share in shares]
@@ -38,7 +38,7 @@ def test_shares_of_any_number_of_processes_and_passes_are_the_same_steps():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_are_the_same_from_any_number_of_loaders(workers):
+def test_any_number_of_workers_makes_the_same_batches(workers):
     def draw(index):
         if index == 6:
             raise InputError("six")
@@ -51,7 +51,7 @@ def test_batches_are_the_same_from_any_number_of_loaders(workers):
         next(loader)
 
 
-def test_each_pass_takes_each_video_once_and_frames_are_distinct():
+def test_each_epoch_takes_each_video_once_and_frames_are_distinct():
     picker = Picker(videos(5, 6, 7), "train", targets=3, stride=0, distance=0, seed=1)
     picks = [picker(n, generator(1, n)) for n in range(300)]
     orders = {tuple(p.video for p in picks[k : k + 3]) for k in range(0, 300, 3)}
@@ -61,7 +61,7 @@ def test_each_pass_takes_each_video_once_and_frames_are_distinct():
     assert picks[7] == picker(7, generator(1, 7))
 
 
-def test_distance_and_strides():
+def test_distance_and_stride_limit_the_frames():
     near = Picker(videos(50), "train", targets=2, stride=0, distance=4, seed=0)
     picks = [near(n, generator(0, n)) for n in range(200)]
     assert max(abs(t - p.reference) for p in picks for t in p.targets) == 4
@@ -84,7 +84,7 @@ def test_vary_stride_draws_a_stride_per_sample():
     assert all(0 <= targets[0] and targets[-1] < 20 for targets in picks)
 
 
-def test_crops_stay_inside_and_share_their_scale():
+def test_crops_stay_inside_the_picture():
     picture = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
     assert central_crop(40, 30) == CropBox(5, 0, 30)
     assert np.array_equal(crop_picture(picture, CropBox(5, 0, 30), 30), picture[:, 5:35])
@@ -97,13 +97,13 @@ def test_crops_stay_inside_and_share_their_scale():
     assert regions.tolist() == [[2.5, 2.5, 7.5, 7.5], [0, 0, 0, 0]]
 
 
-def test_region_weights():
+def test_region_weights_within_boxes():
     regions = np.array([[0, 0, 4, 4], [0, 0, 0, 0], [2, 2, 8, 8]], np.float32)
     weights = region_weights(regions, 8, 4, (3.0, 2.0))
     assert weights.tolist() == [[[3, 3, 1, 1], [3, 3, 2, 2], [1, 2, 2, 2], [1, 2, 2, 2]]]
 
 
-def test_puppets_are_drawn_once_and_shared(tmp_path, monkeypatch):
+def test_puppets_are_drawn_once_and_cached(tmp_path, monkeypatch):
     config = DataConfig(size=16, identities=2, frames=3, held_out=1, motion="dance", fps=15)
     first = PuppetFrames(config, tmp_path)
     assert [v.split for v in first.videos] == ["train", "train", "validation"]
@@ -134,7 +134,7 @@ def test_damaged_caches_are_named(tmp_path, tiny):
         PuppetFrames(config, tmp_path).read(0, 0)
 
 
-def test_latents_of_another_vae_are_never_taken(tmp_path, tiny):
+def test_latents_of_another_vae_are_not_used(tmp_path, tiny):
     config = DataConfig(size=16, identities=2, frames=2, held_out=0)
     frames = PuppetFrames(config, tmp_path)
     before = LatentCache(frames, config, 0, tiny.vae, tmp_path).cache.folder

@@ -72,7 +72,7 @@ def equal(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_batches_are_those_of_the_files_in_the_same_order(films, smoke, tmp_path):
+def test_streamed_samples_equal_those_of_files_in_the_same_order(films, smoke, tmp_path):
     """Whole videos as clips: what a sample shows then depends on the order of the videos alone."""
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "set"), "--test", "0"]
     assert main([*command, "--validation", "0"]) == 0
@@ -92,7 +92,7 @@ def test_batches_are_those_of_the_files_in_the_same_order(films, smoke, tmp_path
         assert place[int(streams.pop("video"))] == int(reads.pop("video")) and equal(streams, reads)
 
 
-def test_processes_loaders_and_restarts_see_the_same_samples(sets, smoke):
+def test_any_processes_workers_and_restarts_make_the_same_samples(sets, smoke):
     stage = replace(smoke.stages[3], references=4)
     data = DataConfig(kind="videos", folder=str(sets[1]), size=32, crops=0)
     whole = [objective(opened(sets[1]), stage, data).sample(index) for index in range(16)]
@@ -109,9 +109,9 @@ def test_processes_loaders_and_restarts_see_the_same_samples(sets, smoke):
         assert all(map(equal, made, whole))
     resumed = [row for batch in stream(3) for row in rows(batch)]
     assert all(map(equal, resumed, whole[12:]))
-    halves = [[row for batch in stream(2, process, 2) for row in rows(batch)] for process in (0, 1)]
-    assert all(map(equal, halves[0], [*whole[8:10], *whole[12:14]]))
-    assert all(map(equal, halves[1], [*whole[10:12], *whole[14:16]]))
+    parts = [[row for batch in stream(2, process, 2) for row in rows(batch)] for process in (0, 1)]
+    assert all(map(equal, parts[0], [*whole[8:10], *whole[12:14]]))
+    assert all(map(equal, parts[1], [*whole[10:12], *whole[14:16]]))
 
 
 def test_a_resumed_streamed_run_ends_with_the_weights_of_an_uninterrupted_one(sets, one_stage, tmp_path, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_resumed_streamed_run_ends_with_the_weights_of_an_uninterrupted_one(se
     assert equal(one, two)
 
 
-def test_shares_make_the_same_files_and_several_exports_are_one_set(sets, tmp_path, capsys):
+def test_shards_are_the_same_files_and_several_exports_one_data_set(sets, tmp_path, capsys):
     command = ["shards", str(sets[0]), "--out", str(tmp_path / "a"), "--frames", "4", "--clips", "2"]
     assert main([*command, "--shard", "2/2"]) == 0
     assert "is ready" in capsys.readouterr().out and not (tmp_path / "a" / "index.json").exists()
@@ -143,7 +143,7 @@ def test_shares_make_the_same_files_and_several_exports_are_one_set(sets, tmp_pa
     assert len(both.videos) == 10 and sorted(both.order("train", 0, 0)) == list(range(10))
 
 
-def test_clips_in_a_row_for_motion_modules(sets, tmp_path):
+def test_consecutive_clips_for_motion_modules(sets, tmp_path):
     assert main(["shards", str(sets[0]), "--out", str(tmp_path), "--frames", "4", "--consecutive"]) == 0
     runs = {video.name: video.runs for video in opened(tmp_path).videos}
     assert runs["a, frames 0 to 2"] == ((0, 3),) and runs["c, frames 0 to 3"] == ((0, 2), (2, 2))
@@ -151,7 +151,7 @@ def test_clips_in_a_row_for_motion_modules(sets, tmp_path):
     assert spread["a, frames 0 to 4"] == ((0, 1), (1, 1), (2, 1))
 
 
-def test_bad_streams_are_named(sets, tmp_path, monkeypatch):
+def test_damaged_streams_are_named(sets, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="latents of streams are not cached: set data.crops to 0"):
         open_frames(DataConfig(kind="videos", folder=str(sets[1]), size=32), tmp_path)
     shutil.copytree(sets[1], tmp_path / "copy")

@@ -12,7 +12,7 @@ GOOD = {"networks": {"vae": {}, "unet": {}, "pose_channels": [8]}, "stages": [ST
 
 
 @pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.yaml")])
-def test_the_configurations_that_come_along_are_good(name):
+def test_included_configurations_are_valid(name):
     assert load_config(name).stages
 
 
@@ -26,12 +26,15 @@ def test_the_configurations_that_come_along_are_good(name):
         ({"stages": [STAGE | {"train": "vae"}]}, "train is 'vae': give a list"),
         ({"stages": [STAGE | {"train": ["unett"]}]}, "is 'unett': give one of vae, unet.*did you mean unet"),
         ({"stages": [STAGE | {"train": ["vae", "unet"]}]}, "train names the vae beside other networks"),
-        ({"stages": [STAGE | {"train": ["pose"]}]}, "train names pose, which controls does not attach"),
+        ({"stages": [STAGE | {"train": ["pose"]}]}, "train names pose, which is not attached: add it"),
         ({"stages": [STAGE | {"from_unet": ["vae"]}]}, "from_unet.* is 'vae': give one of appearance, pose"),
-        ({"stages": [STAGE | {"crop": 1000}]}, "crop has no meaning where no vae learns"),
-        ({"stages": [STAGE | {"train": ["vae"], "crop": 1000}]}, "stage a crops 1000 pixels of pictures with 64"),
+        ({"stages": [STAGE | {"crop": 1000}]}, "crop has no effect unless the vae learns"),
+        (
+            {"stages": [STAGE | {"train": ["vae"], "crop": 1000}]},
+            r"stage a has crop 1000: give at most data.size \(64\)",
+        ),
         ({"stages": [STAGE | {"references": 5, "per_pass": 2}]}, "references is 5: give a multiple of per_pass"),
-        ({"stages": [STAGE, STAGE]}, "two stages have one name"),
+        ({"stages": [STAGE, STAGE]}, "two stages have the same name"),
         ({"stages": [STAGE | {"name": "../a"}]}, "use letters, digits"),
         ({"defaults": {"steps": 4}}, "defaults: the key 'steps' is unknown"),
         ({"prediction_type": "zzz"}, "prediction_type is 'zzz': give one of epsilon, v_prediction"),
@@ -42,7 +45,7 @@ def test_the_configurations_that_come_along_are_good(name):
         ({"data": {"size": 64.5}}, "size is 64.5: give a whole number"),
     ],
 )
-def test_a_wrong_value_is_named(tmp_path, change, words):
+def test_wrong_values_are_named(tmp_path, change, words):
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(GOOD))
     load_config(path)
@@ -51,20 +54,20 @@ def test_a_wrong_value_is_named(tmp_path, change, words):
         load_config(path)
 
 
-def test_a_name_that_does_not_come_along_is_told_those_that_do():
-    with pytest.raises(InputError, match="no file smok, .* come along: .*finetune.*smoke"):
+def test_an_unknown_name_lists_the_included_configurations():
+    with pytest.raises(InputError, match="smok is neither a file nor .*: .*finetune.*smoke"):
         load_config("smok")
 
 
 @pytest.mark.parametrize(("text", "words"), [("- 1", "not a training configuration"), ("a: [", "Give a YAML file")])
-def test_what_is_no_configuration(tmp_path, text, words):
+def test_files_that_are_not_configurations_are_refused(tmp_path, text, words):
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         load_config(path)
 
 
-def test_values_from_the_command_line():
+def test_values_are_overridden_from_the_command_line():
     config = load_config("smoke", ["data.size=64", "stages.0.steps=9", "trackers=[tensorboard]"])
     assert (config.data.size, config.stages[0].steps, config.trackers) == (64, 9, ["tensorboard"])
     for wrong in ("stages.9.steps=1", "stages.x=1", "data.sizes=1", "seed.x.y=2", "data.size", "data.size=["):

@@ -40,7 +40,7 @@ def test_every_stage_trains_what_it_names_and_logs_it(smoke, finished):
     assert not list(out.glob("states/*"))
 
 
-def test_a_finished_run_repeated_changes_nothing(smoke, finished, tmp_path):
+def test_repeating_a_finished_run_changes_nothing(smoke, finished, tmp_path):
     out, model = tmp_path / "run", finished[1]
     shutil.copytree(finished[0], out)
     final = out / "final" / "model.safetensors"
@@ -53,7 +53,7 @@ def test_a_finished_run_repeated_changes_nothing(smoke, finished, tmp_path):
 
 
 def _until_killed(config, out, moment):
-    """Train; kill -9 in the n-th pass through the networks (n > 0), or in the midst of the n-th saved state (n < 0)."""
+    """Train; kill -9 in the n-th training step (n > 0), or while the n-th state is saved (n < 0)."""
     left = abs(moment)
 
     def count(real):
@@ -73,7 +73,7 @@ def _until_killed(config, out, moment):
     train(config, out, "cpu")
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(smoke, finished, tmp_path, in_processes):
+def test_a_run_killed_several_times_ends_with_the_same_bytes(smoke, finished, tmp_path, in_processes):
     for moment in (5, -2, 6):
         assert in_processes(_until_killed, smoke, tmp_path, moment) == [-signal.SIGKILL]
     assert_equal(weights(train(smoke, tmp_path, "cpu")), weights(finished[1]))
@@ -84,7 +84,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(smoke, 
 
 @pytest.fixture(scope="module")
 def stopped(one_stage, finished, tmp_path_factory):
-    """A configuration of three steps, and the folder of its run that was interrupted after them, at the stage's end."""
+    """A configuration of three steps, and the folder of its run, interrupted after the last of them."""
     config, out = one_stage("appearance", steps=3, save_every=2), tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_finish_stage", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -93,7 +93,7 @@ def stopped(one_stage, finished, tmp_path_factory):
     return config, out
 
 
-def test_a_saved_state_holds_what_learns_and_nothing_frozen(stopped):
+def test_a_saved_state_holds_only_weights_that_learn(stopped):
     (state,) = (stopped[1] / "states").iterdir()
     saved = load_file(state / "weights.safetensors")
     assert saved and all(name.startswith("appearance.") for name in saved)
@@ -101,7 +101,7 @@ def test_a_saved_state_holds_what_learns_and_nothing_frozen(stopped):
     assert json.loads((state / "state.json").read_text())["threads"] == 1
 
 
-def test_frozen_networks_stay_and_stages_start_from_the_unet(smoke, finished, tmp_path):
+def test_frozen_networks_do_not_change_and_stages_start_from_the_unet(smoke, finished, tmp_path):
     stages = [
         dataclasses.replace(smoke.stages[1], steps=2),
         dataclasses.replace(smoke.stages[2], steps=1, learning_rate=0.0, ema=0.0),
@@ -116,7 +116,7 @@ def _train(config, out, cache):
     train(config, out, "cpu", cache)
 
 
-def test_two_processes_reach_the_weights_of_one_and_see_other_data(one_stage, finished, tmp_path, in_processes):
+def test_two_processes_reach_the_weights_of_one(one_stage, finished, tmp_path, in_processes):
     config = one_stage("pose", steps=2, references=4, per_pass=1, optimizer="adamw", clip=1.0, ema=0.0)
     cache = finished[0] / "cache"
     assert in_processes(_train, config, tmp_path / "two", cache, number=2) == [0, 0]
@@ -145,8 +145,8 @@ def test_a_run_folder_refuses_another_configuration(smoke, finished, change, wor
         train(dataclasses.replace(smoke, **change), finished[0], "cpu")
 
 
-def test_a_run_that_learned_nothing_gives_its_folder_away(one_stage, tmp_path):
-    """A mistake that is told after the folder was made can be put right in the same folder."""
+def test_a_folder_without_results_takes_another_configuration(one_stage, tmp_path):
+    """A mistake that is found after the folder was made can be corrected in the same folder."""
     wrong = one_stage("unet", data={"kind": "videos", "folder": str(tmp_path)})
     with pytest.raises(InputError, match="is not a data set"):
         train(wrong, tmp_path / "run", "cpu")
@@ -156,11 +156,11 @@ def test_a_run_that_learned_nothing_gives_its_folder_away(one_stage, tmp_path):
         run_folder.RunFolder(tmp_path / "run").claim(wrong)
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(one_stage, finished, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_batch(one_stage, finished, tmp_path):
     config = one_stage("unet", steps=40, learning_rate=10.0, optimizer="adamw", decay=0.0)
-    with pytest.raises(InputError, match="loss of unet became (nan|inf) in step .*videos .* batch is kept in"):
+    with pytest.raises(InputError, match="loss of unet is (nan|inf) in step .*videos .* batch is saved in"):
         train(config, tmp_path, "cpu", finished[0] / "cache")
-    (batch,) = tmp_path.glob("broken-batch-*.safetensors")
+    (batch,) = tmp_path.glob("failed-batch-*.safetensors")
     assert {"latents", "noise", "timestep", "video"} <= load_file(batch).keys()
 
 
@@ -173,7 +173,7 @@ def test_a_damaged_state_is_named(stopped, finished, tmp_path):
         train(config, tmp_path / "run", "cpu", finished[0] / "cache")
 
 
-def test_a_full_disk_loses_nothing(one_stage, finished, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_state(one_stage, finished, tmp_path, monkeypatch):
     config, cache = one_stage("appearance", steps=3, save_every=1), finished[0] / "cache"
     saves = []
 

@@ -74,7 +74,7 @@ def plain(kind, network, bank=None):
     return made
 
 
-def test_loss_and_gradients_are_the_published_objective_s(step, relative_error):
+def test_loss_and_gradients_equal_the_published_ones(step, relative_error):
     networks, batch = step
     bank = {}
     appearance = plain(UNet2DConditionModel, networks.appearance)
@@ -125,7 +125,7 @@ def test_checkpointing_changes_no_gradient(small_step):
     assert all(torch.equal(one, two) for one, two in zip(plainly, recomputed))
 
 
-def test_who_is_shown_without_a_control_is_predicted_as_without(small_step):
+def test_dropped_controls_have_no_influence(small_step):
     networks, batch = small_step
     two = {k: v.repeat(2, *[1] * (v.dim() - 1)) if k not in ("context",) else v for k, v in batch.items()}
     two["timesteps"] = torch.tensor([601, 301])
@@ -141,7 +141,7 @@ def test_who_is_shown_without_a_control_is_predicted_as_without(small_step):
         assert torch.allclose(dropped, torch.cat([no_pose, no_reference]), rtol=1e-5)
 
 
-def test_weights_of_regions_and_of_noise(small_step):
+def test_loss_weights_of_regions_and_timesteps(small_step):
     networks, batch = small_step
     with torch.no_grad():
         losses = diffusion_loss(networks, published_scheduler(), **batch)
@@ -158,7 +158,7 @@ def test_weights_of_regions_and_of_noise(small_step):
         assert torch.allclose(few, losses * float(snr / 4 / (snr + 1)))
 
 
-def test_low_rank_changes_start_at_nothing_and_merge(small_step):
+def test_low_rank_matrices_start_without_effect_and_merge(small_step):
     networks, batch = small_step
     appearance = copy.deepcopy(networks.appearance)
     names = list(appearance.state_dict())
@@ -178,7 +178,7 @@ def test_low_rank_changes_start_at_nothing_and_merge(small_step):
         assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), after, rtol=1e-9)
 
 
-def test_the_autoencoder_s_loss(tiny):
+def test_autoencoder_loss(tiny):
     random = torch.Generator().manual_seed(0)
     images, weights = torch.rand(2, 3, 16, 16, generator=random) * 2 - 1, torch.ones(2, 1, 16, 16)
     noise = torch.randn(2, 4, 4, 4, generator=random)

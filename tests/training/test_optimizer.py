@@ -3,7 +3,7 @@ import torch
 from magicdance_core.training.optimizer import Muon, make_optimizers, orthogonalize
 
 
-def test_orthogonalize_flattens_the_spectrum_and_keeps_the_directions():
+def test_orthogonalize_flattens_the_spectrum_and_keeps_directions():
     generator = torch.Generator().manual_seed(0)
     matrix = torch.randn(2, 24, 60, generator=generator)
     result = orthogonalize(matrix)
@@ -15,7 +15,7 @@ def test_orthogonalize_flattens_the_spectrum_and_keeps_the_directions():
     assert torch.allclose(orthogonalize(matrix.mT), result.mT, atol=1e-5)
 
 
-def test_muon_updates_have_the_stated_size_and_treat_equal_shapes_alone():
+def test_muon_updates_have_the_documented_size_for_each_weight():
     torch.manual_seed(0)
     first, second = (torch.nn.Parameter(torch.zeros(16, 4, 3, 3)) for _ in range(2))
     first.grad, second.grad = torch.randn(16, 4, 3, 3), 1000 * torch.randn(16, 4, 3, 3)

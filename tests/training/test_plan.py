@@ -6,8 +6,8 @@ from magicdance_core.training.config import load_config
 from magicdance_core.training.plan import GIB, _empty_model, plan
 
 
-def test_the_published_sizes_on_24_gb():
-    """As counted by hand with measured activations: 857.07 M and 1218.35 M weights learn, 18.3 and 20.7 GiB."""
+def test_plan_of_the_published_recipe_on_24_gb():
+    """Counted by hand with measured activations: 857.07 M and 1218.35 M weights learn, 18.3 and 20.7 GiB."""
     first, second = plan(load_config("gpu24"))
     assert (round(first.learning / 1e6, 2), round(second.learning / 1e6, 2)) == (857.07, 1218.35)
     assert sum(first.memory.values()) / GIB == pytest.approx(18.3, abs=2)
@@ -15,13 +15,13 @@ def test_the_published_sizes_on_24_gb():
     assert first.state == pytest.approx(first.learning * (4 + 2))
 
 
-def test_the_embedded_model_is_counted_as_training_has_it():
-    """Its file may hold half precision, and training starts from float32."""
+def test_the_embedded_model_is_counted_in_float32():
+    """Its file may hold half precision."""
     for network in _empty_model(load_config("embedded_motion")).networks().values():
         assert {(weight.dtype, weight.device.type) for weight in network.parameters()} == {(torch.float32, "meta")}
 
 
-def test_sampling_before_a_step_is_counted(one_stage):
+def test_rollouts_are_counted(one_stage):
     plain, rollouts = (plan(one_stage("motion", rollout_steps=steps))[0] for steps in (0, 4))
     assert plain.operations < rollouts.operations < 3 * plain.operations and rollouts.memory == plain.memory
 

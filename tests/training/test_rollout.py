@@ -28,7 +28,7 @@ def clips(tiny):
 
 
 @pytest.mark.parametrize("kind", ("epsilon", "v_prediction"))
-def test_a_rollout_is_sampling_and_the_loss_is_its_error(clips, kind):
+def test_rollouts_equal_sampling_and_the_loss_is_their_error(clips, kind):
     """Where the target is what `denoise` predicts at a step, the loss of that step of a rollout is zero."""
     networks, batch = clips
     scheduler = published_scheduler(kind)
@@ -57,7 +57,7 @@ def test_a_rollout_is_sampling_and_the_loss_is_its_error(clips, kind):
     with torch.no_grad():
         here = diffusion_loss(networks, scheduler, **batch, timesteps=torch.tensor([last, last]), rollout=rollout)
         assert here.max() < 1e-9
-        # The first person's first step: nothing but noise is seen, and the second person's loss stays what it was.
+        # The input of the first person's first step is noise alone; the second person's loss stays the same.
         first = rollout.timestep(0.999)
         mixed = diffusion_loss(networks, scheduler, **batch, timesteps=torch.tensor([first, last]), rollout=rollout)
         assert (mixed[:FRAMES] > 1e-4).all() and mixed[FRAMES:].max() < 1e-9
@@ -67,7 +67,7 @@ def test_a_rollout_is_sampling_and_the_loss_is_its_error(clips, kind):
     assert scaled.tolist() == pytest.approx([0.01 * float(signal)] * 6, rel=1e-3)
 
 
-def test_gradients_are_of_the_last_step_alone(clips, monkeypatch):
+def test_only_the_last_step_has_gradients(clips, monkeypatch):
     networks, batch = clips
     rollout, arrived = Rollout(published_scheduler(), STEPS, SCALE), []
     sample = rollout.latents
@@ -78,7 +78,7 @@ def test_gradients_are_of_the_last_step_alone(clips, monkeypatch):
     assert len(arrived) == 1 and not arrived[0].requires_grad
 
 
-def test_timesteps_are_those_of_sampling():
+def test_rollout_timesteps_are_those_of_sampling():
     scheduler = published_scheduler()
     rollout = Rollout(scheduler, STEPS, 1.0)
     scheduler.set_timesteps(STEPS)
@@ -88,12 +88,12 @@ def test_timesteps_are_those_of_sampling():
     assert torch.allclose(rollout.noise_between(clean, scheduler.add_noise(clean, noise, t), t), noise, atol=1e-4)
 
 
-def test_what_sampling_does_not_have(one_stage):
-    with pytest.raises(InputError, match="drop_pose has no meaning in sampling"):
+def test_settings_without_effect_on_rollouts_are_refused(one_stage):
+    with pytest.raises(InputError, match="drop_pose has no effect with rollout_steps"):
         one_stage("motion", rollout_steps=4, drop_pose=0.1)
-    with pytest.raises(InputError, match="nothing but noise"):
+    with pytest.raises(InputError, match="whose only input is noise"):
         one_stage("motion", rollout_steps=1)
-    with pytest.raises(InputError, match="rollout_steps has no meaning where the vae learns"):
+    with pytest.raises(InputError, match="rollout_steps has no effect if the vae learns"):
         one_stage("vae", rollout_steps=4)
 
 

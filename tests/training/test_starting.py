@@ -48,7 +48,7 @@ def same(one, two):
     return all(torch.equal(w, two.state_dict()[name]) for name, w in one.state_dict().items())
 
 
-def test_every_published_file_is_a_start(files, small):
+def test_training_starts_from_every_published_file(files, small):
     folder, stage_2 = files
     for path in (stage_2, folder / "own"):
         model = starting_point(config(path))
@@ -67,7 +67,7 @@ def _train(config, out):
     train(config, out, "cpu")
 
 
-def test_fine_tuning_leaves_what_is_frozen_and_can_be_loaded(files, small, tmp_path, in_processes):
+def test_fine_tuning_changes_only_what_learns_and_can_be_loaded(files, small, tmp_path, in_processes):
     # Accelerate keeps one precision a process, and other tests have taken float32.
     run = {"precision": "bfloat16", "frozen": "bfloat16", "export": "float32"}
     assert in_processes(_train, config(files[1], run), tmp_path) == [0]
@@ -76,10 +76,10 @@ def test_fine_tuning_leaves_what_is_frozen_and_can_be_loaded(files, small, tmp_p
     assert not same(tuned.appearance, small.appearance) and not same(tuned.pose, small.pose)
 
 
-def test_what_does_not_fit_is_told(files, tmp_path):
-    with pytest.raises(InputError, match="v_prediction, but .* epsilon"):
+def test_starts_that_do_not_fit_are_refused(files, tmp_path):
+    with pytest.raises(InputError, match="v_prediction, and .* predicts epsilon"):
         starting_point(config(files[1], {"prediction_type": "v_prediction"}))
-    with pytest.raises(InputError, match="size is 36: these networks take multiples of 8"):
+    with pytest.raises(InputError, match="data.size is 36: give a multiple of 8"):
         wrong = config(files[1])
         starting_point(dataclasses.replace(wrong, data=dataclasses.replace(wrong.data, size=36)))
     with pytest.raises(InputError, match="does not exist|not a file"):
@@ -90,11 +90,11 @@ def test_a_control_of_another_architecture_is_refused(files, make_tiny, tmp_path
     other = make_tiny()
     wider = type(other.pose).from_config(dict(other.pose.config) | {"layers_per_block": 2})
     save_folder(tmp_path / "other", dataclasses.replace(other, pose=wider))
-    with pytest.raises(InputError, match="Pose ControlNet is of another architecture .*layers_per_block 2, not 1"):
+    with pytest.raises(InputError, match="Pose ControlNet has layers_per_block 2 and the UNet 1"):
         starting_point(config(files[1], pose=str(tmp_path / "other")))
 
 
-def test_a_warm_start_takes_over_what_fits(tmp_path):
+def test_a_warm_start_copies_the_weights_that_fit(tmp_path):
     smoke = load_config("smoke")
     lender = random_model(smoke, dataclasses.replace(smoke.networks))
     for network in lender.networks().values():
@@ -115,6 +115,6 @@ def test_a_warm_start_takes_over_what_fits(tmp_path):
     with pytest.raises(InputError, match="warm_start: .* weights of the UNet fit: give a model of the same widths"):
         random_model(smoke, wider)
     gone = dataclasses.replace(networks, warm_start=str(tmp_path / "gone"))
-    with pytest.raises(InputError, match="gone is not there; train that model first"):
+    with pytest.raises(InputError, match="gone does not exist: train that model first"):
         random_model(smoke, gone)
     _empty_model(dataclasses.replace(smoke, networks=gone))  # a plan needs no weights

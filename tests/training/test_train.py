@@ -3,7 +3,7 @@ import torch
 from magicdance_core import MagicDancePipeline, train
 
 
-def test_the_script_ends_with_a_model_that_dances(finished, capsys):
+def test_the_command_trains_a_model_that_animates(finished, capsys):
     out, _ = finished
     assert train.main(["smoke", "--out", str(out), "--device", "cpu"]) == 0
     assert str(out / "final" / "model.safetensors") in "".join(capsys.readouterr())
@@ -14,7 +14,7 @@ def test_the_script_ends_with_a_model_that_dances(finished, capsys):
     assert frames.shape == (2, 3, 32, 32) and frames.isfinite().all()
 
 
-def test_a_wrong_configuration_is_one_line_and_status_2(tmp_path, capsys):
+def test_a_wrong_configuration_ends_with_one_line_and_status_2(tmp_path, capsys):
     assert train.main([str(tmp_path / "absent.yaml")]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "absent.yaml" in message

@@ -10,7 +10,7 @@ from magicdance_core.training.engine import train
 from magicdance_core.training.report import _curves
 
 
-def test_held_out_losses_pictures_and_a_report(smoke, finished):
+def test_held_out_losses_pictures_and_report_are_written(smoke, finished):
     out, _ = finished
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     held = [record for record in records if "held_out" in record]
@@ -29,7 +29,7 @@ def test_held_out_losses_pictures_and_a_report(smoke, finished):
     assert f"{held[2]['held_out_1']:.4g} → {bands[0]:.4g}" in report
 
 
-def test_curves_of_losses():
+def test_curves_need_three_points():
     pytest.importorskip("matplotlib")
     few = [{"stage": "a", "step": step, "loss": 1 / step, "held_out": 2.0} for step in (1, 2)]
     assert not _curves(few)
@@ -38,9 +38,9 @@ def test_curves_of_losses():
     assert curves == _curves([*few, {"stage": "a", "step": 3, "loss": 0.3}])[0]
 
 
-def test_looking_changes_nothing_that_is_trained(smoke, finished, tmp_path):
-    blind = [dataclasses.replace(stage, validate_every=0, sample_every=0) for stage in smoke.stages[:1]]
-    train(dataclasses.replace(smoke, stages=blind), tmp_path, "cpu", finished[0] / "cache")
+def test_validation_does_not_influence_training(smoke, finished, tmp_path):
+    without = [dataclasses.replace(stage, validate_every=0, sample_every=0) for stage in smoke.stages[:1]]
+    train(dataclasses.replace(smoke, stages=without), tmp_path, "cpu", finished[0] / "cache")
     name = "stages/00-vae.safetensors"
     from safetensors.torch import load_file
 
@@ -48,7 +48,7 @@ def test_looking_changes_nothing_that_is_trained(smoke, finished, tmp_path):
     assert all(np.array_equal(one[key], two[key]) for key in two)
 
 
-def test_trackers(one_stage, finished, tmp_path):
+def test_trackers_write_logs_and_unknown_ones_are_refused(one_stage, finished, tmp_path):
     pytest.importorskip("tensorboard")
     train(one_stage("unet", steps=2, run={"trackers": ["tensorboard"]}), tmp_path, "cpu", finished[0] / "cache")
     assert list(tmp_path.rglob("events.out.tfevents.*"))

@@ -14,7 +14,7 @@ from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import starting_point
 
 
-def test_a_new_module_is_built_for_the_unet_and_changes_nothing(smoke):
+def test_a_new_module_fits_the_unet_and_has_no_effect(smoke):
     model = starting_point(smoke)
     assert model.motion.config.block_out_channels == model.unet.config.block_out_channels
     assert model.motion.config.noise == "mixed" and model.motion.config.beta_schedule == "scaled_linear"
@@ -26,7 +26,7 @@ def test_a_new_module_is_built_for_the_unet_and_changes_nothing(smoke):
     assert starting_point(dataclasses.replace(smoke, stages=smoke.stages[:-1])).motion is None
 
 
-def test_noises_of_clips(smoke, tmp_path):
+def test_noise_of_clips_is_of_the_configured_kinds(smoke, tmp_path):
     def noise(*kinds):
         stage = dataclasses.replace(smoke.stages[-1], noises=list(kinds))
         frames = PuppetFrames(smoke.data, tmp_path)
@@ -43,7 +43,7 @@ def test_noises_of_clips(smoke, tmp_path):
     assert len(drawn) > 1
 
 
-def test_a_clip_is_learnt_as_a_clip(tiny):
+def test_the_frames_of_a_person_are_trained_as_a_clip(tiny):
     """The frames of a person are one clip, and the error of the change between them counts as it is asked to."""
     torch.manual_seed(0)
     motion = MotionModule.for_unet(tiny.unet)
@@ -74,7 +74,7 @@ def test_a_clip_is_learnt_as_a_clip(tiny):
     assert all(parameter.grad is not None for parameter in motion.parameters())
 
 
-def test_flicker_counts_where_the_truth_stands_still():
+def test_still_weight_counts_flicker_where_the_truth_stands_still():
     """Worked out by hand: an error of change of 0.3 on what stands still, and of 5 on what moves."""
     target, errors = torch.zeros(3, 4, 2, 2), torch.zeros(3, 4, 2, 2)
     target[1, :, 0] = 1e3
@@ -88,8 +88,8 @@ def test_flicker_counts_where_the_truth_stands_still():
     assert silent.grad.isfinite().all()
 
 
-def test_frames_anywhere_are_no_clip(one_stage):
-    with pytest.raises(InputError, match="is no clip"):
+def test_motion_settings_without_clips_are_refused(one_stage):
+    with pytest.raises(InputError, match="samples are not clips"):
         one_stage("motion", stride=0)
-    with pytest.raises(InputError, match="still_weight is for clips, and a sample is no clip"):
+    with pytest.raises(InputError, match="still_weight is set, and samples are not clips"):
         one_stage("pose", still_weight=1.0)

@@ -12,21 +12,23 @@ from magicdance_core.models import MotionModule, Networks
 from magicdance_core.sampling import encode_poses
 from magicdance_core.schedule import published_scheduler
 from magicdance_core.training.engine import train
-from magicdance_core.training.losses import Shown, decoding_loss, guided
+from magicdance_core.training.losses import Conditioning, decoding_loss, guided_prediction
 from magicdance_core.training.plan import plan
 from magicdance_core.training.rollout import CLEAN, Rollout
-from magicdance_core.training.starting import learners, starting_point
+from magicdance_core.training.starting import starting_point, trainable_networks
 
 
-def test_clips_are_sampled_to_their_end(tiny):
-    """As `denoise` samples them."""
+def test_clips_are_sampled_to_the_end(tiny):
+    """The result equals that of `denoise`."""
     torch.manual_seed(0)
     networks = Networks(tiny.unet, tiny.appearance, tiny.pose, MotionModule.for_unet(tiny.unet))
     reference, noise, poses = torch.randn(1, 4, 4, 4), torch.randn(3, 4, 4, 4), torch.rand(1, 3, 3, 16, 16)
-    shown = Shown(reference, poses, tiny.context, None, None)
+    conditioning = Conditioning(reference, poses, tiny.context, None, None)
     rollout = Rollout(published_scheduler(), 3, 1.5)
     made = rollout.latents(
-        lambda *seen: guided(networks, shown, rollout.guidance_scale, *seen), noise, torch.tensor([CLEAN])
+        lambda *inputs: guided_prediction(networks, conditioning, rollout.guidance_scale, *inputs),
+        noise,
+        torch.tensor([CLEAN]),
     )
     with torch.no_grad():
         hints = encode_poses(networks.pose, poses[0])
@@ -43,8 +45,8 @@ def test_clips_are_sampled_to_their_end(tiny):
     assert torch.allclose(made, whole, atol=1e-5)
 
 
-def test_the_loss_by_hand():
-    """Three frames of which one half stands still and the other moves."""
+def test_loss_equals_that_computed_by_hand():
+    """Three frames; half of each stands still, the other half moves."""
     truth, error = torch.zeros(1, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4)
     truth[:, 1, :, :2] = 0.5
     error[:, 1, :, :2], error[:, 1, :, 2:] = 0.2, 0.04
@@ -66,12 +68,12 @@ def stage(one_stage):
 
 
 @pytest.mark.parametrize("crops", [0, 1])
-def test_it_alone_learns_and_comes_with_the_module(stage, tmp_path, crops):
+def test_only_the_decoder_layers_learn_and_are_saved_with_the_module(stage, tmp_path, crops):
     config = stage(validate_every=1, change_weight=0.3, still_weight=1.0)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, crops=crops))
     before, model = starting_point(config), train(config, tmp_path, "cpu")
-    for name, network in learners(model).items():
-        old = learners(before)[name].state_dict()
+    for name, network in trainable_networks(model).items():
+        old = trainable_networks(before)[name].state_dict()
         changed = [key for key, weight in network.state_dict().items() if not torch.equal(weight, old[key])]
         assert all(key.startswith("temporal_decoder.") for key in changed) or name == "temporal_decoder"
         assert bool(changed) == (name in ("motion", "temporal_decoder"))
@@ -81,14 +83,14 @@ def test_it_alone_learns_and_comes_with_the_module(stage, tmp_path, crops):
     assert all(torch.equal(again[k], weight) for k, weight in model.motion.state_dict().items())
 
 
-def test_it_learns_from_clips_that_are_sampled(stage):
+def test_a_temporal_decoder_needs_rollouts_and_a_separate_stage(stage):
     with pytest.raises(InputError, match="give rollout_steps, and motion in controls"):
         stage(rollout_steps=0)
-    with pytest.raises(InputError, match="learns in its own stage"):
+    with pytest.raises(InputError, match="give it a separate stage"):
         stage(train=["temporal_decoder", "motion"])
 
 
-def test_its_plan(stage, one_stage):
+def test_plan_counts_the_decoder_and_its_rollouts(stage, one_stage):
     (decoder,), (motion,) = plan(stage()), plan(one_stage("motion", rollout_steps=2, steps=3))
     layers = starting_point(stage()).motion.temporal_decoder
     assert decoder.learning == sum(weight.numel() for weight in layers.parameters()) != motion.learning
