@@ -234,12 +234,12 @@ class MagicDanceApplyMotion:
 
 def _check(held: ModelPatcher | None, model: MagicDanceModel, title: str, widget: str) -> None:
     """Raise InputError if there is no control network, or if its shapes are not those of the model."""
-    from ..magicdance_core.checkpoints.components import fits
+    from ..magicdance_core.checkpoints.components import control_fits
     from ..magicdance_core.errors import InputError
 
     if held is None:
         raise InputError(f"The model came without a {title}: choose a file in `{widget}`.")
-    if not fits(*(memory.network(part) for part in (held, model.unet, model.vae))):
+    if not control_fits(*(memory.network(part) for part in (held, model.unet, model.vae))):
         raise InputError(f"This {title} was made for another kind of model: choose one of the same family.")
 
 

@@ -32,7 +32,7 @@ def test_a_name_in_place_of_a_configuration(tiny_folder, file, content):
     text = (tiny_folder / file).read_text()
     (tiny_folder / file).write_text(json.dumps(content))
     try:
-        with pytest.raises(InputError, match="config|keys and values"):
+        with pytest.raises(InputError, match="config|JSON object"):
             load(tiny_folder)
     finally:
         (tiny_folder / file).write_text(text)

@@ -1,4 +1,4 @@
-"""Files to networks and back: the only place that knows file formats and the names of tensors."""
+"""Load networks from files and save them; only here are file formats and tensor names known."""
 
 from .components import EMBEDDED, EMBEDDED_MOTION, PUBLISHED_DEFAULTS, Components
 from .diffusers_folder import load_folder, save_folder

@@ -1,7 +1,7 @@
-"""Architectures read off the shapes of a file's tensors, names without their prefix.
+"""Derive the configurations of networks from the shapes of a file's tensors.
 
-Every function raises KeyError with the name of a tensor that it cannot do without, and InputError for a
-model of another family.
+Names of tensors are without the prefix of the network. Every function raises KeyError with the name of a required
+tensor that is missing, and InputError for a model of another family.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,20 +11,20 @@ from types import MappingProxyType
 from ..errors import InputError
 
 Shapes = dict[str, tuple[int, ...]]
-HEADS = 8  # of every Stable Diffusion 1.x; shapes do not show it
-MOTION_LENGTH_OF_V1 = 24  # frames that the first version of AnimateDiff knows
-MOTION_LENGTH_UNTOLD = 32  # AnimateLCM's files hold no table of positions; its configuration says 32
+HEADS = 8  # of every Stable Diffusion 1.x model; not visible in shapes
+MAX_FRAMES_V1 = 24  # position embeddings of AnimateDiff v1
+DEFAULT_MAX_FRAMES = 32  # of AnimateLCM, by its configuration: its files have no position embeddings
 
 
 def unet_config(shapes: Shapes) -> dict:
-    """Of a UNet or an appearance network in the published layout."""
+    """Return the configuration of a UNet or an appearance network in the published layout."""
     config = _encoder_config(shapes)
     mirrored = [kind.replace("Down", "Up") for kind in reversed(config["down_block_types"])]
     return config | {"up_block_types": mirrored, "sample_size": 64}
 
 
 def pose_config(shapes: Shapes) -> dict:
-    """Of a ControlNet in the published layout or under diffusers' names."""
+    """Return the configuration of a ControlNet, in the published layout or with diffusers' names."""
     if has_diffusers_names(shapes):
         return _diffusers_pose_config(shapes)
     hint = [shapes[name][0] for name in _numbered(shapes, "input_hint_block.{}.weight", step=2)]
@@ -32,7 +32,7 @@ def pose_config(shapes: Shapes) -> dict:
 
 
 def has_diffusers_names(shapes: Shapes) -> bool:
-    """Whether a ControlNet's file names its tensors as diffusers does, not as the published layout."""
+    """Return whether a ControlNet's tensors have diffusers' names instead of the published layout's."""
     return "controlnet_cond_embedding.conv_in.weight" in shapes
 
 
@@ -49,7 +49,7 @@ def _diffusers_pose_config(shapes: Shapes) -> dict:
 
 
 def vae_config(shapes: Shapes) -> dict:
-    """Of an autoencoder in the published layout."""
+    """Return the configuration of an autoencoder in the published layout."""
     widths = [shapes[name][0] for name in _numbered(shapes, "encoder.down.{}.block.0.conv1.weight")]
     return {
         "block_out_channels": widths,
@@ -63,16 +63,17 @@ def vae_config(shapes: Shapes) -> dict:
 
 
 def motion_config(shapes: Shapes, stated: Mapping[str, object] = MappingProxyType({})) -> dict:
-    """Of a motion module under our names, trained as AnimateDiff's were.
+    """Return the configuration of a motion module with our names, trained like AnimateDiff's.
 
-    stated: what its folder says of heads and groups, which shapes do not show; by default as in all released modules.
+    stated: configuration of its folder, for heads and groups, which are not visible in shapes; by default those of all
+    released modules.
     """
     norm = "down_blocks.{}.motion_modules.0.norm.weight"
     names = list(_numbered(shapes, norm))
     if not names:
         raise KeyError(norm.format(0))
     middle = any(name.startswith("mid_block.") for name in shapes)
-    length = next((shape[1] for name, shape in shapes.items() if name.endswith(".pos_embed.pe")), MOTION_LENGTH_UNTOLD)
+    length = next((shape[1] for name, shape in shapes.items() if name.endswith(".pos_embed.pe")), DEFAULT_MAX_FRAMES)
     layers = [list(_numbered(shapes, f"down_blocks.{k}.motion_modules.{{}}.norm.weight")) for k in range(len(names))]
     return {
         "block_out_channels": [shapes[name][0] for name in names],
@@ -81,14 +82,14 @@ def motion_config(shapes: Shapes, stated: Mapping[str, object] = MappingProxyTyp
         "motion_norm_num_groups": stated.get("motion_norm_num_groups", 32),
         "use_motion_mid_block": middle,
         "motion_max_seq_length": length,
-        "norm_over_frames": length == MOTION_LENGTH_OF_V1 and not middle,
+        "norm_over_frames": length == MAX_FRAMES_V1 and not middle,
         "noise": "independent",
         "beta_schedule": "linear",
     }
 
 
 def text_config(shapes: Shapes) -> dict:
-    """Of a CLIP text tower, names after `text_model.`."""
+    """Return the configuration of a CLIP text encoder; names without `text_model.`."""
     vocabulary, width = shapes["embeddings.token_embedding.weight"]
     return {
         "vocab_size": vocabulary,
@@ -102,9 +103,9 @@ def text_config(shapes: Shapes) -> dict:
 
 
 def _encoder_config(shapes: Shapes) -> dict:
-    """What UNet, appearance network and ControlNet share is told by their encoding half.
+    """Return the configuration shared by UNet, appearance network and ControlNet, from their encoder.
 
-    Block 0 is a convolution; then each level is some residual blocks and, but for the last, a downsampler.
+    Block 0 is a convolution; each level has residual blocks and, except the last level, a downsampler.
     """
     levels: list[list[int]] = [[]]
     for block in count(1):
@@ -147,7 +148,7 @@ def _first(shapes: Shapes, ending: str) -> tuple[int, ...]:
 
 
 def _numbered(shapes: Shapes, pattern: str, step: int = 1) -> Iterator[str]:
-    """The names of `pattern` with the numbers 0, step, 2 step, ... as far as the file has them."""
+    """Yield the names of `pattern` with the numbers 0, step, 2 * step, ... until one is missing in the file."""
     for number in count(0, step):
         if (name := pattern.format(number)) not in shapes:
             return

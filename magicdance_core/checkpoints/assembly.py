@@ -1,4 +1,4 @@
-"""Networks without weights are filled from a file: completely, or an error names what is wrong."""
+"""Fill networks with the weights of a file; missing, extra and mis-shaped tensors are errors."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,21 +13,21 @@ from ..errors import InputError
 from .roles import Role
 from .tensors import Tensors
 
-HARMLESS = re.compile(
+IGNORED = re.compile(
     r"betas|(sqrt_|log_)?(one_minus_|recip_|recipm1_)?alphas_cumprod(_prev)?|posterior_\w+|logvar|lvlb_weights|"
     r"(first_stage_model\.)?model_ema\..*|first_stage_model\.loss\..*|"
     r".*\.position_ids|cond_stage_model\..*(logit_scale|text_projection(\.weight)?)"
 )
-"""Tensors that Stable Diffusion files carry and no network here needs: the schedule's buffers and the like."""
+"""Tensors of Stable Diffusion files that no network here needs: buffers of the schedule and the like."""
 
 
 DTypes: TypeAlias = torch.dtype | Mapping[str, torch.dtype] | None
-"""Of all networks, or of each by its role (the file's own for one that is absent)."""
+"""The dtype of all networks, or of each by role (a role that is absent keeps the file's dtype)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A network without weights, and where they are: `names` is parameter -> tensor of the file."""
+    """A network without weights, and the names of its tensors in the file: parameter -> tensor."""
 
     role: Role
     network: nn.Module
@@ -35,9 +35,9 @@ class Part:
 
 
 def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = lambda name: False) -> None:
-    """Raise InputError unless the file holds each parameter in its shape and nothing that is not understood.
+    """Raise InputError unless the file has each parameter in its shape and no unknown tensors.
 
-    unused: says of a tensor's name that it may be left.
+    unused: returns whether a tensor of this name may be ignored.
     """
     missing, misshaped, known = [], [], set()
     for part in parts:
@@ -47,9 +47,9 @@ def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = 
             wanted = tuple(shapes[parameter].shape)
             if name not in file.shapes:
                 missing.append(name)
-            elif _core(file.shapes[name]) != _core(wanted):
+            elif _squeezed(file.shapes[name]) != _squeezed(wanted):
                 misshaped.append(f"{name} is {_sizes(file.shapes[name])} instead of {_sizes(wanted)}")
-    extra = [name for name in file.shapes if name not in known and not HARMLESS.fullmatch(name) and not unused(name)]
+    extra = [name for name in file.shapes if name not in known and not IGNORED.fullmatch(name) and not unused(name)]
     faults = [
         f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for fault, names in (("missing", missing), ("mis-shaped", misshaped), ("extra", extra))
@@ -64,9 +64,9 @@ def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = 
 
 
 def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> nn.Module:
-    """Give the network its weights in `dtype` (None: the widest that the file has for it), ready to predict.
+    """Load the weights of a network in `dtype` (None: the widest of its tensors) and return it in evaluation mode.
 
-    One tensor at a time, so that beside the network at most its own part of the file is in memory.
+    Tensors are read one at a time, so that at most the network and its part of the file are in memory.
     """
     parameters = {name: parameter for parameter, name in part.names.items()}
     wanted, weights = part.network.state_dict(), {}
@@ -76,19 +76,19 @@ def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> nn.Module:
     if dtype is None:
         widest = reduce(torch.promote_types, {weight.dtype for weight in weights.values()})
         weights = {name: weight.to(widest) for name, weight in weights.items()}
-    computed = {name: buffer for name, buffer in wanted.items() if name not in part.names}  # files need not hold them
+    computed = {name: buffer for name, buffer in wanted.items() if name not in part.names}  # need not be in the file
     weights |= {name: buffer.to(next(iter(weights.values())).dtype) for name, buffer in computed.items()}
     part.network.load_state_dict(weights, assign=True)
     return part.network.eval()
 
 
 def dtype_of(dtypes: DTypes, role: str) -> torch.dtype | None:
-    """The dtype of one network; None keeps the file's."""
+    """Return the dtype for one network; None keeps the file's."""
     return dtypes.get(role) if isinstance(dtypes, Mapping) else dtypes
 
 
-def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A 1 x 1 convolution and a linear layer hold the same weights."""
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape without trailing 1 x 1: a 1 x 1 convolution and a linear layer have the same weights."""
     return shape[:2] if shape[2:] == (1, 1) else shape
 
 

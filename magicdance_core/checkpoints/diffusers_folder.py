@@ -1,4 +1,4 @@
-"""diffusers folders: our own, with every network in its sub-folder, and stock Stable Diffusion 1.5 ones."""
+"""Load and save diffusers folders: ours, and stock Stable Diffusion 1.5 (load only)."""
 
 import json
 import os
@@ -21,24 +21,24 @@ from .text_encoder import encode_empty_prompt
 
 EMPTY_PROMPT = "empty_prompt.safetensors"
 INDEX = "model_index.json"
-OWN = "MagicDancePipeline"
+PIPELINE_CLASS = "MagicDancePipeline"
 WEIGHTS = (
     "{}.safetensors",
     "{}-*-of-*.safetensors",
     "{}.fp16.safetensors",
     "{}.bin",
 )
-OLD_VAE = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # before diffusers 0.17
+OLD_VAE_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # before diffusers 0.17
 
 
 def save_folder(path: str | Path, components: Components, dtype: torch.dtype | None = None) -> None:
-    """Write a model as a diffusers folder, in `dtype` (None: as it is); replaces an earlier one whole.
+    """Save a model as a diffusers folder in `dtype` (None: unchanged), replacing an existing model folder.
 
-    Raises InputError where that cannot be done; nothing is left behind then.
+    Raises InputError if it cannot be written; nothing is left behind then.
     """
     path = as_path(path)
     networks = [(ROLES[name], network) for name, network in components.networks().items()]
-    index = {"_class_name": OWN, "defaults": components.defaults}
+    index = {"_class_name": PIPELINE_CLASS, "defaults": components.defaults}
     index |= {role.folder: [role.library, type(network).__name__] for role, network in networks}
     index["scheduler"] = ["diffusers", type(components.scheduler).__name__]
     size = sum(
@@ -56,24 +56,25 @@ def save_folder(path: str | Path, components: Components, dtype: torch.dtype | N
 
 
 def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
-    """A model from a folder written by `save_folder`, or from a stock Stable Diffusion 1.5 folder of diffusers.
+    """Load a model from a folder written by `save_folder`, or from a stock Stable Diffusion 1.5 folder.
 
-    dtype: of all networks or of each by role; None keeps what the files have. controls: False leaves the
-    Appearance Control Model and the Pose ControlNet unread; those that the folder lacks are None. A stock folder
-    gets the published scheduler with its own prediction type.
+    dtype: of all networks or of each by role; None keeps that of the files. controls: False skips the controls; those
+    that the folder lacks are None. A stock folder gets the published scheduler with the folder's prediction type.
     Raises InputError that names what is missing or does not fit.
     """
     path = as_path(path)
-    if not os.path.isdir(path):  # which never raises
+    if not os.path.isdir(path):  # isdir never raises
         raise InputError(f"{path} is not a folder: give one written by save_pretrained.")
     networks = {}
     for name, role in ROLES.items():
-        needed = role.required and role.samples and not role.control  # the empty prompt may stand for a text tower
+        needed = (
+            role.required and role.samples and not role.control
+        )  # a saved empty prompt can replace the text encoder
         if needed or (path / role.folder).is_dir() and (controls or not role.control):
             networks[name] = load_network(path / role.folder, name, dtype_of(dtype, name))
     index = read_json(path / INDEX)
     schedule, where = read_json(file := path / "scheduler" / "scheduler_config.json"), str(file)
-    own = index.get("_class_name") == OWN
+    own = index.get("_class_name") == PIPELINE_CLASS
     return Components(
         **networks,
         scheduler=scheduler_from_config(schedule, where)
@@ -85,7 +86,7 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
 
 
 def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
-    """One network from its own folder (`config.json` and weights) or from a whole model's folder.
+    """Load one network from its folder (`config.json` and weights) or from a model's folder.
 
     role: a name in `ROLES`. Raises InputError that names what is missing or does not fit.
     """
@@ -96,8 +97,8 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
     file = TensorFile(*weight_files(path))
     network = row.build(config, where)
     part = Part(row, network, _names_in_file(row, network, file))
-    spare = set(ROLES[row.stored_as].build(config, where).state_dict()) if row.stored_as else set()
-    check(file, [part], spare.__contains__)
+    ignored = set(ROLES[row.stored_as].build(config, where).state_dict()) if row.stored_as else set()
+    check(file, [part], ignored.__contains__)
     return fill(part, file, dtype)
 
 
@@ -113,12 +114,12 @@ def _save_network(path: Path, role: Role, network: nn.Module, dtype: torch.dtype
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The tensor files of a network's folder. Raises InputError where there are none."""
+    """Return the tensor files of a network's folder. Raises InputError if there are none."""
     for stem in ("diffusion_pytorch_model", "model", "pytorch_model"):
         for pattern in WEIGHTS:
             if files := sorted(path.glob(pattern.format(stem))):
                 return files
-    raise InputError(f"{path} holds no weights (diffusion_pytorch_model.safetensors): copy the whole model folder.")
+    raise InputError(f"{path} has no weights (diffusion_pytorch_model.safetensors): copy the whole model folder.")
 
 
 def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, str]:
@@ -127,7 +128,7 @@ def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, s
         return {name: prefix + bare for name, bare in role.names(network).items()}
     renamed = {name: name for name in network.state_dict()}
     if "encoder.mid_block.attentions.0.query.weight" in file.shapes:
-        for ours, old in OLD_VAE.items():
+        for ours, old in OLD_VAE_NAMES.items():
             renamed = {name: stored.replace(f".{ours}.", f".{old}.") for name, stored in renamed.items()}
     return renamed
 
@@ -139,10 +140,10 @@ def _context(path: Path, text_encoder: nn.Module | None) -> torch.Tensor:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The keys and values of a JSON file. Raises InputError where it is absent or damaged."""
+    """Return the object in a JSON file. Raises InputError if it is missing or damaged."""
     if not path.exists():
         raise InputError(f"{path} is missing: give a complete model folder.")
     values = files.read_json(path, "a complete model folder")
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no keys and values: copy the model folder again.")
+        raise InputError(f"{path} is not a JSON object: copy the model folder again.")
     return values

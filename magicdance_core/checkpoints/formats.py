@@ -1,4 +1,4 @@
-"""From any model, file or folder, to networks, to one safetensors file, or to a folder."""
+"""Load a model of any format, and convert between a single file and a folder."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,14 @@ from .tensors import SAFETENSORS
 
 
 def load(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
-    """A model from a folder or a file, with the controls that are there; see `load_folder` and `load_file`."""
+    """Load a model from a folder or a file, with the controls that it has; see `load_folder` and `load_file`."""
     return (load_folder if os.path.isdir(as_path(path)) else load_file)(path, dtype, controls)
 
 
 def load_control(
     path: str | Path, role: str, dtype: torch.dtype | None = None
 ) -> AppearanceControlModel | PoseControlNet:
-    """One control alone, from a file (`load_file_network`) or from a folder (`load_network`).
+    """Load a single control from a file (`load_file_network`) or a folder (`load_network`).
 
     role: "appearance" or "pose".
     """
@@ -31,14 +31,16 @@ def load_control(
 
 
 def convert(source: str | Path, target: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write `source` (folder or file) as one .safetensors file in the published layout, or as a folder.
+    """Convert `source` (folder or file) to a .safetensors file in the published layout, or to a folder.
 
-    target: a name ending in .safetensors, or one without suffix for a folder. dtype: None keeps the source's.
-    Raises InputError for a source that does not fit or a target that cannot be written; then nothing is left.
+    target: a path ending in .safetensors, or one without suffix for a folder. dtype: None keeps the source's.
+    Raises InputError if the source is not a model or the target cannot be written; nothing is left behind.
     """
     target = as_path(target)
     if target.suffix not in ("", *SAFETENSORS):
-        raise InputError(f"{target} is neither a folder nor .safetensors: end the name so, or give it no suffix.")
+        raise InputError(
+            f"{target} is neither a folder nor .safetensors: give a path that ends in .safetensors or has no suffix."
+        )
     check_target(target, None if target.suffix else INDEX)
     components = load(source, dtype)
     if target.suffix:

@@ -1,6 +1,6 @@
-"""Motion modules as users have them: AnimateDiff and its kin, diffusers folders, ours; and LoRAs for them.
+"""Load motion modules (AnimateDiff and derivatives, diffusers folders, ours) and LoRAs for them; save motion modules.
 
-Everything is told by the names and shapes of tensors, never by the name of a file.
+Formats are recognised by the names and shapes of tensors, never by file names.
 """
 
 import re
@@ -19,10 +19,10 @@ from .assembly import Part, check, fill
 from .diffusers_folder import read_json, weight_files
 from .names import motion_name
 from .roles import ROLES
-from .single_file import METADATA as WHOLE
+from .single_file import METADATA as MODEL_METADATA
 from .tensors import SAFETENSORS, TensorFile, metadata, write_tensors
 
-METADATA = "magicdance_motion"  # our addition to a file of ours: its configuration as JSON
+METADATA = "magicdance_motion"  # key of the configuration, as JSON, in files that we write
 SECOND_TABLE = ".attention_blocks.1.pos_encoder.pe"
 LORA = re.compile(r"(.+?)(?:\.processor)?\.to_(q|k|v|out)(?:\.0)?(?:_lora|\.lora)[._](down|up|A|B)\.weight")
 LORA_SIDES = {"A": "down", "B": "up"}
@@ -30,11 +30,11 @@ SDXL_WIDTHS = [320, 640, 1280]
 
 
 def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionModule:
-    """A motion module: AnimateDiff v1, v2 or v3, TemporalDiff, AnimateLCM, a diffusers or HelloMeme one, or ours.
+    """Load a motion module: AnimateDiff v1, v2 or v3, TemporalDiff, AnimateLCM, diffusers' format, HelloMeme, or ours.
 
-    path: a file, a folder of one, or a model's folder that has one. dtype: None keeps the file's.
-    The UNet that AnimateDiff's trainer saves around a module is left. Raises InputError that names missing, extra and
-    mis-shaped tensors, and for modules of other models, which it calls by their names.
+    path: a file, the folder of a module, or a model's folder. dtype: None keeps the file's.
+    The UNet that AnimateDiff's trainer saves with a module is ignored. Raises InputError that names missing, extra and
+    mis-shaped tensors, and for modules of other models.
     """
     path, stated, role = existing(path), {}, ROLES["motion"]
     if path.is_dir():
@@ -42,13 +42,13 @@ def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionMod
         stated, file = read_json(path / "config.json"), TensorFile(*weight_files(path))
     else:
         file = TensorFile(path)
-        stated = metadata(file, METADATA) or metadata(file, WHOLE).get(role.name, {})
+        stated = metadata(file, METADATA) or metadata(file, MODEL_METADATA).get(role.name, {})
     names = {ours: name for name in file.shapes if (ours := motion_name(name)) and not name.endswith(SECOND_TABLE)}
     config = _config(file, {ours: file.shapes[name] for ours, name in names.items()}, stated)
     network = role.build(config, str(file.path))
     needed = {name: names.get(name, name) for name in network.state_dict()}
     tables = {name for name in needed if name.endswith(".pe") and name not in names}
-    if len(tables) == sum(name.endswith(".pe") for name in needed):  # no file of AnimateLCM holds any
+    if len(tables) == sum(name.endswith(".pe") for name in needed):  # as in AnimateLCM's files
         needed = {name: stored for name, stored in needed.items() if name not in tables}
     part = Part(role, network, needed)
     check(file, [part], lambda name: name.endswith(SECOND_TABLE) or motion_name(name) is None)
@@ -56,12 +56,10 @@ def load_motion(path: str | Path, dtype: torch.dtype | None = None) -> MotionMod
 
 
 def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | None = None) -> None:
-    """Write a motion module as one safetensors file under diffusers' names, its configuration in the metadata."""
+    """Save a motion module as a safetensors file with diffusers' names and its configuration in the metadata."""
     path = as_path(path)
     if path.suffix not in SAFETENSORS:
-        raise InputError(
-            f"A motion module is written as {SAFETENSORS[0]}, not as {path.name}; give a name that ends so."
-        )
+        raise InputError(f"A motion module cannot be saved as {path.name}: give a name that ends in {SAFETENSORS[0]}.")
     tensors = {name: weight.to("cpu", dtype) for name, weight in motion.state_dict().items()}
     with atomic_write(path, sum(tensor.nbytes for tensor in tensors.values())) as temporary:
         write_tensors(temporary, tensors, {METADATA: motion.to_json_string()})
@@ -69,7 +67,7 @@ def save_motion(path: str | Path, motion: MotionModule, dtype: torch.dtype | Non
 
 @dataclass(frozen=True)
 class Lora:
-    """What a file adds to weights. is_motion: whether those of a motion module; else those of a UNet.
+    """A LoRA for a motion module (`is_motion`) or for a UNet.
 
     pairs: name of a weight -> (up `[out, rank]`, down `[rank, in]`), float32; their product is added.
     """
@@ -79,17 +77,21 @@ class Lora:
     pairs: dict[str, tuple[Tensor, Tensor]]
 
     def check_fits(self, network: nn.Module) -> None:
-        """Raise InputError where a network lacks one of the weights or has it in another shape."""
+        """Raise InputError if a network lacks one of the weights or has it in another shape."""
         weights = network.state_dict()
         for target, (up, down) in self.pairs.items():
             if target not in weights:
-                raise InputError(f"{self.path} does not fit the model: it changes {target}, which is not there.")
+                raise InputError(
+                    f"{self.path} does not fit the model, which has no {target}: give a LoRA for this model."
+                )
             if (up.shape[0], down.shape[-1]) != tuple(weights[target].shape):
-                raise InputError(f"{self.path} does not fit the model: its {target} has another shape.")
+                raise InputError(
+                    f"{self.path} does not fit the model, whose {target} has another shape: give a LoRA for this model."
+                )
 
 
 def read_lora(path: str | Path) -> Lora:
-    """A motion LoRA, or AnimateDiff v3's adapter, which is a spatial LoRA. InputError for what is neither."""
+    """Load a motion LoRA or AnimateDiff v3's adapter (a spatial LoRA). Raises InputError for other files."""
     file = TensorFile(as_path(path))
     names: dict[str, dict[str, str]] = {}
     for name in file.shapes:
@@ -99,25 +101,24 @@ def read_lora(path: str | Path) -> Lora:
             target = motion_name(target) or target.removeprefix("unet.")
             names.setdefault(target, {})[LORA_SIDES.get(side, side)] = name
     if not names:
-        raise InputError(f"{path} is no LoRA for a motion module; give a motion LoRA or AnimateDiff v3's adapter.")
+        raise InputError(f"{path} is not a LoRA for a motion module: give a motion LoRA or AnimateDiff v3's adapter.")
     if others := [name for name in file.shapes if not LORA.fullmatch(name)]:
         raise InputError(
-            f"{path} changes more than attention: {len(others)} tensors like {others[0]} have no place here; give a "
+            f"{path} has {len(others)} tensors, like {others[0]}, that are not of attention layers: give a "
             "motion LoRA or AnimateDiff v3's adapter."
         )
-    halves, pairs = dict(file.read(chain.from_iterable(sides.values() for sides in names.values()))), {}
+    factors, pairs = dict(file.read(chain.from_iterable(sides.values() for sides in names.values()))), {}
     for target, sides in names.items():
-        up, down = (halves[sides[side]].float() if side in sides else None for side in ("up", "down"))
+        up, down = (factors[sides[side]].float() if side in sides else None for side in ("up", "down"))
         if up is None or down is None or not up.dim() == down.dim() == 2 or up.shape[1] != down.shape[0]:
-            raise InputError(f"{path} is damaged: its change of {target} is only half told; download it again.")
+            raise InputError(f"{path} is damaged, as its change of {target} is incomplete: download it again.")
         pairs[target] = up, down
     return Lora(file.path, any(map(motion_name, names)), pairs)
 
 
 @torch.no_grad()
 def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module | None = None) -> None:
-    """Add a LoRA to the weights that it was made for: a motion LoRA to the motion module; AnimateDiff v3's adapter,
-    which is a spatial LoRA, to the UNet.
+    """Merge a LoRA into weights: a motion LoRA into the motion module, AnimateDiff v3's adapter into the UNet.
 
     Raises InputError for a file that is neither or does not fit; nothing is changed then.
     """
@@ -125,7 +126,7 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
     network = motion if lora.is_motion else unet
     if network is None:
         raise InputError(
-            f"{path} is a spatial LoRA, which changes the UNet, not the motion module; give it as adapter."
+            f"{path} is a spatial LoRA, which changes the UNet, not the motion module: give it as adapter."
         )
     lora.check_fits(network)
     weights = network.state_dict()
@@ -134,28 +135,28 @@ def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn
 
 
 def _config(file: TensorFile, shapes: Shapes, stated: dict) -> dict:
-    """Of the module in a file; shapes: under our names. InputError, by name, for what is no module for SD 1.5."""
+    """Return the configuration of a module from its shapes, by our names. Raises InputError if it is not for SD 1.5."""
 
     def has(part: str) -> bool:
         return any(part in name for name in file.shapes)
 
     if has("temporal_attentions.") or has("pos_encoder.positional_encoding"):
-        raise InputError(f"{file.path} is HotShot-XL, a module for SDXL; give one for Stable Diffusion 1.5.")
+        raise InputError(f"{file.path} is HotShot-XL, a module for SDXL: give one for Stable Diffusion 1.5.")
     if any(map(LORA.fullmatch, file.shapes)):
         kind = "a motion LoRA" if shapes else "a spatial LoRA, like AnimateDiff v3's adapter"
-        raise InputError(f"{file.path} is {kind}; give it as a LoRA beside a motion module.")
+        raise InputError(f"{file.path} is {kind}: give it as a LoRA beside a motion module.")
     if not shapes:
-        raise InputError(f"{file.path} holds no motion module; give one of AnimateDiff for Stable Diffusion 1.5.")
+        raise InputError(f"{file.path} has no motion module: give one of AnimateDiff for Stable Diffusion 1.5.")
     if file.shapes.get("conv_in.weight", (0, 4))[1] != 4:
-        raise InputError(f"{file.path} is PIA, whose UNet sees a picture besides; give a module of AnimateDiff.")
-    if "noise" in stated:  # ours, which tells all
+        raise InputError(f"{file.path} is PIA, whose UNet takes an additional picture: give a module of AnimateDiff.")
+    if "noise" in stated:  # our configuration, which is complete
         return stated
     try:
         config = motion_config(shapes, stated)
     except KeyError as error:
-        raise InputError(f"{file.path} is incomplete: it lacks {error.args[0]}; download it again.") from error
-    except (IndexError, ValueError) as error:  # tensors with other dimensions than any module's
-        raise InputError(f"{file.path} holds no motion module known here; give one of AnimateDiff.") from error
+        raise InputError(f"{file.path} is incomplete, it lacks {error.args[0]}: download it again.") from error
+    except (IndexError, ValueError) as error:  # tensors of other dimensions than in any module
+        raise InputError(f"{file.path} has no motion module of a known kind: give one of AnimateDiff.") from error
     if config["block_out_channels"] == SDXL_WIDTHS:
-        raise InputError(f"{file.path} is a module for SDXL; give one for Stable Diffusion 1.5.")
+        raise InputError(f"{file.path} is a module for SDXL: give one for Stable Diffusion 1.5.")
     return config

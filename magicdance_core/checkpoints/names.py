@@ -1,4 +1,4 @@
-"""Names of parameters: diffusers' (ours) to the published layout's, which is that of Stable Diffusion 1.x."""
+"""Map parameter names from diffusers' (ours) to the published layout, which is that of Stable Diffusion 1.x."""
 
 import re
 
@@ -48,12 +48,12 @@ VAE_BLOCK = re.compile(r"(\w+)\.(down|up)_blocks\.(\d+)\.(resnets|downsamplers|u
 
 
 def unet_names(unet: nn.Module) -> dict[str, str]:
-    """Of a UNet, or of an appearance network, which keeps fewer of them."""
+    """Return published names of the parameters of a UNet or an appearance network, which has fewer."""
     return {name: _unet_name(name, unet.config) for name in unet.state_dict()}
 
 
 def pose_names(pose: nn.Module) -> dict[str, str]:
-    """Of a ControlNet; its encoding half is named as the UNet's."""
+    """Return published names of the parameters of a ControlNet; its encoder is named like the UNet's."""
     hint = len(pose.config.conditioning_embedding_out_channels)
 
     def translate(name: str) -> str:
@@ -71,22 +71,22 @@ def pose_names(pose: nn.Module) -> dict[str, str]:
 
 
 def vae_names(vae: nn.Module) -> dict[str, str]:
-    """Of an AutoencoderKL."""
+    """Return published names of the parameters of an AutoencoderKL."""
     return {name: _vae_name(name, len(vae.config.block_out_channels)) for name in vae.state_dict()}
 
 
 def text_names(text_encoder: nn.Module) -> dict[str, str]:
-    """Of a CLIP text tower, after `text_model.`, which files have and networks of transformers 5 lack."""
+    """Return names of a CLIP text encoder without `text_model.`, which files have and transformers 5 does not."""
     return {name: name.removeprefix("text_model.") for name in text_encoder.state_dict()}
 
 
 def motion_names(motion: nn.Module) -> dict[str, str]:
-    """Of a motion module, which no published layout knows."""
+    """Return names of a motion module, which are the same in files."""
     return {name: name for name in motion.state_dict()}
 
 
 def motion_name(name: str) -> str | None:
-    """What a tensor of AnimateDiff's, diffusers' or our motion modules is called here; None for any other tensor."""
+    """Return our name of a tensor of AnimateDiff's, diffusers' or our motion modules; None for other tensors."""
     match = MOTION_LAYER.fullmatch(name)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""What a model consists of: one row a network. A new kind of network is a new row, and a field in `Components`."""
+"""The networks of a model, as a table. A new kind of network needs a row here and a field in `Components`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,18 +17,18 @@ from .configuration import MotionConfig, PoseConfig, TextConfig, UNetConfig, VAE
 
 @dataclass(frozen=True)
 class Role:
-    """What one network is to a model, and to its files.
+    """A kind of network: its class, its configuration, and where it is in files.
 
-    name: of its field in `Components`. title: in sentences, after "the".
-    kind: its class. settings: the dataclass of what a configuration may say. library: which defines its class, as
-    diffusers' index of a folder says.
-    prefix: of its tensors in the published layout. also: how other files call it, the beginning of a tensor that only
-    it has -> its prefix there. config: shapes of its tensors there, without prefix -> configuration. names: network ->
-    its parameters' names there, without prefix.
-    folder: its own in a model's folder. weights: its file there, without .safetensors.
-    required: no complete model is without it; the saved empty prompt may stand for a text tower. control: attached to
-    the UNet, a backbone has none. samples: it runs while frames are made. stored_as: the role whose tensors files may
-    hold in its place, more than the network keeps.
+    name: of its field in `Components`. title: its name in messages, after "the".
+    kind: its class. settings: the schema of its configuration. library: that defines its class, as in diffusers'
+    model_index.json.
+    prefix: of its tensors in the published layout. also: alternatives in other files, prefix of a tensor that only this
+    network has -> prefix of its tensors. config: shapes of its tensors without prefix -> configuration. names: network
+    -> names of its parameters without prefix.
+    folder: its subfolder in a model's folder. weights: its file there, without .safetensors.
+    required: part of every complete model (a saved empty prompt can replace the text encoder). control: attached to
+    the UNet. samples: runs during sampling. stored_as: the role whose complete tensors files contain in its place,
+    although the network keeps only some of them.
     """
 
     name: str
@@ -48,28 +48,28 @@ class Role:
     stored_as: str | None = None
 
     def configured(self, config: object, where: str) -> dict:
-        """What a configuration says, checked; where: names the place in messages. Raises InputError."""
+        """Return a checked configuration. where: the file, in messages. Raises InputError if it is invalid."""
         return checked(self.settings, config, where, self.kind if self.library != "transformers" else None)
 
     def build(self, config: object, where: str = "The configuration") -> nn.Module:
-        """The network without weights; its parameters take no memory. Raises InputError for a wrong configuration."""
+        """Return the network without weights, which takes no memory. Raises InputError for a wrong configuration."""
         values = self.configured(config, where)
-        # The position tables of a motion module are computed; not every file holds them.
+        # The position embeddings of a motion module are computed, as some files lack them.
         with init_empty_weights() if self.kind is MotionModule else torch.device("meta"):
             network = self.kind(CLIPTextConfig(**values)) if self.library == "transformers" else self.kind(**values)
         if self.kind is UNet2DConditionModel:
             use_source_attention(network)
             add_temporal_hooks(network)
         if self.kind is CLIPTextModel:
-            _number_positions(network)
+            _fill_position_ids(network)
         return network
 
 
-def _number_positions(tower: nn.Module) -> None:
-    """Its one buffer, which no file need have."""
-    for module in tower.modules():
+def _fill_position_ids(text_encoder: nn.Module) -> None:
+    """Fill the only buffer of the text encoder, which files need not have."""
+    for module in text_encoder.modules():
         if "position_ids" in dict(module.named_buffers(recurse=False)):
-            numbers = torch.arange(tower.config.max_position_embeddings)[None]
+            numbers = torch.arange(text_encoder.config.max_position_embeddings)[None]
             module.register_buffer("position_ids", numbers, persistent=False)
 
 
@@ -98,7 +98,7 @@ _TABLE = (
     ),
     Role(
         name="text_encoder",
-        title="text tower",
+        title="text encoder",
         kind=CLIPTextModel,
         settings=TextConfig,
         library="transformers",
@@ -154,4 +154,4 @@ _TABLE = (
     ),
 )
 ROLES = MappingProxyType({role.name: role for role in _TABLE})
-"""All networks that a model may have, by name, in the order in which messages list them."""
+"""All networks that a model may have, by name, in the order of messages."""

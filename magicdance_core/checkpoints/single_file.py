@@ -1,4 +1,4 @@
-"""Single files: the published layout, Stable Diffusion 1.x checkpoints and bare ControlNets."""
+"""Load and save single files: the published layout, Stable Diffusion 1.x checkpoints, bare ControlNets."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,15 @@ from .roles import ROLES, Role
 from .tensors import TensorFile, Tensors, TensorsInMemory, metadata, write_tensors
 from .text_encoder import encode_empty_prompt
 
-CONTEXT = "empty_prompt"  # our addition, for models without a text tower
-METADATA = "magicdance"  # our addition: configurations as JSON, for what shapes cannot tell
+CONTEXT = "empty_prompt"  # tensor that we add for models without a text encoder
+METADATA = "magicdance"  # key of the configurations, as JSON, in files that we write
 
 
 def load_published(path: str | Path, dtype: DTypes = None) -> Components:
-    """A complete model from one file in the published layout (`model_state-110000.th`, or converted).
+    """Load a complete model from a file in the published layout (`model_state-110000.th`, or converted).
 
-    dtype: of all networks or of each by role; None keeps what the file has.
-    Raises InputError that names the missing, extra and mis-shaped tensors, or what kind of file it is instead.
+    dtype: of all networks or of each by role; None keeps that of the file.
+    Raises InputError that names missing, extra and mis-shaped tensors, or the kind of file that it is instead.
     """
     file = TensorFile(as_path(path))
     found = find_networks(file)
@@ -39,10 +39,10 @@ def load_published(path: str | Path, dtype: DTypes = None) -> Components:
 
 
 def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> Components:
-    """UNet, VAE and text of any Stable Diffusion 1.x checkpoint, with the controls that it holds besides.
+    """Load UNet, VAE and text encoder of any Stable Diffusion 1.x checkpoint, and the controls that it has.
 
-    controls: False leaves the Appearance Control Model and the Pose ControlNet unread.
-    Raises InputError that names the missing, extra and mis-shaped tensors.
+    controls: False skips the controls.
+    Raises InputError that names missing, extra and mis-shaped tensors.
     """
     file = TensorFile(as_path(path))
     found, skipped = find_networks(file), ()
@@ -53,15 +53,15 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
 
 
 def load_file_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
-    """One network of a file; role: "appearance" (stage-1 and stage-2 files) or "pose" (and bare ControlNets)."""
+    """Load one network of a file. role: "appearance" (stage-1 or stage-2 file) or "pose" (also a bare ControlNet)."""
     file = TensorFile(as_path(path))
     return fill(_checked_parts(file, [role])[role], file, dtype)
 
 
 def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torch.Tensor]]:
-    """Some networks of a file as another program takes them: role -> name in the published layout, without prefix.
+    """Return the stored tensors of some networks, for other programs: role -> published name without prefix -> tensor.
 
-    The tensors are as stored, and map the file. Raises InputError that names the missing and mis-shaped ones.
+    The tensors are memory-mapped. Raises InputError that names missing and mis-shaped ones.
     """
     file = TensorFile(as_path(path))
     found, tensors = find_networks(file), {}
@@ -74,7 +74,7 @@ def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torc
 def load_tensors(
     tensors: dict[str, torch.Tensor], role: str, source: str, dtype: torch.dtype | None = None
 ) -> nn.Module:
-    """One network of tensors in memory, under the published layout's names without prefix; source: for messages."""
+    """Load a network from tensors in memory with published names without prefix. source: their origin, in messages."""
     file = TensorsInMemory(source, tensors)
     part = _part(file, ROLES[role], "")
     check(file, [part])
@@ -82,9 +82,9 @@ def load_tensors(
 
 
 def save_published(path: str | Path, components: Components, dtype: torch.dtype | None = None) -> None:
-    """Write one safetensors file in the published layout, without the tensors that influence nothing.
+    """Save a model as a safetensors file in the published layout, without the tensors that influence nothing.
 
-    What the shapes cannot tell (groups, heads, prediction type, schedule) goes into the file's metadata.
+    Configurations (for groups, heads, prediction type, schedule, which shapes do not show) are in the file's metadata.
     """
     path = as_path(path)
     tensors = {} if components.text_encoder is not None else {CONTEXT: components.context}
@@ -94,7 +94,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
         saved[name] = _json(network.config if role.library == "transformers" else network)
         for parameter, inside in role.names(network).items():
             weight = weights[parameter].to("cpu", dtype)
-            attention = ".attn_1." in inside and weight.dim() == 2  # the VAE's: stored as 1 x 1 convolutions
+            attention = ".attn_1." in inside and weight.dim() == 2  # of the VAE, stored as 1 x 1 convolutions
             tensors[role.prefix + inside] = weight[:, :, None, None] if attention else weight
     size = sum(tensor.nbytes for tensor in tensors.values())
     with atomic_write(path, size) as temporary:
@@ -102,7 +102,7 @@ def save_published(path: str | Path, components: Components, dtype: torch.dtype 
 
 
 def find_networks(file: Tensors) -> dict[str, str]:
-    """Which networks a file holds: role -> prefix of its tensors."""
+    """Return the networks of a file: role -> prefix of its tensors."""
 
     def has(prefix: str) -> bool:
         return any(name.startswith(prefix) for name in file.shapes)
@@ -117,8 +117,8 @@ def find_networks(file: Tensors) -> dict[str, str]:
 
 def _require(file: Tensors, found: dict[str, str], role: str) -> str:
     if role not in found:
-        inside = " and ".join(f"the {ROLES[name].title}" for name in found) or "no network known here"
-        raise InputError(f"{file.path} lacks the {ROLES[role].title} (it holds {inside}): give a file that has it.")
+        inside = " and ".join(f"the {ROLES[name].title}" for name in found) or "no known network"
+        raise InputError(f"{file.path} lacks the {ROLES[role].title} (it has {inside}): give a file that has it.")
     return found[role]
 
 
@@ -134,8 +134,8 @@ def _load(
     for role in required:
         _require(file, found, role)
     parts = {name: _part(file, ROLES[name], prefix) for name, prefix in found.items()}
-    dead = set().union(*(_dead(part, found[name]) for name, part in parts.items()))
-    check(file, parts.values(), lambda name: name == CONTEXT or name.startswith(skipped) or name in dead)
+    unused = set().union(*(_unused_names(part, found[name]) for name, part in parts.items()))
+    check(file, parts.values(), lambda name: name == CONTEXT or name.startswith(skipped) or name in unused)
     networks = {role: fill(part, file, dtype_of(dtype, role)) for role, part in parts.items()}
     text_encoder = networks.get("text_encoder")
     if text_encoder is None:
@@ -154,12 +154,12 @@ def _load(
 
 
 def _checked_parts(file: Tensors, roles: list[str]) -> dict[str, Part]:
-    """Some networks of a file, complete; what else it holds is not looked at."""
+    """Return some networks of a file, checked to be complete; other tensors are ignored."""
     found = find_networks(file)
     parts = {role: _part(file, ROLES[role], _require(file, found, role)) for role in roles}
     prefixes = tuple(found[role] for role in roles)
-    dead = set().union(*(_dead(part, found[role]) for role, part in parts.items()))
-    check(file, parts.values(), lambda name: not name.startswith(prefixes) or name in dead)
+    unused = set().union(*(_unused_names(part, found[role]) for role, part in parts.items()))
+    check(file, parts.values(), lambda name: not name.startswith(prefixes) or name in unused)
     return parts
 
 
@@ -169,19 +169,21 @@ def _part(file: Tensors, role: Role, prefix: str) -> Part:
         config = _saved(file).get(role.name) or role.config(shapes)
     except KeyError as error:
         raise InputError(
-            f"{file.path} is incomplete: the {role.title} lacks {prefix}{error.args[0]}; download it again."
+            f"{file.path} is incomplete, its {role.title} lacks {prefix}{error.args[0]}: download it again."
         ) from error
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from error
-    except (IndexError, ValueError) as error:  # tensors with other dimensions than any network's
-        raise InputError(f"{file.path} holds no {role.title} known here: give a model made from it.") from error
+    except (IndexError, ValueError) as error:  # tensors of other dimensions than in any network
+        raise InputError(
+            f"{file.path} has no {role.title} of a known kind: give a model made from Stable Diffusion 1.5."
+        ) from error
     network = role.build(config, f"{file.path}: {role.title}")
     inside = {name: name for name in network.state_dict()} if has_diffusers_names(shapes) else role.names(network)
     return Part(role, network, {parameter: prefix + name for parameter, name in inside.items()})
 
 
-def _dead(part: Part, prefix: str) -> set[str]:
-    """Tensors that files hold of a network and that influence nothing: of a copy of the UNet, all that it cut off."""
+def _unused_names(part: Part, prefix: str) -> set[str]:
+    """Return names of stored tensors that influence nothing: in copies of the UNet, those of removed layers."""
     if part.role.stored_as is None:
         return set()
     whole = ROLES[part.role.stored_as]

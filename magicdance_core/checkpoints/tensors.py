@@ -1,4 +1,4 @@
-"""Tensor files: names and shapes are known at once, the tensors are read one at a time."""
+"""Read and write tensor files: names and shapes are read at once, tensors one at a time."""
 
 import errno
 import hashlib
@@ -19,19 +19,20 @@ from torch import Tensor, nn
 from ..errors import InputError
 
 SAFETENSORS = (".safetensors", ".sft")
-OUT_OF_MEMORY = ("Cannot allocate memory", "you tried to allocate")  # torch says so in a RuntimeError
+OUT_OF_MEMORY = ("Cannot allocate memory", "you tried to allocate")  # in RuntimeErrors of torch
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_METADATA = 1_000_000  # characters
-MAX_SLACK = 2**24  # bytes by which an archive may outgrow twice its size
-WRAPPERS = "_orig_mod."  # torch.compile puts this before the name of what it wraps
+MAX_SLACK = 2**24  # bytes that an archive may unpack to beyond twice its size
+COMPILED_PREFIX = "_orig_mod."  # of modules wrapped by torch.compile
 
 
 class TensorFile:
-    """One file of tensors, or the shards of one; nothing of it stays in memory between two reads.
+    """A file of tensors, or its shards; tensors are not kept in memory between reads.
 
-    shapes: name -> shape, without the prefixes of `torch.compile` and of data parallelism.
-    metadata: what the header of a safetensors file says besides.
-    Raises InputError for a file that is absent, damaged, foreign, too large for the memory, or holds Python code.
+    shapes: name -> shape, without the prefixes of `torch.compile` and data parallelism.
+    metadata: of a safetensors file.
+    Raises InputError for a file that is missing, damaged, of another format, too large for the memory, or has Python
+    code.
     """
 
     def __init__(self, *paths: Path):
@@ -39,17 +40,17 @@ class TensorFile:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.metadata: dict[str, str] = {}
         self._places: dict[str, tuple[Path, str]] = {}
-        self._mapped: dict[Path, dict[str, Tensor]] = {}  # of torch files, whose index takes long to read
+        self._mapped: dict[Path, dict[str, Tensor]] = {}  # of torch files, whose index is slow to read
         for path in paths:
             self._open(path)
         if not self.shapes:
-            raise InputError(f"{self.path} holds no tensors: give a model checkpoint.")
+            raise InputError(f"{self.path} has no tensors: give a model checkpoint.")
 
     def _open(self, path: Path) -> None:
-        if not os.path.isfile(path):  # which never raises
+        if not os.path.isfile(path):  # isfile never raises
             raise InputError(f"{path} does not exist or is not a file: check the path.")
-        with _explained(path):
-            path.open("rb").close()  # tells why it cannot be opened; for safetensors any such file does not exist
+        with _as_input_errors(path):
+            path.open("rb").close()  # raises the reason; safetensors reports any such file as missing
             if path.suffix in SAFETENSORS:
                 with safe_open(path, framework="pt") as file:
                     self.metadata |= file.metadata() or {}
@@ -60,14 +61,14 @@ class TensorFile:
                 if mapped:
                     self._mapped[path] = tensors
         for stored, shape in shapes.items():
-            name = stored.replace(WRAPPERS, "").removeprefix("module.")
+            name = stored.replace(COMPILED_PREFIX, "").removeprefix("module.")
             self.shapes[name] = shape
             self._places[name] = path, stored
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Pairs (name, tensor) on the CPU, as stored: numbers with a point, all finite; InputError for others.
+        """Yield pairs (name, tensor) on the CPU, as stored. Raises InputError unless they are finite floats.
 
-        Copy what is to live on: the tensors map the file.
+        The tensors may be memory-mapped: copy those that are kept.
         """
         by_path: dict[Path, list[str]] = {}
         for name in names:
@@ -79,10 +80,7 @@ class TensorFile:
 
 
 class TensorsInMemory:
-    """Tensors that another program has loaded already, to be read like a file.
-
-    path: what messages call them.
-    """
+    """Tensors in memory that are read like a file. path: their origin, in messages."""
 
     def __init__(self, path: str, tensors: dict[str, Tensor]):
         self.path, self._tensors = path, tensors
@@ -90,7 +88,7 @@ class TensorsInMemory:
         self.metadata: dict[str, str] = {}
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """Pairs (name, tensor) on the CPU, checked as a file's. Copy what is to live on."""
+        """Yield pairs (name, tensor) on the CPU, checked like those of a file. Copy those that are kept."""
         for name in names:
             yield name, _checked(self._tensors[name].detach().cpu(), name, self.path)
 
@@ -99,7 +97,7 @@ Tensors: TypeAlias = TensorFile | TensorsInMemory
 
 
 def metadata(file: Tensors, key: str) -> dict:
-    """Keys and values that a file's metadata hold as JSON; none where it has no such key. InputError if damaged."""
+    """Return the JSON object under a key of a file's metadata, empty if missing. Raises InputError if damaged."""
     text = file.metadata.get(key, "{}")
     try:
         values = json.loads(text) if len(text) <= MAX_METADATA else None
@@ -135,8 +133,8 @@ def _sort_metadata(path: Path) -> None:
 
 
 def _stored(path: Path, names: dict[str, str], mapped: dict[str, Tensor] | None) -> Iterator[tuple[str, Tensor]]:
-    """Pairs (name, tensor) of one file. names: ours -> the file's. mapped: of a torch file that was opened before."""
-    with _explained(path):
+    """Yield pairs (name, tensor) of a file. names: ours -> stored. mapped: tensors of a torch file opened before."""
+    with _as_input_errors(path):
         if path.suffix in SAFETENSORS:
             with safe_open(path, framework="pt") as file:
                 for name, stored in names.items():
@@ -150,18 +148,14 @@ def _stored(path: Path, names: dict[str, str], mapped: dict[str, Tensor] | None)
 def _checked(tensor: Tensor, name: str, source: Path | str) -> Tensor:
     if tensor.dtype not in FLOATS:
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise InputError(
-            f"{source}: {name} is {kind}, which are no weights; give a model in float32, float16 or bfloat16."
-        )
+        raise InputError(f"{source}: {name} has dtype {kind}: give a model in float32, float16 or bfloat16.")
     if tensor.numel() and not all(torch.isfinite(end) for end in torch.aminmax(tensor)):
-        raise InputError(
-            f"{source}: {name} holds numbers that are not finite (NaN, infinity); give an undamaged model."
-        )
+        raise InputError(f"{source}: {name} has values that are not finite (NaN, infinity): give an undamaged model.")
     return tensor
 
 
 def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The tensors of a torch file; whether they stay on the disk until touched: not in the format before torch 1.6."""
+    """Return the tensors of a torch file, and whether they are memory-mapped (not in the format before torch 1.6)."""
     zipped = zipfile.is_zipfile(path)
     if zipped:
         _check_archive(path)
@@ -169,52 +163,50 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
-        raise InputError(f"{path} holds no named tensors: give a model checkpoint.")
+        raise InputError(f"{path} has no named tensors: give a model checkpoint.")
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     for name, tensor in tensors.items():
         if not isinstance(name, str):
-            raise InputError(f"{path} numbers its tensors ({name!r}) where names belong: give a model checkpoint.")
+            raise InputError(f"{path} has tensors with numbers ({name!r}) instead of names: give a model checkpoint.")
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise InputError(f"{path}: {name} is no plain tensor: give a model checkpoint.")
+            raise InputError(f"{path}: {name} is not a dense tensor on the CPU: give a model checkpoint.")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise InputError(f"{path}: {name} claims more numbers than the file holds: download it again.")
+            raise InputError(f"{path}: {name} claims more values than the file has: download it again.")
     return tensors, zipped
 
 
 def _check_archive(path: Path) -> None:
-    """torch packs without compressing, so what grows in unpacking was made to fill the memory."""
+    """Raise InputError for an archive made to fill the memory: torch does not compress, so that it should not grow."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > 2 * path.stat().st_size + MAX_SLACK:
-        raise InputError(
-            f"{path} would grow to {unpacked / 1e9:.1f} GB in unpacking: give the model as torch wrote it."
-        )
+        raise InputError(f"{path} would unpack to {unpacked / 1e9:.1f} GB: give the model as torch wrote it.")
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What the readers raise, as InputError; foreign bytes make them raise nearly anything."""
+def _as_input_errors(path: Path) -> Iterator[None]:
+    """Raise the errors of readers, which may be any for foreign files, as InputError."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} {_fault(error)}") from error
+        raise InputError(f"{path} {_explain(error)}") from error
 
 
-def _fault(error: Exception) -> str:
-    """What is wrong with a file that made its reader raise, and what to do."""
-    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a truncated file makes torch seek before its start
+def _explain(error: Exception) -> str:
+    """Return what is wrong with a file whose reader raised `error`, and what to do."""
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch seeks before the start of a truncated file
         return f"cannot be opened ({error.strerror or error}): check its permissions and its disk."
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-        return "does not fit into the free memory: close other programs, or take a model of half precision."
+        return "does not fit into free memory: close other programs, or use a model in half precision."
     if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
-        return "holds Python code besides tensors, which is never run: take the .safetensors version of the model."
-    return "is damaged, incomplete or no checkpoint and cannot be read: download it again."
+        return "contains Python code, which is never run: use the .safetensors version of the model."
+    return "is damaged, incomplete or not a checkpoint: download it again."
 
 
 def weights_fingerprint(network: nn.Module) -> str:
-    """Changes with any weight of a network."""
+    """Return a hash of all weights of a network."""
     digest = hashlib.blake2b(digest_size=8)
     for name, weight in network.state_dict().items():
         digest.update(name.encode())

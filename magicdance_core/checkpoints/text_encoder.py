@@ -1,4 +1,4 @@
-"""The text tower (CLIP ViT-L/14), the one sentence that the published model hears: none, and others."""
+"""Encode prompts with the text encoder (CLIP ViT-L/14); the published model uses only the empty prompt."""
 
 import copy
 from collections.abc import Callable
@@ -14,37 +14,37 @@ BEGIN, END, LENGTH = 49406, 49407, 77
 
 
 def encode_empty_prompt(text_encoder: CLIPTextModel) -> Tensor:
-    """The context of the prompt "", `[1, 77, C]` float32: last hidden state, final norm included.
+    """Return the embedding of the empty prompt, `[1, 77, C]` float32: the last hidden state after the final norm.
 
-    The tokens are known, so no tokenizer is needed. Computed in float32 whatever the weights' dtype.
+    Its tokens are known, so no tokenizer is needed. Computed in float32 for weights of any dtype.
     """
     return _encode(_float32(text_encoder), [])
 
 
 def prompt_encoder(text_encoder: CLIPTextModel, tokenizer: Path) -> Callable[[str], Tensor]:
-    """A function from a text to its context `[1, 77, C]` float32, as `encode_empty_prompt` gives that of "".
+    """Return a function from a text to its embedding `[1, 77, C]` float32, like that of `encode_empty_prompt`.
 
-    tokenizer: a folder with vocab.json and merges.txt, such as `tokenizer` of Stable Diffusion 1.5's. What is longer
-    than 75 tokens is cut off. Raises InputError where the folder holds none.
+    tokenizer: a folder with vocab.json and merges.txt, such as Stable Diffusion 1.5's `tokenizer`. Texts are truncated
+    to 75 tokens. Raises InputError if the folder has no tokenizer.
     """
     from transformers import CLIPTokenizer
 
     try:
         if not (tokenizer / "vocab.json").is_file():
             raise OSError("vocab.json is missing")
-        reads = CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True)
-    except Exception as error:  # damaged files make the readers raise nearly anything
+        tokenize = CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    except Exception as error:  # transformers raises nearly anything for damaged files
         reason = str(error).split("\n")[0]
         raise InputError(
-            f"{tokenizer} is no tokenizer ({reason}): give the folder tokenizer of Stable Diffusion 1.5."
+            f"{tokenizer} is not a tokenizer ({reason}): give the folder tokenizer of Stable Diffusion 1.5."
         ) from error
-    reader, words = _float32(text_encoder), text_encoder.config.vocab_size
+    encoder, vocabulary = _float32(text_encoder), text_encoder.config.vocab_size
 
     def encode(text: str) -> Tensor:
-        ids = reads(text, add_special_tokens=False).input_ids[: LENGTH - 2]
-        if ids and max(ids) >= words:
-            raise InputError(f"{tokenizer} knows other words than the text tower: take both from one model.")
-        return _encode(reader, ids)
+        ids = tokenize(text, add_special_tokens=False).input_ids[: LENGTH - 2]
+        if ids and max(ids) >= vocabulary:
+            raise InputError(f"{tokenizer} has other tokens than the text encoder: take both from one model.")
+        return _encode(encoder, ids)
 
     return encode
 
@@ -54,6 +54,6 @@ def _float32(text_encoder: CLIPTextModel) -> CLIPTextModel:
 
 
 @torch.no_grad()
-def _encode(reader: CLIPTextModel, ids: list[int]) -> Tensor:
-    tokens = torch.tensor([[BEGIN, *ids] + [END] * (LENGTH - 1 - len(ids))], device=reader.device)
-    return reader(tokens).last_hidden_state.cpu()
+def _encode(encoder: CLIPTextModel, ids: list[int]) -> Tensor:
+    tokens = torch.tensor([[BEGIN, *ids] + [END] * (LENGTH - 1 - len(ids))], device=encoder.device)
+    return encoder(tokens).last_hidden_state.cpu()

@@ -1,4 +1,4 @@
-"""Drawn people with known truth: identities, dances, pictures and their exact keypoints."""
+"""Puppets: procedurally drawn people with exact keypoints, for training, the demo and tests."""
 
 from .body_pose import BodyPose
 from .choreography import Choreography

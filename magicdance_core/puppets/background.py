@@ -1,4 +1,4 @@
-"""The scene behind a puppet: a function of the identity alone, as the camera does not move."""
+"""Draw the scene behind a puppet, which depends on the identity only, as the camera is static."""
 
 from functools import lru_cache
 from math import ceil, cos, floor, pi, sin
@@ -12,7 +12,7 @@ from .palettes import mix, shade
 
 @lru_cache(maxsize=16)
 def background(identity: Identity, width: int, height: int, scale: int, origin: complex) -> Image.Image:
-    """The scene on width x height pixels, RGB; shared, so copy it before drawing on it."""
+    """Return the scene, RGB, width x height pixels. The picture is cached: copy it before drawing on it."""
     image = Image.new("RGB", (width, height), identity.wall)
     canvas = Canvas(image, scale, origin)
     _SCENES[identity.background](canvas, identity)
@@ -20,7 +20,7 @@ def background(identity: Identity, width: int, height: int, scale: int, origin: 
 
 
 def shadow_colour(identity: Identity):
-    """The ground under the puppet's feet, in shadow."""
+    """Return the colour of the shadow under the puppet's feet."""
     return shade(identity.floor, 0.80)
 
 

@@ -1,4 +1,4 @@
-"""What a puppet does in one frame."""
+"""The pose of a puppet in one frame."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class BodyPose:
-    """A pose that any identity can take. The defaults stand still, arms down, smiling a little.
+    """A pose for any identity. By default it stands still with its arms down and a slight smile.
 
-    Sides are the person's own: right is the picture's left. Angles are in degrees. Signed sideways quantities without
-    a side in their name are positive towards the picture's right; with a side, positive means outwards.
+    Sides are those of the person: right is the picture's left. Angles are in degrees. Sideways quantities without a
+    side in their name are positive towards the picture's right; with a side, positive means outwards.
 
     Body: root_x shifts the hips in scene units; crouch lowers them (0 standing, 1 deep) and hop lifts all (1 is a high
     jump); lean, shoulder_tilt, hip_tilt and turn rotate torso, shoulder line, hip line and the chest about the spine;
@@ -80,19 +80,19 @@ class BodyPose:
 
     def __post_init__(self):
         if not np.isfinite(self.vector()).all():
-            raise InputError("A body pose has a value that is not a finite number; give numbers for all fields.")
+            raise InputError("A body pose has a value that is not a finite number: give numbers for all fields.")
 
     def vector(self) -> np.ndarray:
-        """All values in the order of the fields, float64 [n]."""
+        """Return all values in the order of the fields, float64 [n]."""
         return np.array([getattr(self, name) for name in FIELDS], dtype=np.float64)
 
     @classmethod
     def from_vector(cls, vector: np.ndarray) -> BodyPose:
-        """The inverse of vector()."""
+        """Return the pose of a vector; the inverse of `vector`."""
         return cls(*vector.tolist())
 
     def mirrored(self) -> BodyPose:
-        """The pose seen in a mirror."""
+        """Return the mirrored pose."""
         return BodyPose(**{_MIRROR.get(n, n): -getattr(self, n) if n in _SIGNED else getattr(self, n) for n in FIELDS})
 
 

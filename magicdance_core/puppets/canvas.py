@@ -1,4 +1,4 @@
-"""Drawing in scene units: complex points, flat colours, on a supersampled picture."""
+"""Draw shapes in scene units (complex points, flat colours) on a supersampled picture."""
 
 from cmath import rect
 from math import pi
@@ -11,7 +11,7 @@ _CIRCLE = [rect(1, 2 * pi * i / 28) for i in range(28)]
 
 
 class Canvas:
-    """A picture whose square scene (0..1 each way) is `scale` pixels wide and starts at `origin`."""
+    """A picture whose square scene (0..1 in x and y) is `scale` pixels wide and starts at `origin`."""
 
     def __init__(self, image: Image.Image, scale: float, origin: complex):
         self.scale = scale
@@ -37,20 +37,20 @@ class Canvas:
         self.ellipse(centre, radius, radius, colour)
 
     def ellipse(self, centre: complex, width: float, height: float, colour: Colour) -> None:
-        """An upright ellipse with the given semi-axes."""
+        """Draw an upright ellipse with the given semi-axes."""
         s = self.scale
         x, y, w, h = centre.real * s + self._x, centre.imag * s + self._y, width * s, height * s
         self._draw.ellipse((x - w, y - h, x + w, y + h), colour)
 
     def oval(self, centre: complex, right: complex, down: complex, colour: Colour) -> None:
-        """An ellipse with any two semi-axes."""
+        """Draw an ellipse with any two semi-axes."""
         self.polygon([centre + right * p.real + down * p.imag for p in _CIRCLE], colour)
 
     def line(self, points, width: float, colour: Colour) -> None:
         self._draw.line(self._pixels(points), colour, max(1, round(width * self.scale)), joint="curve")
 
     def capsule(self, start: complex, end: complex, first: float, second: float, colour: Colour) -> None:
-        """A limb with round ends of two radii."""
+        """Draw a limb with round ends of two radii."""
         along = end - start
         normal = along * 1j / (abs(along) or 1)
         a, b = normal * first, normal * second
@@ -60,7 +60,7 @@ class Canvas:
 
 
 def smooth(points: list[complex], closed: bool = True, steps: int = 3) -> list[complex]:
-    """A curve through the points (Catmull-Rom), `steps` pieces between each two."""
+    """Return a Catmull-Rom curve through the points, with `steps` segments between neighbours."""
     n = len(points)
     curve = []
     for i in range(n if closed else n - 1):

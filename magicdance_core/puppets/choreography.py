@@ -1,4 +1,4 @@
-"""Endless dances from a seed."""
+"""Generate endless dances from a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .body_pose import FIELDS, HIGHEST, LOWEST, BodyPose
-from .moves import arm_move, carriage, expression, leg_move
+from .moves import arm_move, expression, leg_move, torso_move
 from .random_stream import RandomStream
 
 FRAMES_PER_SECOND = 30
@@ -23,21 +23,21 @@ _NEUTRAL = BodyPose().vector()
 
 @dataclass(frozen=True)
 class Choreography:
-    """A dance: phrases of eight beats, each a combination of moves, over a groove that goes on all the time."""
+    """A dance: phrases of eight beats, each a combination of moves, with a continuous groove."""
 
     seed: int
     split: str
-    tempo: float  # beats a minute
-    attack: float  # share of a beat that a move takes; the rest is held
-    bounce: float  # how far the knees give on each beat
+    tempo: float  # beats per minute
+    attack: float  # fraction of a beat in which a move is done; then it is held
+    bounce: float  # bend of the knees on each beat
     sway: float  # of the hips, in scene units
     nod: float  # of the head, in degrees
 
     @classmethod
     def from_seed(cls, seed: int, split: str = "train") -> Choreography:
-        """The dance of a seed; "train" and "test" draw from different random streams.
+        """Return the dance of a seed; the splits "train" and "test" use different random streams.
 
-        Raises InputError where the seed is not an integer or the split is neither of the two.
+        Raises InputError if the seed is not an integer or the split is unknown.
         """
         rng = RandomStream("choreography", split, seed)
         return cls(
@@ -46,12 +46,12 @@ class Choreography:
         )  # fmt: skip
 
     def pose(self, frame: int | float) -> BodyPose:
-        """The pose at a frame, counted from 0 at 30 frames a second; fractions of frames are fine.
+        """Return the pose at a frame, counted from 0 at 30 frames per second, possibly a fraction.
 
-        Raises InputError where the frame is negative or not finite.
+        Raises InputError if the frame is negative or not finite.
         """
         if not (isfinite(frame) and frame >= 0):
-            raise InputError(f"The frame is {frame}; it has to be a finite number from 0 on.")
+            raise InputError(f"The frame is {frame}: give a finite number, 0 or more.")
         beat = frame / FRAMES_PER_SECOND * self.tempo / 60
         number, within = divmod(beat, _BEATS)
         keys, blinks = _phrase(self.split, self.seed, int(number))
@@ -63,22 +63,22 @@ class Choreography:
         vector[_INDEX["root_x"]] += self.sway * sin(pi * beat)
         vector[_INDEX["head_nod"]] += self.nod * cos(2 * pi * beat)
         nearest = min(abs(within - blink) for blink in blinks) * 60 / self.tempo
-        vector[_EYES] *= min(1.0, nearest / 0.12)  # a blink shuts and opens in an eighth of a second each
+        vector[_EYES] *= min(1.0, nearest / 0.12)  # a blink closes and opens in an eighth of a second each
         return BodyPose.from_vector(np.clip(vector, LOWEST, HIGHEST))
 
 
 @lru_cache(maxsize=512)
 def _phrase(split: str, seed: int, number: int) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Key poses [9, fields] of a phrase, the last being the next one's first, and the beats of its blinks."""
+    """Return the key poses [9, fields] of a phrase, the last from the next one, and the beats of its blinks."""
     keys = np.concatenate([_keys(split, seed, number), _keys(split, seed, number + 1)[:1]])
     rng = RandomStream("blinks", split, seed, number)
     return keys, (rng.uniform(0.5, 3.5), rng.uniform(4.5, 7.5))
 
 
 def _keys(split: str, seed: int, number: int) -> np.ndarray:
-    """Eight key poses, one a beat."""
+    """Return eight key poses, one per beat."""
     rng = RandomStream("phrase", split, seed, number)
-    tracks = [_track(rng, make) for make in (arm_move, leg_move, carriage)]
+    tracks = [_track(rng, make) for make in (arm_move, leg_move, torso_move)]
     tracks.append(expression(rng) + expression(rng))
     poses = []
     for beat in range(_BEATS):
@@ -93,7 +93,7 @@ def _keys(split: str, seed: int, number: int) -> np.ndarray:
 
 
 def _track(rng: RandomStream, make) -> list[dict[str, float]]:
-    """Eight keys: one move twice, two moves, or one at half the speed."""
+    """Return eight keys: one move twice, two moves, or one move at half speed."""
     kind = rng.weighted_choice({"twice": 3, "two": 3, "half": 2})
     first = make(rng)
     if kind == "half":

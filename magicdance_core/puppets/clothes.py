@@ -1,4 +1,4 @@
-"""A puppet's body and clothes, limb by limb."""
+"""Draw a puppet's body and clothes, limb by limb."""
 
 from cmath import rect
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .identity import Identity
 from .palettes import Colour, mix, shade
 from .skeleton import GROUND, SIGNS, Skeleton
 
-_EDGE = 0.0055  # the dark edge around limbs that lets them be told from what is behind
+_EDGE = 0.0055  # width of the dark edge that separates limbs from what is behind
 _SLEEVES = {
     "t-shirt": 0.55,
     "dress": 0.45,
@@ -20,14 +20,12 @@ _SLEEVES = {
     "hoodie": 1.9,
     "dungarees": 0.6,
 }
-
-
-# Widths at hip, knee and hem in leg radii, and how much of the shin is covered.
+# Widths at hip, knee and hem in leg radii, and the covered fraction of the shin.
 _CUTS = {"trousers": (1.08, 0.98, 0.86, 0.86), "flares": (1.05, 0.86, 1.30, 0.84), "leggings": (1.0, 0.82, 0.68, 0.80)}
 
 
 def draw_legs(canvas: Canvas, identity: Identity, skeleton: Skeleton) -> None:
-    """Both legs with shoes, the right one in front, and the pelvis."""
+    """Draw both legs with shoes, the right one in front, and the pelvis."""
     for i in (1, 0):
         _draw_leg(canvas, identity, skeleton, i)
     wide = identity.hip_width
@@ -54,7 +52,7 @@ def _draw_leg(canvas: Canvas, identity: Identity, skeleton: Skeleton, i: int) ->
 
 
 def _draw_shoe(canvas: Canvas, identity: Identity, i: int, knee: complex, ankle: complex) -> None:
-    """Feet are flat near the ground and follow the shin in the air, so that the ankle tells all about them."""
+    """Draw a shoe: flat near the ground, along the shin in the air, so that the ankle determines it."""
     size = 0.036 * identity.shoe_size
     shin = (ankle - knee) / abs(ankle - knee)
     flat = max(0.0, 1 - (GROUND - 0.030 - ankle.imag) / 0.06) if ankle.imag < GROUND - 0.030 else 1.0
@@ -68,7 +66,7 @@ def _draw_shoe(canvas: Canvas, identity: Identity, i: int, knee: complex, ankle:
 
 
 def _bent(canvas: Canvas, joints, radii, colour: Colour) -> None:
-    """A limb over several joints with its dark edge."""
+    """Draw a limb over several joints with a dark edge."""
     for extra, tone in ((_EDGE, shade(colour, 0.76)), (0.0, colour)):
         for (start, end), (first, second) in zip(pairwise(joints), pairwise(radii)):
             canvas.capsule(start, end, first + extra, second + extra, tone)
@@ -76,7 +74,7 @@ def _bent(canvas: Canvas, joints, radii, colour: Colour) -> None:
 
 @dataclass(frozen=True)
 class _Torso:
-    """The torso's surface: across from -1 to 1, down from 0 at the shoulders to 1 at the hips."""
+    """The surface of the torso, with coordinates across (-1 to 1) and down (0 at the shoulders, 1 at the hips)."""
 
     lefts: list[complex]
     rights: list[complex]
@@ -90,13 +88,13 @@ class _Torso:
         return (left + right) / 2 + (right - left) / 2 * across
 
     def band(self, top: float, bottom: float, left: float = -1.0, right: float = 1.0) -> list[complex]:
-        """The outline of a piece of the surface."""
+        """Return the outline of a part of the surface."""
         rows = [top + (bottom - top) * k / 4 for k in range(5)]
         return [self.at(left, row) for row in rows] + [self.at(right, row) for row in reversed(rows)]
 
 
 def torso_surface(identity: Identity, skeleton: Skeleton) -> _Torso:
-    """The torso between shoulders and hips."""
+    """Return the surface of the torso between shoulders and hips."""
     arm = identity.arm_radius
     top = [
         skeleton.shoulders[i] + skeleton.across * (SIGNS[i] * 0.5 * arm) - skeleton.down * 0.55 * arm for i in range(2)
@@ -112,7 +110,7 @@ def torso_surface(identity: Identity, skeleton: Skeleton) -> _Torso:
 
 
 def draw_torso(canvas: Canvas, identity: Identity, skeleton: Skeleton) -> None:
-    """Top with its pattern, neck and neckline, dungarees and the dress's or the skirt's flare."""
+    """Draw the top with its pattern, neck and neckline, dungarees, and the flare of a dress or skirt."""
     torso = torso_surface(identity, skeleton)
     neck_half = skeleton.across * (identity.neck_radius * 1.25)
     rise = skeleton.neck_base - skeleton.down * 0.010
@@ -213,7 +211,7 @@ def _draw_extras(canvas: Canvas, identity: Identity, skeleton: Skeleton, torso: 
 
 
 def _draw_skirt(canvas: Canvas, identity: Identity, skeleton: Skeleton, colour: Colour, reach: float) -> None:
-    """A flare from the hips over both thighs, whose hem follows the knees."""
+    """Draw a flare from the hips over both thighs, whose hem follows the knees."""
     waist = [skeleton.pelvis + skeleton.hip_across * (sign * identity.hip_width) - 0.012j for sign in SIGNS]
     hems = []
     for i, sign in enumerate(SIGNS):
@@ -229,7 +227,7 @@ def _draw_skirt(canvas: Canvas, identity: Identity, skeleton: Skeleton, colour: 
 
 
 def draw_arms(canvas: Canvas, identity: Identity, skeleton: Skeleton) -> None:
-    """Both arms with hands, the right one in front; they lie before torso and head."""
+    """Draw both arms with hands, the right one in front; they are in front of torso and head."""
     for i in (1, 0):
         _draw_arm(canvas, identity, skeleton, i)
 

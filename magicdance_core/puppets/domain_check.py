@@ -1,8 +1,8 @@
-"""Whether pictures and poses look like the world of the puppets, which is all that the embedded model knows.
+"""Check whether pictures and poses look like puppets, the only training data of the embedded model.
 
-Two plain statistics, measured when the bounds below were set. Flat ground in pictures: 80 puppets had 0.47 at least;
-of 242 photographs and renderings 88 % had less than 0.43. Height and lower end of the person in pose maps: 360 poses
-of puppets had 0.64 to 0.83 and 0.90 to 0.94.
+Two statistics, measured when the bounds below were set. Flat pixels in pictures: 80 puppets had at least 0.47, 88 % of
+242 photographs and renderings less than 0.43. Height and lower end of the person in pose maps: 360 poses of puppets had
+0.64 to 0.83 and 0.90 to 0.94.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIDE = 64  # pictures are compared in this size, in which a photograph has a grain of its own at every pixel
+SIDE = 64  # pictures are compared at this size, at which photographs have texture at every pixel
 MIN_FLAT = 0.42
 HEIGHTS = (0.55, 0.92)
 LOWEST = 0.97
@@ -20,27 +20,27 @@ MAX_INK = 0.15
 
 
 def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
-    """A sentence for each input that is far from what the embedded model was trained on, and what to do.
+    """Return a warning, with a remedy, for each input that is unlike the training data of the embedded model.
 
     reference: `[n, 3, H, W]`; poses: pose maps `[F, 3, H, W]`; both float in [0, 1].
     """
-    made = []
+    warnings = []
     if max(flatness(picture) for picture in reference) < MIN_FLAT:
-        made.append(
-            "The reference looks like a photograph. The embedded model knows drawn puppets only (Draw Puppets makes "
-            "them); for photographs use the published weights (workflow 2) or your own checkpoint (3 and 4)."
+        warnings.append(
+            "The reference looks like a photograph. The embedded model was trained on drawn puppets only (see Draw "
+            "Puppets): for photographs use the published weights (workflow 2) or your own checkpoint (3 and 4)."
         )
     unusual = sum(not is_familiar_pose(pose) for pose in poses)
     if unusual > len(poses) / 2:
-        made.append(
-            f"In {unusual} of {len(poses)} pose maps there is no single person from head to feet as the embedded model "
-            "has seen them: fit the motion to the puppet with Retarget Pose, or use the published weights."
+        warnings.append(
+            f"In {unusual} of {len(poses)} pose maps there is no single person from head to feet, as in the embedded "
+            "model's training data: fit the motion to the puppet with Retarget Pose, or use the published weights."
         )
-    return made
+    return warnings
 
 
 def flatness(picture: Tensor) -> float:
-    """The share of pixels of a picture `[3, H, W]` that hardly differ from those above and to the left."""
+    """Return the fraction of pixels of a picture `[3, H, W]` that hardly differ from those above and to the left."""
     import torch.nn.functional as F
 
     small = F.interpolate(picture[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
@@ -50,7 +50,7 @@ def flatness(picture: Tensor) -> float:
 
 
 def is_familiar_pose(pose: Tensor) -> bool:
-    """Whether a pose map `[3, H, W]` shows thin strokes, as high as puppets stand, and not cut off below."""
+    """Return whether a pose map `[3, H, W]` has thin strokes, the height of a puppet, and feet inside the picture."""
     ink = pose.amax(0) > 1 / 8
     rows = ink.any(1).nonzero()
     if not len(rows) or ink.float().mean() > MAX_INK:

@@ -1,4 +1,4 @@
-"""A puppet's face: its 70 landmarks and, from the same curves, its picture."""
+"""The face of a puppet: its 70 landmarks and, from the same curves, its drawing."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +25,7 @@ _DARK = (52, 36, 40)
 
 @dataclass(frozen=True)
 class Face:
-    """The face's curves in scene points. Pairs are (right, left), the person's own sides."""
+    """The curves of a face in scene points. Pairs are (right, left) of the person."""
 
     jaw: list[complex]  # 17, ear to ear
     eye_centres: list[complex]
@@ -41,7 +41,7 @@ class Face:
     inner_lips: list[complex]  # 8
 
     def landmarks(self) -> list[complex]:
-        """OpenPose's 70 points: the 68 iBUG landmarks and both pupils."""
+        """Return OpenPose's 70 points: the 68 iBUG landmarks and both pupils."""
         points = self.jaw + self.brows[0] + self.brows[1] + self.nose_bridge + self.nostrils
         for upper, lower in zip(self.upper_lids, self.lower_lids):
             points = points + [upper[0], upper[2], upper[4], upper[6], lower[4], lower[2]]
@@ -49,12 +49,12 @@ class Face:
 
 
 def ear_centres(head: Head) -> tuple[complex, complex]:
-    """The ear that a turn of the head hides slides behind the face."""
+    """Return both ears; the one that a turn of the head hides moves behind the face."""
     return tuple(head.flat(sign * (1.03 - 0.28 * max(0.0, sign * head.yaw)), 0.16 - 0.25 * head.nod) for sign in SIGNS)
 
 
 def build_face(identity: Identity, pose: BodyPose, head: Head) -> Face:
-    """The face of an identity with a pose's expression on a head."""
+    """Return the face of an identity with the expression of a pose."""
     across, downwards, length = _JAWS[identity.jaw]
     drop = length * (1 + 0.05 * pose.mouth_open)
     jaw = []
@@ -109,7 +109,7 @@ def _mouth(identity: Identity, pose: BodyPose, head: Head) -> tuple[list[complex
     level = _MOUTH_LEVEL - 0.03 - 0.12 * opening
 
     def lip(at: float, lowered: float) -> complex:
-        """at runs from -1 to 1 between the corners, lowered is the distance below the closed mouth's middle."""
+        """Return a point: `at` is -1 to 1 between the corners, `lowered` the distance below the closed mouth."""
         bow = 1 - at * at
         y = level + 0.15 * pose.smile * (bow - 0.55) + 0.35 * opening * (1 - bow) + lowered * bow
         return head.at(half * at, y)
@@ -125,7 +125,7 @@ def _mouth(identity: Identity, pose: BodyPose, head: Head) -> tuple[list[complex
 
 
 def draw_head_and_face(canvas: Canvas, identity: Identity, pose: BodyPose, head: Head, face: Face) -> None:
-    """Ears, head and features, without hair."""
+    """Draw ears, head and features, without hair."""
     skin = identity.skin
     dim = shade(skin, 0.80)
     unit = abs(head.down)
@@ -177,7 +177,7 @@ def _draw_eye(canvas: Canvas, identity: Identity, pose: BodyPose, face: Face, i:
         canvas.circle(pupil, size, identity.eye_colour)
         canvas.circle(pupil, 0.58 * size, (24, 20, 26))
         canvas.circle(pupil + complex(-0.32, -0.38) * size, 0.30 * size, (255, 255, 255))
-        # The lids cover what the iris and the white have too much.
+        # The lids cover the rest of iris and white.
         canvas.polygon(_outside(upper_rim, 1.14) + upper[::-1], lid)
         canvas.polygon(_outside(lower_rim, 1.14) + lower[::-1], identity.skin)
     else:
@@ -244,7 +244,7 @@ def _draw_mouth(canvas: Canvas, identity: Identity, pose: BodyPose, face: Face, 
 
 
 def draw_glasses(canvas: Canvas, identity: Identity, head: Head, face: Face) -> None:
-    """Glasses over the eyes, under the fringe and any hat."""
+    """Draw glasses over the eyes, under fringe and hat."""
     style = identity.glasses
     if style == "none":
         return
@@ -253,7 +253,7 @@ def draw_glasses(canvas: Canvas, identity: Identity, head: Head, face: Face) -> 
     lenses = _lens("square" if style == "square" else "round")
     rims = []
     for centre, sign in zip(face.eye_centres, SIGNS):
-        turn = 1 - 0.35 * max(0.0, sign * head.yaw)  # the far glass is seen narrower
+        turn = 1 - 0.35 * max(0.0, sign * head.yaw)  # the far lens looks narrower
         half = 1.55 * identity.eye_width * turn
         rims.append([centre + head.right * (half * x) + head.down * (0.36 * y + 0.02) for x, y in lenses])
     for rim in rims:

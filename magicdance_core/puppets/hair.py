@@ -1,4 +1,4 @@
-"""Hair and hats, in the head's local coordinates: what lies behind the figure and what lies on the head."""
+"""Draw hair and hats, in the head's local coordinates."""
 
 from math import cos, pi, sin
 
@@ -52,7 +52,7 @@ _CROWN = [pi * k / 10 for k in range(11)]
 
 
 def draw_back_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
-    """What hangs or stands behind head and body."""
+    """Draw the hair behind head and body."""
     style, full = identity.hair_style, identity.hair_volume
     dark = shade(identity.hair_colour, 0.80)
     colour = identity.hair_colour
@@ -100,7 +100,7 @@ def draw_back_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
 
 
 def draw_front_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
-    """Cap, fringe and the strands in front of the body, over face and ears."""
+    """Draw the hair on the head, fringe, and strands in front of the body."""
     style, full = identity.hair_style, identity.hair_volume
     colour = identity.hair_colour
     dark, light = shade(colour, 0.80), mix(colour, (255, 250, 240), 0.22)
@@ -189,7 +189,7 @@ def draw_front_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
 
 
 def _cap(canvas: Canvas, head: Head, line, wide: float, rise: float, colour, dark) -> None:
-    """The hair on the skull, from the crown's outline down to the hairline, with a dark edge at the forehead."""
+    """Draw the hair on the skull, from the crown to the hairline, with a dark edge at the forehead."""
     crown = [head.at(-wide * cos(a), -rise * sin(a) - 0.02, -0.05) for a in _CROWN]
     edge = smooth(
         [head.at(x * wide / 1.05, y, 0.15 + 0.6 * max(0.0, 1 - x * x)) for x, y in line], closed=False, steps=2
@@ -199,7 +199,7 @@ def _cap(canvas: Canvas, head: Head, line, wide: float, rise: float, colour, dar
 
 
 def draw_hat(canvas: Canvas, identity: Identity, head: Head) -> None:
-    """What the puppet wears on the head, over its hair."""
+    """Draw the hat."""
     hat, colour, band = identity.hat, identity.hat_colour, identity.hat_band
     dark = shade(colour, 0.78)
     side = -1 if identity.hair_flip else 1

@@ -1,4 +1,4 @@
-"""Who a puppet is: proportions, face, hair, clothes and the scene behind, all from a seed."""
+"""The identity of a puppet: proportions, face, hair, clothes and background, from a seed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ BACKGROUNDS = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that makes a puppet and its scene; only the pose is left to change.
+    """Everything about a puppet and its scene except the pose.
 
-    Lengths are in units of the square scene's side, colours RGB in 0..255, styles names from this module's tuples.
+    Lengths are in units of the square scene's side, colours RGB in 0..255, styles are names of this module's tuples.
     """
 
     seed: int
@@ -106,9 +106,9 @@ class Identity:
 
     @classmethod
     def from_seed(cls, seed: int, split: str = "train") -> Identity:
-        """The identity of a seed; "train" and "test" draw from different random streams.
+        """Return the identity of a seed; the splits "train" and "test" use different random streams.
 
-        Raises InputError where the seed is not an integer or the split is neither of the two.
+        Raises InputError if the seed is not an integer or the split is unknown.
         """
         rng = RandomStream("identity", split, seed)
         skin = _vary(rng, rng.choice(SKINS), 0.03)
@@ -140,7 +140,7 @@ def _vary(rng: RandomStream, colour: Colour, amount: float) -> Colour:
 
 
 def _scene_apart_from(rng: RandomStream, colours) -> list[Colour]:
-    """A scene whose wall no part of the figure melts into, if a few tries find one."""
+    """Return a scene whose wall contrasts with the given colours, if one is found in a few tries."""
     scene = ()
     for _ in range(6):
         scene = [_vary(rng, c, 0.03) for c in rng.choice(SCENES)]

@@ -1,7 +1,7 @@
-"""Dance moves: four key poses each, one a beat, as the fields of BodyPose that they set.
+"""Dance moves: four key poses each, one per beat, as the fields of BodyPose that they set.
 
-Arm moves, leg moves, carriages (torso and head) and expressions are independent, so a phrase can combine any of them.
-A number that ends up beyond a joint limit is cut to it by the choreography.
+Moves of arms, legs, torso and head, and expressions are independent, so that a phrase can combine any of them. The
+choreography clips values to the joint limits.
 """
 
 from .random_stream import RandomStream
@@ -23,7 +23,7 @@ _HANDS = {
 
 
 def arm(side: str, raised: float, bent: float, hand: str = "relaxed", wrist: float = 0.0, reach=1.0, fore=1.0) -> Key:
-    """One arm and its hand."""
+    """Return the fields of one arm and its hand."""
     names = ("thumb", "index", "middle", "ring", "pinky", "spread")
     key = {f"{side}_{name}": value for name, value in zip(names, _HANDS[hand])}
     values = {"arm": raised, "elbow": bent, "wrist": wrist, "reach": reach, "fore": fore}
@@ -31,12 +31,12 @@ def arm(side: str, raised: float, bent: float, hand: str = "relaxed", wrist: flo
 
 
 def arms(right: tuple, left: tuple) -> Key:
-    """Both arms, each as the arguments of arm()."""
+    """Return the fields of both arms, each given as arguments of `arm`."""
     return arm("right", *right) | arm("left", *left)
 
 
 def legs(right: tuple, left: tuple, crouch: float = 0.1, root_x: float = 0.0, hip_tilt: float = 0.0, hop=0.0) -> Key:
-    """Both legs as (foot x, foot y, knee), and the hips."""
+    """Return the fields of both legs, each given as (foot x, foot y, knee), and of the hips."""
     key = {"crouch": crouch, "root_x": root_x, "hip_tilt": hip_tilt, "hop": hop}
     for side, values in (("right", right), ("left", left)):
         key |= {f"{side}_{name}": value for name, value in zip(("foot_x", "foot_y", "knee"), values)}
@@ -44,7 +44,7 @@ def legs(right: tuple, left: tuple, crouch: float = 0.1, root_x: float = 0.0, hi
 
 
 def arm_move(rng: RandomStream) -> list[Key]:
-    """Four key poses of both arms."""
+    """Return four key poses of both arms."""
     a = rng.uniform(-12, 12)
     hand = rng.choice(("open", "fist", "point", "peace", "relaxed", "jazz", "horns"))
     on_hip = (52, -108, "fist")
@@ -94,7 +94,7 @@ def arm_move(rng: RandomStream) -> list[Key]:
 
 
 def leg_move(rng: RandomStream) -> list[Key]:
-    """Four key poses of hips and legs."""
+    """Return four key poses of hips and legs."""
     w = rng.uniform(0.22, 0.42)  # half the stance
     s = rng.uniform(0.03, 0.065)  # sway
     stand = legs((w, 0, 0.6), (w, 0, 0.6), 0.12)
@@ -136,8 +136,8 @@ def leg_move(rng: RandomStream) -> list[Key]:
     return list(moves[rng.choice(tuple(moves))])
 
 
-def carriage(rng: RandomStream) -> list[Key]:
-    """Four key poses of torso and head."""
+def torso_move(rng: RandomStream) -> list[Key]:
+    """Return four key poses of torso and head."""
     lean, tilt, turn = rng.uniform(2, 14), rng.uniform(2, 10), rng.uniform(0, 26)
     yaw, roll, nod = rng.uniform(5, 30), rng.uniform(3, 20), rng.uniform(3, 15)
     if rng.chance(0.5):
@@ -176,7 +176,7 @@ _EXPRESSIONS = (
 
 
 def expression(rng: RandomStream) -> list[Key]:
-    """Four key faces; some sing."""
+    """Return four key poses of the face; some sing."""
     face = rng.choice(_EXPRESSIONS)
     if not rng.chance(0.35):
         return [dict(face)] * 4

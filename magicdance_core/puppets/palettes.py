@@ -1,4 +1,4 @@
-"""Hand-picked colours, RGB in 0..255, and the three ways to derive others from them."""
+"""Colours, RGB in 0..255, and functions to derive others from them."""
 
 Colour = tuple[int, int, int]
 
@@ -64,17 +64,17 @@ SCENES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour multiplied by factor, kept in range."""
+    """Return the colour multiplied by a factor, clipped to 255."""
     r, g, b = colour
     return min(255, round(r * factor)), min(255, round(g * factor)), min(255, round(b * factor))
 
 
 def mix(first: Colour, second: Colour, amount: float) -> Colour:
-    """amount 0 is the first colour, 1 the second."""
+    """Return the interpolation of two colours; amount 0 is the first, 1 the second."""
     (r, g, b), (s, h, c) = first, second
     return round(r + (s - r) * amount), round(g + (h - g) * amount), round(b + (c - b) * amount)
 
 
 def distance(first: Colour, second: Colour) -> float:
-    """The largest difference of a channel."""
+    """Return the largest difference of a channel."""
     return max(abs(a - b) for a, b in zip(first, second))

@@ -1,4 +1,4 @@
-"""A posed puppet as a picture, and the exact keypoints of that picture."""
+"""Draw a posed puppet, and return the exact keypoints of that picture."""
 
 from collections.abc import Iterable
 
@@ -17,21 +17,21 @@ from .hair import draw_back_hair, draw_front_hair, draw_hat
 from .identity import Identity
 from .skeleton import GROUND, build_skeleton
 
-CLIP_SIDE = 512  # pixels, as the published model works in
+CLIP_SIDE = 512  # pixels, the published size
 
 
 def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> Image.Image:
-    """The picture of an identity in a pose: RGB, width x height pixels (square by default).
+    """Draw an identity in a pose: RGB, width x height pixels (square by default).
 
-    The scene is a square in the middle of the picture; the background goes on beyond it. The same arguments give the
-    same picture, and the background depends on the identity and the size only.
-    Raises InputError where a size is under 16 pixels.
+    The scene is a square in the middle of the picture; the background continues beyond it. The result is deterministic,
+    and the background depends on identity and size only.
+    Raises InputError if a side is less than 16 pixels.
     """
     width, height, side, origin = _layout(width, height)
-    finer = 4 if side <= 96 else 3
-    wide, high = width * finer, height * finer
-    image = background(identity, wide, high, side * finer, origin * finer).copy()
-    canvas = Canvas(image, side * finer, origin * finer)
+    supersampling = 4 if side <= 96 else 3
+    wide, high = width * supersampling, height * supersampling
+    image = background(identity, wide, high, side * supersampling, origin * supersampling).copy()
+    canvas = Canvas(image, side * supersampling, origin * supersampling)
     skeleton = build_skeleton(identity, pose)
     face = build_face(identity, pose, skeleton.head)
 
@@ -46,13 +46,13 @@ def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | No
     draw_front_hair(canvas, identity, skeleton.head)
     draw_hat(canvas, identity, skeleton.head)
     draw_arms(canvas, identity, skeleton)
-    return image.reduce(finer)
+    return image.reduce(supersampling)
 
 
 def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> PoseFrame:
-    """The keypoints of draw_puppet's picture: one person, every confidence 1, occluded points included.
+    """Return the keypoints of `draw_puppet`'s picture: one person, every confidence 1, occluded points included.
 
-    Raises InputError where a size is under 16 pixels.
+    Raises InputError if a side is less than 16 pixels.
     """
     width, height, side, origin = _layout(width, height)
     s = build_skeleton(identity, pose)
@@ -76,14 +76,14 @@ def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int
 def puppet_clip(
     identity: Identity, dance: Choreography, moments: Iterable[float], side: int = CLIP_SIDE
 ) -> list[PoseFrame]:
-    """True keypoints of a puppet at moments (frames at 30 a second) of a dance, side x side pixels."""
+    """Return the keypoints of a puppet at moments (frames at 30 per second) of a dance, on side x side pixels."""
     return [puppet_keypoints(identity, dance.pose(moment), side) for moment in moments]
 
 
 def _layout(width: int, height: int | None) -> tuple[int, int, int, complex]:
-    """Width, height, the square scene's side and its top left corner, in pixels."""
+    """Return width, height, the square scene's side and its top left corner, in pixels."""
     height = width if height is None else height
     if min(width, height) < 16:
-        raise InputError(f"A puppet does not fit {width} x {height} pixels; give at least 16 x 16.")
+        raise InputError(f"The puppet's picture is {width} x {height} pixels: give at least 16 x 16.")
     side = min(width, height)
     return width, height, side, complex((width - side) / 2, (height - side) / 2)

@@ -1,4 +1,4 @@
-"""Identity and pose to joints. All points are complex numbers, x + iy, in units of the square scene's side, y down."""
+"""Compute joints from identity and pose: complex points x + iy in units of the square scene's side, y down."""
 
 from cmath import rect
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SIGNS = (-1, 1)  # the person's right is the picture's left
 
 @dataclass(frozen=True)
 class Head:
-    """The head's frame: local (x, y) run from -1 to 1 across the face and from skull to chin."""
+    """The head's coordinate frame: local (x, y) run from -1 to 1 across the face and from skull to chin."""
 
     centre: complex
     right: complex  # half the head's width, towards the picture's right
@@ -26,14 +26,14 @@ class Head:
     nod: float
 
     def at(self, x: float, y: float, depth: float | None = None) -> complex:
-        """The scene point of a local one; depth is that of a ball's front where not given, -1 is the back."""
+        """Return the scene point of a local point; depth is by default that of a sphere's front, -1 is the back."""
         if depth is None:
             depth = sqrt(max(0.0, 1 - 0.8 * x * x - 0.45 * y * y))
         x = x * sqrt(1 - self.yaw * self.yaw) + 0.60 * self.yaw * depth
         return self.centre + self.right * x + self.down * (y + 0.55 * self.nod * depth)
 
     def flat(self, x: float, y: float) -> complex:
-        """The scene point of a local one that turns of the head do not move."""
+        """Return the scene point of a local point that turns of the head do not move."""
         return self.centre + self.right * x + self.down * y
 
 
@@ -58,12 +58,12 @@ class Skeleton:
 
     @property
     def neck(self) -> complex:
-        """OpenPose's neck: midway between the shoulders."""
+        """Return OpenPose's neck: midway between the shoulders."""
         return (self.shoulders[0] + self.shoulders[1]) / 2
 
 
 def build_skeleton(identity: Identity, pose: BodyPose) -> Skeleton:
-    """The joints of an identity in a pose; the feet that the pose puts on the ground stand on it."""
+    """Return the joints of an identity in a pose."""
     leg = identity.leg_length - _ANKLE
     hip_across = rect(1, radians(pose.hip_tilt))
     pelvis, hips, ankles = _stand(identity, pose, leg, hip_across)
@@ -88,7 +88,7 @@ def build_skeleton(identity: Identity, pose: BodyPose) -> Skeleton:
 
 
 def _stand(identity: Identity, pose: BodyPose, leg: float, hip_across: complex):
-    """Pelvis, hip joints and ankles: the hips come down until both legs reach their feet."""
+    """Return pelvis, hip joints and ankles; the hips are lowered until both legs reach their feet."""
     floor = GROUND - _ANKLE - 0.06 * pose.hop
     offsets = [hip_across * (sign * 0.60 * identity.hip_width) for sign in SIGNS]
     pelvis_x = 0.5 + pose.root_x
@@ -106,7 +106,7 @@ def _stand(identity: Identity, pose: BodyPose, leg: float, hip_across: complex):
     hips = tuple(pelvis + offset for offset in offsets)
     for i, (hip, ankle) in enumerate(zip(hips, ankles)):
         length = abs(ankle - hip)
-        if length < 0.42 * leg:  # no further than the calf meets the thigh
+        if length < 0.42 * leg:  # where calf and thigh touch
             ankles[i] = hip + (ankle - hip) * (0.42 * leg / length)
     return pelvis, hips, tuple(ankles)
 
@@ -121,7 +121,7 @@ def _knee(hip: complex, ankle: complex, leg: float, outwards: float) -> complex:
 
 
 def _arm(identity: Identity, pose: BodyPose, i: int, shoulder: complex, down: complex):
-    """Elbow, wrist, hand points and hand roll."""
+    """Return elbow, wrist, hand points and hand roll."""
     side, sign = SIDES[i], SIGNS[i]
     turn = getattr(pose, f"{side}_arm")
     upper = down * rect(1, -sign * radians(turn))
@@ -136,7 +136,7 @@ def _arm(identity: Identity, pose: BodyPose, i: int, shoulder: complex, down: co
     return elbow, wrist, hand, roll
 
 
-# Of index, middle, ring and little finger, in hand lengths: where it starts sideways and along, length, angle.
+# Index, middle, ring and little finger, in hand lengths: start across and along the hand, length; angle in degrees.
 _FINGERS = ((0.20, 0.44, 0.46, 17), (0.07, 0.47, 0.53, 6), (-0.07, 0.46, 0.48, -7), (-0.195, 0.42, 0.38, -20))
 _SEGMENTS = (0.42, 0.32, 0.26)
 _CURLS = (70, 150, 215)  # degrees out of the picture of each segment of a finger in the fist

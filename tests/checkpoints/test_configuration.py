@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from magicdance_core.checkpoints import ROLES
-from magicdance_core.checkpoints.components import SUITABLE, scheduler_from_config
+from magicdance_core.checkpoints.components import SUPPORTED_SCHEDULERS, scheduler_from_config
 from magicdance_core.checkpoints.configuration import MAX_CHANNELS, defaults
 from magicdance_core.errors import InputError
 from magicdance_core.models import MotionModule
@@ -100,7 +100,7 @@ def test_values_out_of_range_are_named(configs, change, says):
         ROLES["unet"].build(configs["unet"] | change, "c")
 
 
-@pytest.mark.parametrize("name", SUITABLE)
+@pytest.mark.parametrize("name", SUPPORTED_SCHEDULERS)
 def test_supported_schedulers_denoise(name):
     config = {**published_scheduler().config, "_class_name": name}
     scheduler = scheduler_from_config(json.loads(json.dumps(config)), "s")
@@ -115,14 +115,14 @@ def test_supported_schedulers_denoise(name):
 @quick
 @given(data=st.data())
 def test_changed_schedules_make_a_scheduler_or_an_input_error(data):
-    config = {**published_scheduler().config, "_class_name": data.draw(st.sampled_from(SUITABLE))}
+    config = {**published_scheduler().config, "_class_name": data.draw(st.sampled_from(SUPPORTED_SCHEDULERS))}
     for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
         config[key] = data.draw(anything)
     try:
         scheduler = scheduler_from_config(config, "s")
     except InputError:
         return
-    assert type(scheduler).__name__ in SUITABLE and scheduler.config.num_train_timesteps <= 10_000
+    assert type(scheduler).__name__ in SUPPORTED_SCHEDULERS and scheduler.config.num_train_timesteps <= 10_000
 
 
 @quick

@@ -1,4 +1,4 @@
-"""diffusers folders: round trips, stock ones, damaged ones, and conversion."""
+"""diffusers folders: saving, loading, stock folders, damaged files, and conversion."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def assert_equal(one, other):
     assert one.scheduler.config.prediction_type == other.scheduler.config.prediction_type
 
 
-def test_round_trip(make_tiny, tmp_path):
+def test_saved_folder_is_loaded_again(make_tiny, tmp_path):
     tiny = make_tiny("v_prediction")
     save_folder(tmp_path / "model", tiny)
     loaded = load_folder(tmp_path / "model")
@@ -43,7 +43,7 @@ def test_round_trip(make_tiny, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
-def test_published_round_trip(published, tmp_path):
+def test_published_model_survives_a_folder(published, tmp_path):
     save_folder(tmp_path / "model", published, torch.float16)
     loaded = load_folder(tmp_path / "model")
     assert loaded.unet.dtype == loaded.text_encoder.dtype == torch.float16
@@ -57,7 +57,7 @@ def test_stock_diffusers_reads_the_networks(folder, tiny):
         assert same(network, tiny.unet if name == "unet" else tiny.pose)
 
 
-def test_scheduler_is_kept(tiny, tmp_path):
+def test_scheduler_is_saved(tiny, tmp_path):
     tiny.scheduler = diffusers.UniPCMultistepScheduler.from_config(tiny.scheduler.config)
     save_folder(tmp_path / "model", tiny)
     assert isinstance(load(tmp_path / "model").scheduler, diffusers.UniPCMultistepScheduler)
@@ -84,13 +84,13 @@ def test_stock_stable_diffusion_folder(published, tmp_path):
     assert loaded.scheduler.config.prediction_type == "v_prediction"
 
 
-def test_controls_alone(folder, tiny):
+def test_controls_are_loaded_alone(folder, tiny):
     assert same(load_control(folder, "pose"), tiny.pose)
     assert same(load_control(folder / "appearance_control_model", "appearance", torch.bfloat16), tiny.appearance)
     assert load(folder, controls=False).appearance is None
 
 
-def test_an_earlier_model_is_replaced_whole(folder, make_tiny):
+def test_an_existing_model_is_replaced(folder, make_tiny):
     (folder / "unet" / "stale.bin").touch()
     other = make_tiny(seed=1)
     save_folder(folder, other)
@@ -106,13 +106,13 @@ def test_other_folders_are_not_overwritten(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["unet/config.json", "unet/diffusion_pytorch_model.safetensors", "model_index.json"])
-def test_missing_files(folder, damage):
+def test_missing_files_are_named(folder, damage):
     (folder / damage).unlink()
     with pytest.raises(InputError, match="model folder"):
         load_folder(folder)
 
 
-def test_damaged_files(folder, tmp_path):
+def test_damaged_files_are_named(folder, tmp_path):
     (folder / "vae" / "config.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         load_folder(folder)
@@ -123,7 +123,7 @@ def test_damaged_files(folder, tmp_path):
         load_folder(folder)
 
 
-def test_missing_weight(folder):
+def test_missing_weights_are_named(folder):
     path = folder / "pose_control_model" / "diffusion_pytorch_model.safetensors"
     weights = load_file(path)
     del weights["conv_in.bias"]
@@ -132,14 +132,14 @@ def test_missing_weight(folder):
         load_folder(folder)
 
 
-def test_unknown_scheduler(folder):
+def test_unknown_schedulers_are_refused(folder):
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"_class_name": "os"}))
-    with pytest.raises(InputError, match="'os' is no scheduler"):
+    with pytest.raises(InputError, match="'os' is not a supported scheduler"):
         load_folder(folder)
 
 
-def test_convert_there_and_back(published_files, published, tmp_path):
+def test_converting_to_a_file_and_back_changes_nothing(published_files, published, tmp_path):
     convert(published_files[".th"], tmp_path / "folder", torch.float16)
     convert(tmp_path / "folder", tmp_path / "half.safetensors")
     assert (tmp_path / "half.safetensors").stat().st_size < 0.52 * published_files[".th"].stat().st_size
@@ -148,7 +148,7 @@ def test_convert_there_and_back(published_files, published, tmp_path):
     assert all(same(getattr(loaded, role), getattr(published, role)) for role in ROLES)
 
 
-def test_one_file_holds_what_shapes_cannot_tell(make_tiny, tmp_path):
+def test_single_file_keeps_configurations_that_shapes_do_not_show(make_tiny, tmp_path):
     tiny = make_tiny("v_prediction")
     save_folder(tmp_path / "model", tiny)
     convert(tmp_path / "model", tmp_path / "model.safetensors")
@@ -160,7 +160,7 @@ def test_one_file_holds_what_shapes_cannot_tell(make_tiny, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["out.safetensors", "out"])
-def test_failures_leave_nothing(folder, tmp_path, monkeypatch, target):
+def test_failed_conversions_leave_nothing(folder, tmp_path, monkeypatch, target):
     before = sorted(tmp_path.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(files_module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
@@ -177,7 +177,7 @@ def test_failures_leave_nothing(folder, tmp_path, monkeypatch, target):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_bad_targets(folder, tmp_path):
+def test_bad_targets_are_refused(folder, tmp_path):
     with pytest.raises(InputError, match="neither a folder nor .safetensors"):
         convert(folder, tmp_path / "out.ckpt")
     (tmp_path / "file").touch()

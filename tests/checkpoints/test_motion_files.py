@@ -1,4 +1,4 @@
-"""Motion modules of every make that users have, made here in small, under the names that the makers use."""
+"""Motion modules of every known format, in small, with the names of their authors."""
 
 import json
 
@@ -69,7 +69,7 @@ def write(tmp_path):
     ],
 )
 @pytest.mark.parametrize("name", ["module.ckpt", "module.safetensors"])
-def test_animatediff(write, make, changes, over_frames, name):
+def test_animatediff_versions_are_loaded(write, make, changes, over_frames, name):
     source = adapter(**changes)
     module = load_motion(write(animatediff(source), name))
     assert isinstance(module, MotionModule) and same(module, source)
@@ -79,7 +79,7 @@ def test_animatediff(write, make, changes, over_frames, name):
     assert (module.config.noise, module.config.beta_schedule) == ("independent", "linear")
 
 
-def test_animatelcm_holds_no_positions(write):
+def test_animatelcm_without_position_embeddings_is_loaded(write):
     source = adapter(motion_max_seq_length=32)
     state = {name: tensor for name, tensor in animatediff(source).items() if "pos_encoder" not in name}
     module = load_motion(write(state), torch.float16)
@@ -89,7 +89,7 @@ def test_animatelcm_holds_no_positions(write):
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "unet."])
-def test_wrappers(write, prefix):
+def test_prefixes_of_wrappers_are_ignored(write, prefix):
     source = adapter()
     state = {prefix + name: tensor for name, tensor in animatediff(source).items()}
     unet = {f"{prefix}conv_in.weight": torch.zeros(32, 4, 3, 3), f"{prefix}down_blocks.0.resnets.0.x": torch.zeros(1)}
@@ -97,7 +97,7 @@ def test_wrappers(write, prefix):
     assert same(load_motion(write(wrapped)), source)
 
 
-def test_diffusers_folder_and_file(tmp_path, write):
+def test_diffusers_formats_are_loaded(tmp_path, write):
     source = adapter(motion_num_attention_heads=4, motion_norm_num_groups=16, use_motion_mid_block=False)
     source.save_pretrained(tmp_path / "folder")
     module = load_motion(tmp_path / "folder")
@@ -111,7 +111,7 @@ def test_diffusers_folder_and_file(tmp_path, write):
     )
 
 
-def test_ours_comes_back(tmp_path):
+def test_saved_module_is_loaded_again(tmp_path):
     torch.manual_seed(0)
     source = MotionModule(**SHAPE | {"motion_norm_num_groups": 8}, noise="mixed", beta_schedule="scaled_linear")
     save_motion(tmp_path / "ours.safetensors", source)
@@ -120,11 +120,11 @@ def test_ours_comes_back(tmp_path):
     assert (module.config.noise, module.config.beta_schedule) == ("mixed", "scaled_linear")
     assert module.layer("down_blocks", 0, 0).norm.num_groups == 8
     MotionAdapter(**SHAPE | {"motion_norm_num_groups": 8}).load_state_dict(load_file(tmp_path / "ours.safetensors"))
-    with pytest.raises(InputError, match="ends so"):
+    with pytest.raises(InputError, match="ends in .safetensors"):
         save_motion(tmp_path / "ours.ckpt", source)
 
 
-def test_a_whole_model_keeps_its_motion_module(tmp_path, tiny, write):
+def test_models_keep_their_motion_module(tmp_path, tiny, write):
     torch.manual_seed(0)
     tiny.motion = MotionModule(
         block_out_channels=(16, 32), motion_layers_per_block=1, motion_norm_num_groups=8, noise="shared"
@@ -159,7 +159,7 @@ def loras(module, prefix, middle, rank=2):
 
 @pytest.mark.parametrize("middle", [".processor.{}_lora.{}", ".{}.lora.{}"])
 @pytest.mark.parametrize("target", ["motion", "unet"])
-def test_lora(write, tiny, target, middle):
+def test_lora_is_merged(write, tiny, target, middle):
     """A motion LoRA changes the module, AnimateDiff v3's adapter the UNet."""
     torch.manual_seed(0)
     networks = {"motion": MotionModule(**SHAPE), "unet": tiny.unet}
@@ -187,15 +187,15 @@ def _block(name):
     return name.split(".transformer_blocks")[0]
 
 
-def test_lora_that_does_not_fit(write, tiny):
+def test_loras_that_do_not_fit_are_refused(write, tiny):
     motion = MotionModule(**SHAPE)
-    with pytest.raises(InputError, match="no LoRA"):
+    with pytest.raises(InputError, match="not a LoRA"):
         merge_lora(write(motion.state_dict()), 1.0, motion, tiny.unet)
     state = loras(MotionModule(**SHAPE | {"block_out_channels": [32, 32]}), "", ".processor.{}_lora.{}")
     before = {name: tensor.clone() for name, tensor in motion.state_dict().items()}
     with pytest.raises(InputError, match="another shape"):
         merge_lora(write(state), 1.0, motion, tiny.unet)
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="which has no"):
         merge_lora(
             write(loras(adapter(motion_layers_per_block=2), "", ".processor.{}_lora.{}")), 1.0, motion, tiny.unet
         )
@@ -212,14 +212,14 @@ def sdxl():
     }
 
 
-def test_what_is_no_module_is_called_by_its_name(write, tmp_path):
+def test_other_files_are_named_by_their_kind(write, tmp_path):
     motion = adapter()
     cases = {
         "a module for SDXL": sdxl(),
         "HotShot-XL": {"down_blocks.0.temporal_attentions.0.norm.weight": torch.zeros(2)},
         "PIA": animatediff(motion) | {"conv_in.weight": torch.zeros(32, 9, 3, 3)},
         "a motion LoRA": loras(motion, "", ".processor.{}_lora.{}"),
-        "holds no motion module": {"conv_in.weight": torch.zeros(32, 4, 3, 3)},
+        "has no motion module": {"conv_in.weight": torch.zeros(32, 4, 3, 3)},
     }
     for message, state in cases.items():
         with pytest.raises(InputError, match=message):
@@ -228,7 +228,7 @@ def test_what_is_no_module_is_called_by_its_name(write, tmp_path):
         load_motion(write({"down_blocks.0.attentions.0.attn1.processor.to_q_lora.up.weight": torch.zeros(2, 2)}))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="holds no weights"):
+    with pytest.raises(InputError, match="has no weights"):
         load_motion(tmp_path / "folder")
 
 

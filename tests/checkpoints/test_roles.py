@@ -1,4 +1,4 @@
-"""The table of networks: nothing in it is forgotten, contradicts another row, or differs from the networks."""
+"""The table of networks is complete and consistent with the networks."""
 
 import importlib
 import json
@@ -10,13 +10,13 @@ import torch
 from magicdance_core.checkpoints import ROLES, Components, save_folder
 
 
-def test_a_row_for_each_network_of_a_model():
+def test_every_network_of_a_model_has_a_role():
     others = {"scheduler", "context", "defaults"}
     assert {field.name for field in fields(Components)} - others == set(ROLES)
     assert [role.name for role in ROLES.values()] == list(ROLES)
 
 
-def test_rows_do_not_contradict_each_other():
+def test_roles_do_not_contradict_each_other():
     rows = list(ROLES.values())
     for values in ([role.folder for role in rows], [role.title for role in rows]):
         assert len(set(values)) == len(rows)
@@ -30,7 +30,7 @@ PUBLISHED = [role for role in ROLES.values() if role.required]
 
 
 @pytest.mark.parametrize("role", PUBLISHED, ids=lambda role: role.name)
-def test_a_row_describes_its_network(role, published, published_files):
+def test_roles_describe_their_networks(role, published, published_files):
     network = published.networks()[role.name]
     built = role.build(network.config.to_dict() if role.library == "transformers" else network.config)
     assert type(built) is type(network) and built.state_dict().keys() == network.state_dict().keys()
@@ -45,7 +45,7 @@ def test_a_row_describes_its_network(role, published, published_files):
     assert role.build(config).state_dict().keys() == network.state_dict().keys()
 
 
-def test_the_index_of_a_folder(published, tmp_path):
+def test_folder_index_names_library_and_class(published, tmp_path):
     save_folder(tmp_path / "model", published)
     index = json.loads((tmp_path / "model" / "model_index.json").read_text())
     for role in PUBLISHED:

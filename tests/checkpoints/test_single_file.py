@@ -1,4 +1,4 @@
-"""The published layout and its relatives: what is recognised, what is refused, and in which words."""
+"""The published layout and related single files: what is loaded and what is refused, with its messages."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def backbone(state):
     return {key: value for key, value in state.items() if key.startswith(BACKBONE)}
 
 
-def test_architecture_is_read_off_the_shapes(published):
+def test_architecture_is_derived_from_shapes(published):
     unet, pose = published.unet.config, published.pose.config
     assert list(unet.block_out_channels) == [32, 64, 128, 128] and unet.layers_per_block == 2
     assert list(unet.down_block_types) == ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
@@ -64,7 +64,7 @@ def test_architecture_is_read_off_the_shapes(published):
 
 
 @pytest.mark.parametrize("suffix, dtype", [(".th", torch.float16), (".safetensors", torch.float32)])
-def test_dtype_and_memory(published_files, published, suffix, dtype):
+def test_dtype_is_converted_in_little_memory(published_files, published, suffix, dtype):
     lean = load_published(published_files[suffix], dtype)
     for role in ("unet", "vae", "text_encoder", "appearance", "pose"):
         full = weights(getattr(published, role))
@@ -75,7 +75,7 @@ def test_dtype_and_memory(published_files, published, suffix, dtype):
     assert lean.context.dtype == torch.float32
 
 
-def test_weights_outlive_their_file(published_files, tmp_path):
+def test_weights_stay_valid_without_their_file(published_files, tmp_path):
     path = tmp_path / "gone.safetensors"
     path.write_bytes(published_files[".safetensors"].read_bytes())
     components = load_published(path)
@@ -94,7 +94,7 @@ def test_stored_dtype_is_kept(state, write):
     assert components.vae.dtype == components.pose.dtype == torch.float16
 
 
-def test_faults_are_named_and_counted(state, write):
+def test_faulty_tensors_are_named_and_counted(state, write):
     broken = dict(state)
     for layer in ("in", "q", "k"):
         broken.pop(f"{POSE}input_blocks.2.1.transformer_blocks.0.attn1.to_{layer}.weight", None)
@@ -110,17 +110,17 @@ def test_faults_are_named_and_counted(state, write):
     assert f"2 extra ({APPEARANCE}surprise.weight, elsewhere.bias)" in message
 
 
-def test_long_lists_are_cut(state, write):
+def test_long_lists_of_faults_are_truncated(state, write):
     with pytest.raises(InputError, match=r"26 missing \(first_stage_model[^,]*, [^,]*, [^,]*, \.\.\.\)"):
         load_published(write({k: v for k, v in state.items() if "first_stage_model.decoder.up.0.block" not in k}))
 
 
-def test_stable_diffusion_alone(state, write):
+def test_stable_diffusion_without_controls(state, write):
     harmless = ("model_ema.x", "logvar", "sqrt_recip_alphas_cumprod", "posterior_variance", "first_stage_model.loss.x")
     path = write(backbone(state) | {name: torch.zeros(3) for name in harmless})
     components = load(path)
     assert components.appearance is None and components.pose is None and components.text_encoder is not None
-    with pytest.raises(InputError, match="lacks the Appearance Control Model .it holds the UNet"):
+    with pytest.raises(InputError, match="lacks the Appearance Control Model .it has the UNet"):
         load_published(path)
 
 
@@ -129,14 +129,14 @@ def test_backbone_of_a_full_file(published_files, published):
     assert components.appearance is None and components.pose is None and same(components.unet, published.unet)
 
 
-def test_text_tower_under_its_other_name(state, write, published):
+def test_text_encoder_with_its_other_prefix(state, write, published):
     old = "cond_stage_model.transformer.text_model."
     rest = {key: value for key, value in backbone(state).items() if not key.startswith(old)}
     components = load(write(rest | renamed(state, old, "cond_stage_model.transformer.")))
     assert torch.equal(components.context, published.context)
 
 
-def test_stage_1(state, write, published):
+def test_stage_1_file_is_recognised(state, write, published):
     stage_1 = backbone(state) | renamed(state, APPEARANCE, "control_model.")
     path = write(stage_1)
     with pytest.raises(InputError, match="is a stage-1 file"):
@@ -170,7 +170,7 @@ def test_controls_of_a_full_file(published_files, published):
     assert same(load_control(published_files[".safetensors"], "appearance"), published.appearance)
 
 
-def test_dead_tensors_are_dropped(published, tmp_path, state):
+def test_unused_tensors_are_dropped(published, tmp_path, state):
     save_published(tmp_path / "lean.safetensors", published)
     kept = load_file(tmp_path / "lean.safetensors")
     assert all(torch.equal(value, state[key]) for key, value in kept.items())
@@ -188,17 +188,17 @@ def test_other_families_are_refused(state, write):
             widened[key] = value[:, :, 0, 0].clone()
     with pytest.raises(InputError, match="Stable Diffusion 2 or XL"):
         load(write(widened))
-    with pytest.raises(InputError, match="lacks the UNet .it holds no network known here"):
+    with pytest.raises(InputError, match="lacks the UNet .it has no known network"):
         load(write({"lora_unet_down.weight": torch.zeros(2, 2)}))
     inpainting = backbone(state)
     inpainting["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(32, 9, 3, 3)
     with pytest.raises(InputError, match="is 32 x 9 x 3 x 3 instead of 32 x 4 x 3 x 3"):
         load(write(inpainting))
-    with pytest.raises(InputError, match="incomplete: the VAE lacks first_stage_model.post_quant_conv.weight"):
+    with pytest.raises(InputError, match="incomplete, its VAE lacks first_stage_model.post_quant_conv.weight"):
         load(write({key: value for key, value in backbone(state).items() if "post_quant_conv" not in key}))
 
 
-def test_a_dtype_for_each_role(published_files):
+def test_dtypes_differ_by_role(published_files):
     wanted = {"unet": torch.float16, "vae": torch.bfloat16}
     components = load(published_files[".safetensors"], wanted, controls=False)
     assert components.unet.dtype == torch.float16 and components.vae.dtype == torch.bfloat16
@@ -206,7 +206,7 @@ def test_a_dtype_for_each_role(published_files):
 
 
 @pytest.mark.parametrize("role, prefix", [("unet", BACKBONE[0]), ("vae", BACKBONE[1])])
-def test_network_of_tensors_in_memory(state, published, role, prefix):
+def test_network_is_loaded_from_tensors_in_memory(state, published, role, prefix):
     tensors = renamed(state, prefix, "")
     network = load_tensors(tensors, role, "The connected MODEL", torch.float32)
     assert same(network, getattr(published, role))
@@ -216,7 +216,7 @@ def test_network_of_tensors_in_memory(state, published, role, prefix):
 
 
 @pytest.mark.parametrize("suffix", [".th", ".safetensors"])
-def test_tensors_for_another_program(published_files, state, suffix):
+def test_tensors_are_read_with_published_names(published_files, state, suffix):
     tensors = read_tensors(published_files[suffix], ["unet", "pose"])
     assert {role: len(part) for role, part in tensors.items()} == {"unet": 686, "pose": 340}
     for role, part in tensors.items():

@@ -204,7 +204,7 @@ def test_unusable_loras_are_refused(model, module, node, comfy, core):
         load.load(module, "none", 1.0, "zoom.ckpt", 1.0)
     with pytest.raises(InputError, match="spatial LoRA, .* give it as adapter"):
         load.load(module, "adapter.ckpt", 1.0, "none", 1.0)
-    with pytest.raises(InputError, match="no LoRA for a motion module"):
+    with pytest.raises(InputError, match="not a LoRA for a motion module"):
         load.load(module, "none", 1.0, "sd.ckpt", 1.0)
     state = lora_of(model.unet.model.inner, "attn1")
     name = next(name for name in state if name.endswith("down.weight"))

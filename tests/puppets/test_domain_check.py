@@ -1,4 +1,4 @@
-"""What the embedded model is told apart by: puppets from photographs, their poses from others."""
+"""Puppets are distinguished from photographs, and their poses from others."""
 
 import pytest
 import torch
@@ -25,26 +25,26 @@ def pose_map(seed, side=64):
 
 
 @pytest.mark.parametrize("side", [64, 128, 512])
-def test_puppets_have_flat_ground_at_any_size(side):
+def test_puppets_are_flat_at_any_size(side):
     assert min(flatness(picture(draw_puppet(*puppet(seed), side), side)[0]) for seed in range(6)) > MIN_FLAT
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
-def test_photographs_have_not(name):
+def test_photographs_are_not_flat(name):
     photograph = picture(Image.fromarray(getattr(data, name)()))
     assert flatness(photograph[0]) < MIN_FLAT
     (remark,) = domain_warnings(photograph, pose_map(0))
     assert "photograph" in remark and "published weights" in remark
 
 
-def test_noise_with_the_spectrum_of_natural_pictures_is_none():
+def test_noise_with_a_natural_spectrum_is_not_flat():
     waves = torch.randn(3, 64, 33, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     frequency = (torch.fft.fftfreq(64)[:, None] ** 2 + torch.fft.rfftfreq(64) ** 2).sqrt().clamp(min=1 / 64)
     noise = torch.fft.irfft2(waves / frequency)
     assert flatness((noise - noise.min()) / (noise.max() - noise.min())) < MIN_FLAT
 
 
-def test_poses_of_puppets_are_usual_and_others_are_not():
+def test_poses_of_puppets_are_familiar_and_others_are_not():
     reference, maps = picture(draw_puppet(*puppet(1), 64)), torch.cat([pose_map(seed) for seed in range(6)])
     assert all(is_familiar_pose(pose) for pose in maps) and domain_warnings(reference, maps) == []
     near = torch.nn.functional.interpolate(maps[:, :, :40, 12:52], (64, 64))  # the upper body, close

@@ -1,4 +1,4 @@
-"""Puppets: the same everywhere, varied, dancing within their limits, and true to their keypoints."""
+"""Puppets are deterministic, varied, within their joint limits, and match their keypoints."""
 
 import hashlib
 import subprocess
@@ -38,7 +38,7 @@ def colour_at(picture, point):
     return picture.getpixel((int(point[0]), int(point[1])))
 
 
-def test_same_picture_in_every_process():
+def test_pictures_are_the_same_in_every_process():
     code = "import sys; sys.path[:0] = sys.argv[1:]; from test_puppets import fingerprint; print(fingerprint())"
     command = [sys.executable, "-c", code, str(ROOT), str(Path(__file__).parent)]
     for hash_seed in ("1", "2"):
@@ -56,7 +56,7 @@ def test_splits_and_seeds_differ():
 
 @pytest.mark.parametrize("cls", [Identity, Choreography])
 @pytest.mark.parametrize("seed, split", [(1, "validation"), (1.5, "train"), (True, "train"), ("1", "train")])
-def test_bad_seeds(cls, seed, split):
+def test_bad_seeds_are_refused(cls, seed, split):
     with pytest.raises(ValueError, match="it has to be"):
         cls.from_seed(seed, split)
 
@@ -86,7 +86,7 @@ def test_every_style_occurs_and_changes_the_picture(field, names):
     assert len(pictures) == len(names)
 
 
-def test_sizes_and_the_square_scene_in_the_middle():
+def test_scene_is_a_square_in_the_middle_of_any_size():
     identity, pose = IDENTITIES[3], Choreography.from_seed(3).pose(30)
     square = np.asarray(draw_puppet(identity, pose, 64))
     wide = draw_puppet(identity, pose, 96, 64)
@@ -100,7 +100,7 @@ def test_sizes_and_the_square_scene_in_the_middle():
             draw(identity, pose, 8)
 
 
-def test_background_stays_while_the_puppet_moves():
+def test_background_does_not_move():
     identity, dance = IDENTITIES[11], Choreography.from_seed(11)
     frames = np.stack([np.asarray(draw_puppet(identity, dance.pose(20 * k), 64)) for k in range(12)])
     still = (frames == frames[0]).all(axis=(0, 3))
@@ -108,7 +108,7 @@ def test_background_stays_while_the_puppet_moves():
     assert still[:6, :6].all() and still[:6, -6:].all()
 
 
-def test_keypoints_stay_in_the_picture():
+def test_keypoints_are_inside_the_picture():
     for seed in range(40):
         dance = Choreography.from_seed(seed)
         for frame in range(0, 320, 16):
@@ -117,7 +117,7 @@ def test_keypoints_stay_in_the_picture():
             assert points[:, :2].min() >= 0 and points[:, :2].max() < 1024
 
 
-def test_pupils_wrists_and_lips_are_where_they_were_drawn():
+def test_keypoints_match_the_drawing():
     for seed in range(12):
         identity = plain(skin=(200, 140, 100), lip_colour=(255, 0, 0), lip_fullness=0.09)
         pose = replace(Choreography.from_seed(seed).pose(45), right_eye=1.0, left_eye=1.0, mouth_open=0.0, smile=0.3)
@@ -134,7 +134,7 @@ def test_pupils_wrists_and_lips_are_where_they_were_drawn():
         assert red > 200 and green < 60
 
 
-def test_hands_start_at_wrists_and_landmarks_belong_together():
+def test_hands_start_at_wrists_and_faces_are_connected():
     person = puppet_keypoints(IDENTITIES[2], Choreography.from_seed(2).pose(77), 256).people[0]
     assert np.allclose(person.right_hand[0], person.body[4]) and np.allclose(person.left_hand[0], person.body[7])
     assert np.allclose(person.face[30], person.body[0])
@@ -179,14 +179,14 @@ def test_knees_bend_both_ways():
     assert knee(1.0) < knee(0.0) - 10 and knee(-1.0) > knee(0.0) + 10
 
 
-def test_feet_stand_on_the_ground_whatever_the_hips_do():
+def test_feet_stay_on_the_ground():
     for identity in IDENTITIES[:8]:
         for pose in (BodyPose(), BodyPose(crouch=1.0), BodyPose(root_x=0.08), BodyPose(right_foot_x=0.8, hip_tilt=12)):
             ankles = puppet_keypoints(identity, pose, 1000).people[0].body[[10, 13], 1]
             assert np.allclose(ankles, 929, atol=0.5)
 
 
-def test_dances_are_smooth_within_limits_and_different():
+def test_dances_are_smooth_within_limits_and_varied():
     lines = []
     for seed in range(20):
         dance = Choreography.from_seed(seed)
@@ -202,7 +202,7 @@ def test_dances_are_smooth_within_limits_and_different():
             assert np.abs(one - other).max(axis=(1, 2)).mean() > 30
 
 
-def test_pose_arguments():
+def test_pose_arguments_are_checked():
     dance = Choreography.from_seed(1)
     assert dance.pose(10) == dance.pose(10.0) != dance.pose(10.5)
     assert dance.pose(10**6) != dance.pose(10)
