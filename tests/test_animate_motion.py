@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
+from safetensors import safe_open
 from tqdm import tqdm
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
 from magicdance_core.checkpoints import save_motion
+from magicdance_core.checkpoints.tensors import write_tensors
 from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.models import MotionModule
 
@@ -111,6 +115,61 @@ def test_a_lost_frame_is_made_again(work, whole):
     assert animate(work / "out") == 0
     (work / "out" / "00003.png").unlink()
     assert animate(work / "out", "--resume") == 0 and frames(work / "out") == whole
+
+
+def interrupted(out):
+    """Begin a run and kill it after some frames."""
+    assert until_killed("00009.png", arguments(out)) == signal.SIGKILL
+    assert (out / "state.safetensors").is_file()
+
+
+def damage_latent(state):
+    state["latent"][0] += 0.1
+
+
+def drop_windows(state):
+    state["done"][0] -= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, which only Linux does safely")
+@pytest.mark.parametrize("change", [damage_latent, drop_windows, lambda state: state.pop("total")])
+def test_a_changed_state_is_reported_and_the_run_starts_again(work, whole, caplog, change):
+    interrupted(work / "out")
+    file = work / "out" / "state.safetensors"
+    with safe_open(file, "pt") as stored:
+        state, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()
+    change(state)
+    write_tensors(file, state, metadata)
+    assert animate(work / "out", "--resume") == 0 and frames(work / "out") == whole
+    assert "state.safetensors is damaged or of another run: the run starts again at frame 0" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, which only Linux does safely")
+def test_a_state_of_another_run_is_not_used(work, caplog):
+    interrupted(work / "out")
+    assert animate(work / "other", "--seed", "1") == 0
+    expected = frames(work / "other")
+    (work / "other" / "00013.png").unlink()
+    shutil.copy(work / "out" / "state.safetensors", work / "other")
+    assert animate(work / "other", "--resume", "--seed", "1") == 0 and frames(work / "other") == expected
+    assert "damaged or of another run" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [lambda png: png[:0], lambda png: png[:-20], lambda png: b"x" * len(png)])
+def test_an_incomplete_frame_is_made_again(work, whole, damage):
+    assert animate(work / "out") == 0
+    frame = work / "out" / "00003.png"
+    frame.write_bytes(damage(frame.read_bytes()))
+    assert animate(work / "out", "--resume") == 0 and frames(work / "out") == whole
+
+
+def test_two_runs_do_not_write_to_one_folder(work, capsys):
+    (work / "out").mkdir()
+    with FileLock(work / "out" / ".lock"):
+        assert animate(work / "out") == 2
+        assert "Another run is writing to" in capsys.readouterr().err and not frames(work / "out")
+    assert animate(work / "out", "--limit", "3") == 0
+    assert not (work / "out" / ".lock").exists()
 
 
 def test_resuming_with_other_settings_is_refused(work, capsys):

@@ -80,9 +80,10 @@ def run(options: argparse.Namespace) -> None:
     from ..puppets.domain_check import domain_warnings
     from ..sampling import to_images
 
-    out, folder = options.out, None
-    if out.is_dir() or not out.suffix:
-        folder = FrameFolder(out, options.resume)
+    out = options.out
+    to_folder = out.is_dir() or not out.suffix
+    if to_folder:
+        FrameFolder.check(out, options.resume)
     elif options.resume:
         raise InputError(f"Only a folder can be resumed and {out} is a file: give --out a name without suffix.")
     else:
@@ -128,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
         )  # fmt: skip
 
     with tqdm(total=total, desc="frames", unit="frame") as bar:
-        if folder is None:
+        if not to_folder:
             write_file(out, options.fps or poses.fps or FALLBACK_FPS, stream(bar), bar.update)
         else:
             description = {
@@ -141,29 +142,27 @@ def run(options: argparse.Namespace) -> None:
                 "dtype": str(pipe.unet.dtype),
                 **_describe(pipe, options, settings, total),
             }
-            _fill(folder, pipe, settings, description, stream, bar)
+            with FrameFolder(out, description) as folder:
+                _fill(folder, pipe, settings, stream, bar)
     print(f"{total} frames of {width} x {height} pixels in {out}")
 
 
-def _fill(
-    folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSettings, description: dict, stream, bar: tqdm
-) -> None:
+def _fill(folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSettings, stream, bar: tqdm) -> None:
     """Write the frames that the folder lacks: from the last state of the run, or where frames are independent, the
     batches with missing frames."""
     from ..sampling.steps import is_stateful
 
-    folder.check_settings(description)
     if pipe.motion is not None:
         resumable = not (settings.quick or is_stateful(pipe.scheduler) or settings.shortcuts.pose_every > 1)
-        state = folder.state()
-        bar.update(0 if state is None else int(state["decoded"]))
-        folder.write(stream(bar, state=state), description, bar.update, resumable)
+        state, made = folder.state()
+        bar.update(made)
+        folder.write(stream(bar, state=state), bar.update, resumable)
         return
     missing = folder.missing(bar.total)
     ranges = list(batches_to_make(missing, bar.total, settings.frames_per_batch))
     bar.update(bar.total - sum(end - first for first, end in ranges))
     for first, end in ranges:
-        folder.write(stream(bar, first=first, end=end), description, bar.update, False)
+        folder.write(stream(bar, first=first, end=end), bar.update, False)
 
 
 def _describe(pipe: MagicDancePipeline, options: argparse.Namespace, settings: SamplingSettings, total: int) -> dict:

@@ -106,28 +106,59 @@ class WindowSchedule:
         self.done, self.finished = [first // self.windows.length] * self.steps, first
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a resumed run needs, on the CPU, apart from the state of a scheduler; counts as float64, since
-        tensor files hold floats only."""
-        active = list(self.active.values())
-        numbers = {"frame": list(self.active), "step": [frame.step for frame in active]}
-        numbers |= {"done": self.done, "finished": [self.finished]}
-        numbers["weight"] = [frame.weight for frame in active]
-        tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
-        if active:
+        """Return what a resumed run needs, on the CPU, apart from the state of a scheduler.
+
+        Windows done at each step, as float64, since tensor files hold floats only; `latent` and `total` of the active
+        frames by their numbers. Everything else follows from the windows done.
+        """
+        tensors = {"done": torch.tensor(self.done, dtype=torch.float64)}
+        if active := [self.active[number] for number in sorted(self.active)]:
             tensors |= {
                 name: torch.cat([getattr(frame, name) for frame in active]).cpu() for name in ("latent", "total")
             }
         return tensors
 
-    def restore(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
-        """Continue from the result of `state` of the same windows, frames and steps. device: where latents are."""
-        state = state | {name: state[name].to(device) for name in ("latent", "total") if name in state}
-        self.done, self.finished = state["done"].long().tolist(), int(state["finished"])
-        rows = zip(state["frame"].long().tolist(), state["step"].long().tolist(), state["weight"].tolist())
+    def restore(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> list[int]:
+        """Continue from the result of `state` of the same windows, frames and steps; returns the finished frames.
+
+        device: where latents are. Raises InputError if the state is not one of such a run.
+        """
+        done = state.get("done", torch.empty(0)).tolist()
+        counts = [self.windows.count(step, self.frames) for step in range(self.steps)]
+        if len(done) != self.steps or not all(n.is_integer() and 0 <= n <= most for n, most in zip(done, counts)):
+            raise InputError("The stored state belongs to another run: start again.")
+        self.done = [int(number) for number in done]
+        steps_of, weights = self._replay()
+        active = sorted(number for number, step in steps_of.items() if step < self.steps)
+        shape = (len(active), *state["latent"].shape[1:]) if active and "latent" in state else None
+        for name in ("latent", "total"):
+            tensor = state.get(name)
+            if (tensor is None and active) or (tensor is not None and tuple(tensor.shape) != shape):
+                raise InputError("The stored state belongs to another run: start again.")
+        rows = zip(active, *(state[name].to(device).split(1) for name in ("latent", "total"))) if active else ()
         self.active = {
-            frame: ActiveFrame(state["latent"][row : row + 1], step, state["total"][row : row + 1], weight)
-            for row, (frame, step, weight) in enumerate(rows)
+            number: ActiveFrame(latent, steps_of[number], total, weights[number]) for number, latent, total in rows
         }
+        finished = sorted(number for number, step in steps_of.items() if step == self.steps)
+        self.finished = len(finished)
+        return finished
+
+    def _replay(self) -> tuple[dict[int, int], dict[int, float]]:
+        """Return the step of every frame that has been in a window, and the weights of its windows at that step.
+
+        Raises InputError if the windows done do not build on each other.
+        """
+        steps_of: dict[int, int] = {}
+        weights: dict[int, float] = {}
+        for step in range(self.steps):
+            for window in islice(self.windows.at(step, self.frames), self.done[step]):
+                for number, weight in zip(window.frames, window.weights):
+                    if steps_of.setdefault(number, 0) != step:
+                        raise InputError("The stored state belongs to another run: start again.")
+                    weights[number] = weights.get(number, 0.0) + weight
+                for number in window.done:
+                    steps_of[number], weights[number] = step + 1, 0.0
+        return steps_of, weights
 
     def _pairs(self) -> Iterator[tuple[int, Window]]:
         """Yield step and window in order, without those that are done."""

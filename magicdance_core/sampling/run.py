@@ -214,8 +214,8 @@ def stream(
         schedule = WindowSchedule(windows, inputs.frames, denoiser.steps)
         decoder = StreamDecoder(inputs.frames, _temporal_decoding(networks, inputs.frames, settings))
         if state is not None:
-            schedule.restore(state, placement.unet[0])
-            decoder.restore(state, placement.unet[0])
+            _check_state(state, (model.unet.config.in_channels, height, width))
+            decoder.restore(state, schedule.restore(state, placement.unet[0]), placement.unet[0])
         elif first:
             schedule.skip(first)
             decoder.decoded = first
@@ -259,6 +259,18 @@ def _temporal_decoding(networks: Networks, frames: int, settings: SamplingSettin
         return INDEPENDENT
     closed = settings.windows is not None and settings.windows.closed
     return TemporalDecoding(networks.motion.temporal_decoder, strength, closed)
+
+
+def _check_state(state: dict[str, Tensor], shape: tuple[int, ...]) -> None:
+    """Raise InputError unless the stored tensors are finite latents of this shape `(4, h, w)`, besides the counts."""
+    for name, tensor in state.items():
+        is_latent = name in ("latent", "total", "clean")
+        if not is_latent and name != "done":
+            raise InputError(f"The stored state has an unknown tensor {name}: start again.")
+        if is_latent and (tuple(tensor.shape[1:]) != shape or tensor.dtype != torch.float32):
+            raise InputError(f"The stored state's {name} has the shape {list(tensor.shape)}: start again.")
+        if not tensor.isfinite().all():
+            raise InputError(f"The stored state's {name} contains NaN or infinite values: start again.")
 
 
 def _threads(model: Components) -> int:

@@ -1,6 +1,6 @@
 """The VAE's part of a run: pictures to latents, latents to frames; a temporal decoder also looks at neighbours."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -124,8 +124,7 @@ class StreamDecoder:
         temporal = replace(self.temporal, closed=False)
         pictures = torch.cat(list(decode_frames(vae, latents, chunk_size, temporal=temporal, frames=frames)))
         self.decoded = last
-        needed = last - self.temporal.reach if last < self.count else last
-        self._latents = {number: latent for number, latent in self._latents.items() if number >= needed}
+        self._latents = {number: self._latents[number] for number in self._still_needed()}
         return tuple(range(first, last)), pictures
 
     def _ready(self) -> int:
@@ -140,15 +139,26 @@ class StreamDecoder:
         return max(self.decoded, known - self.temporal.reach)
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a resumed stream needs, on the CPU; counts as float64, since tensor files hold floats only."""
-        numbers = {"decoded": [self.decoded], "clean_frame": list(self._latents)}
-        tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
-        return tensors | ({"clean": torch.cat(list(self._latents.values())).cpu()} if self._latents else {})
+        """Return the latents that a resumed stream needs, by their numbers, on the CPU."""
+        latents = [self._latents[number] for number in sorted(self._latents)]
+        return {"clean": torch.cat(latents).cpu()} if latents else {}
 
-    def restore(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
-        """Continue from the result of `state`. device: where latents are."""
-        self.decoded, numbers = int(state["decoded"]), state["clean_frame"].long().tolist()
-        self._latents = dict(zip(numbers, state["clean"].to(device).split(1))) if numbers else {}
+    def restore(self, state: dict[str, Tensor], finished: Collection[int], device: torch.device | str = "cpu") -> None:
+        """Continue from the result of `state` when these frames were finished. device: where latents are.
+
+        Raises InputError if the state is not one of such a stream.
+        """
+        self._latents = dict.fromkeys(finished, torch.empty(0))
+        self.decoded = self._ready()
+        numbers, clean = self._still_needed(), state.get("clean", torch.empty(0))
+        if len(clean) != len(numbers):
+            raise InputError("The stored state belongs to another run: start again.")
+        self._latents = dict(zip(numbers, clean.to(device).split(1)))
+
+    def _still_needed(self) -> list[int]:
+        """Return the finished frames that are not decoded yet, or neighbours of such."""
+        first = self.decoded - self.temporal.reach if self.decoded < self.count else self.decoded
+        return sorted(number for number in self._latents if number >= first)
 
 
 def _copy_to_cpu(frames: Tensor, finite: Tensor) -> Callable[[], Tensor]:

@@ -68,7 +68,7 @@ def test_frames_wait_for_their_neighbours(pipe, latents, closed):
     for number in order:
         decoder.add([(number, latents[number][None])])
         ready, pictures = decoder.decode(pipe.vae, 4)
-        assert closed or len(decoder.state()["clean_frame"]) <= 2 * temporal.reach + 1
+        assert closed or len(decoder.state().get("clean", ())) <= 2 * temporal.reach + 1
         if ready:
             assert torch.allclose(pictures, whole[list(ready)], atol=1e-6)
             made += ready

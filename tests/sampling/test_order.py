@@ -116,3 +116,27 @@ def test_preview_begins_at_once_and_agrees_within_its_first_window():
 def test_unknown_order():
     with pytest.raises(InputError, match="steps or diagonal"):
         WindowSchedule(Windows(), 10, 2, "spiral")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("done"),
+        lambda state: state.pop("latent"),
+        lambda state: state.update(done=state["done"] + 0.5),
+        lambda state: state.update(done=state["done"] + 1e6),
+        lambda state: state.update(done=state["done"].flip(0)),
+        lambda state: state.update(done=state["done"][:-1]),
+        lambda state: state.update(total=state["total"][1:]),
+        lambda state: state.update(latent=torch.cat([state["latent"]] * 2)),
+    ],
+)
+def test_inconsistent_states_are_refused(change):
+    windows, toy = Windows(8, 3), Toy()
+    schedule = WindowSchedule(windows, 40, 6)
+    next(schedule.run(toy.start, toy.predict, toy.advance))
+    state = schedule.state()
+    assert WindowSchedule(windows, 40, 6).restore(state) == list(range(schedule.finished))
+    change(state)
+    with pytest.raises(InputError, match="belongs to another run"):
+        WindowSchedule(windows, 40, 6).restore(state)
