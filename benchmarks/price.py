@@ -41,7 +41,7 @@ from magicdance_core.files import write_text
 from magicdance_core.sampling import PRESETS, Control, Preset, SamplingSettings, Shortcuts
 from magicdance_core.schedule import named_scheduler
 
-from .command import benchmark_parser, run_benchmark
+from .command import add_puppet_arguments, benchmark_parser, run_benchmark
 from .steadiness import CHOREOGRAPHY_FPS, stack, steadiness_scores
 
 if TYPE_CHECKING:
@@ -272,9 +272,7 @@ def against_steps(sweep: SpeedSweep) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("price", __doc__, _run)
-    parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
-    parser.add_argument("--identities", type=positive_int, default=4, metavar="N", help="people (default: 4)")
-    parser.add_argument("--frames", type=positive_int, default=24, metavar="N", help="frames of each (default: 24)")
+    add_puppet_arguments(parser)
     parser.add_argument("--steps", type=positive_int, metavar="N", help="steps of the exact run (default: the model's)")
     parser.add_argument("--guidance", type=finite_float, help="guidance scale (default: the model's)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")

@@ -19,7 +19,6 @@ from magicdance_core.commands.common import (
     add_model_arguments,
     file_path,
     load_model,
-    positive_int,
     sampling_settings,
     write_report,
 )
@@ -35,7 +34,7 @@ from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.sampling import SamplingSettings, Windows
 from magicdance_core.sampling.denoise import resolve_windows
 
-from .command import benchmark_parser, run_benchmark
+from .command import add_puppet_arguments, benchmark_parser, run_benchmark
 
 CHOREOGRAPHY_FPS, FPS = 30.0, 15.0
 NOISES: tuple[NoiseKind, ...] = ("independent", "mixed", "shared")
@@ -190,12 +189,10 @@ def stack(pictures: Sequence[Image.Image]) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("steadiness", __doc__, _run)
-    parser.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model that knows puppets")
+    add_puppet_arguments(parser)
     parser.add_argument(
         "--motion", type=file_path, metavar="FILE", help="a motion module, for rows with and without it"
     )
-    parser.add_argument("--identities", type=positive_int, default=4, metavar="N", help="people (default: 4)")
-    parser.add_argument("--frames", type=positive_int, default=24, metavar="N", help="frames of each (default: 24)")
     parser.add_argument("--noise", action="append", choices=NOISES, help="only the rows of this noise; may be repeated")
     parser.add_argument(
         "--animation", type=file_path, metavar="FILE", help="one person's videos side by side (.gif, .mp4, ...)"

@@ -29,7 +29,7 @@ def done(model):
         return one, one.run()
 
 
-def test_variants_differ_in_what_they_say(done, model):
+def test_recipes_train_the_networks_that_they_name(done, model):
     one, scores = done
     assert list(scores) == [variant.name for variant in RECIPES]
     assert all(s["psnr"] > 0 and s["psnr_head"] > 0 for s in scores.values())
@@ -55,13 +55,13 @@ def test_variants_differ_in_what_they_say(done, model):
     assert not same("full", "appearance", "appearance") and not same("full", "base", "pose")
 
 
-def test_as_much_arithmetic_without_pretraining(done):
+def test_no_pretraining_takes_as_much_arithmetic(done):
     one, _ = done
     steps = json.loads((one.out / "joint-only" / "config.json").read_text())["stages"][0]["steps"]
     assert steps == one._equal_steps() and 1 <= steps <= 2
 
 
-def test_what_is_done_is_not_done_again(done, monkeypatch):
+def test_finished_parts_are_not_run_again(done, monkeypatch):
     one, scores = done
     monkeypatch.setattr(ablation, "train", None)
     monkeypatch.setattr(ablation, "evaluate_puppets", None)

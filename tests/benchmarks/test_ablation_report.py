@@ -32,7 +32,7 @@ def test_head_psnr_sees_the_head_only():
     assert head_psnr([scene], [[scene.reference] * 2]) < 30
 
 
-def test_the_table_has_means_and_deviations(tmp_path):
+def test_table_has_means_and_deviations(tmp_path):
     variants = (Recipe("a", ""), Recipe("b", ""))
     scores = dict.fromkeys(ablation_report.METRICS, 1.0) | {"psnr_copy": 7.0}
     seeds = [{"a": scores, "b": scores | {"psnr": 3.0}}, {"a": scores, "b": scores | {"psnr": 5.0}}]

@@ -39,7 +39,7 @@ def test_the_grid_has_curves_shortcuts_and_presets():
     assert measured.arithmetic("ddim, 10 steps") == pytest.approx(measured.arithmetic("preset exact") / 2, rel=0.03)
 
 
-def test_what_is_measured_is_kept_and_paired(pipe, tmp_path, monkeypatch):
+def test_measurements_are_cached_and_paired(pipe, tmp_path, monkeypatch):
     own = pipe.scheduler
     measured = measure_price(pipe, people=2, frames=2, folder=tmp_path, chosen=FEW)
     assert pipe.scheduler is own and list(measured.scores) == list(FEW)

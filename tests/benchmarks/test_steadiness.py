@@ -19,7 +19,7 @@ def truth_of(scene):
     return np.stack([np.asarray(picture) for picture in scene.truth]) / 255
 
 
-def test_errors_of_change_by_hand():
+def test_still_moving_and_seams_by_hand():
     scene = make_scene(0, range(0, 8, 2), 32)
     truth = truth_of(scene)
     exact = steadiness_scores(truth, scene)
@@ -42,7 +42,7 @@ def test_borders_are_where_a_window_begins_or_ends():
 
 
 @pytest.mark.parametrize(("jump", "found"), [(0, False), (2, True)])
-def test_a_planted_seam_is_found_and_none_where_there_is_none(jump, found):
+def test_only_a_planted_seam_is_found(jump, found):
     frames, random = 14, np.random.default_rng(3)
     borders = borders_of(Windows(6, 2), frames)
     light = np.concatenate([[0], np.cumsum(borders) % 2])[:, None, None, None]

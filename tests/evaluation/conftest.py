@@ -11,13 +11,13 @@ from magicdance_core.media import write_picture
 
 def moving_square(frames: int, seed: int = 0, noise: int = 0, size: tuple[int, int] = (24, 16)) -> list[np.ndarray]:
     """Pictures uint8 of a bright square that wanders over a still ground; noise in levels of 255."""
-    dice, pictures = np.random.default_rng(seed), []
+    generator, pictures = np.random.default_rng(seed), []
     ground = np.random.default_rng(100 + seed).integers(40, 120, (size[1], size[0], 3))
     for frame in range(frames):
         picture = ground.copy()
         left = 2 + (3 * frame + seed) % (size[0] - 8)
         picture[4:10, left : left + 6] = 220
-        picture = picture + dice.integers(-noise, noise + 1, picture.shape)
+        picture = picture + generator.integers(-noise, noise + 1, picture.shape)
         pictures.append(picture.clip(0, 255).astype(np.uint8))
     return pictures
 

@@ -10,17 +10,17 @@ def counted():
     return count_arithmetic()
 
 
-def test_published_order_costs_what_was_measured(counted):
+def test_published_order_costs_3124_gflop(counted):
     assert counted["published_gflop_per_frame_step"] == pytest.approx(3124, rel=0.002)
 
 
-def test_ours_costs_two_thirds(counted):
+def test_our_order_costs_two_thirds_of_the_published(counted):
     assert 0.6 < counted["ratio_to_published"] <= 0.66
     assert counted["ratio_to_published"] == pytest.approx(counted["gflop_per_frame_step"] / 3124)
     assert sum(counted["breakdown"].values()) == pytest.approx(counted["gflop_per_frame_step"])
 
 
-def test_breakdown(counted):
+def test_breakdown_is_the_sum_of_each_networks_calls(counted):
     parts = counted["breakdown"]
     first_step_shared = 803.27 * 15 / 16 / 50
     # a little less still: the text is projected once a batch

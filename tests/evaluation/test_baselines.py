@@ -32,7 +32,7 @@ def test_no_motion_changes_nothing():
     assert psnr(to_float(warp_to_pose(picture, frame(POINTS), frame(POINTS))), to_float(picture)) > 45
 
 
-def test_what_is_under_a_keypoint_goes_where_the_keypoint_goes():
+def test_pixels_follow_their_keypoints():
     picture = smooth_picture()
     moved = POINTS + np.random.default_rng(1).uniform(-3, 3, POINTS.shape)
     warped = to_float(warp_to_pose(picture, frame(POINTS), frame(moved)))
@@ -49,13 +49,13 @@ def test_without_shared_points_the_reference_stays():
         assert warp_to_pose(picture, source, target).tobytes() == picture.tobytes()
 
 
-def test_points_that_meet_do_not_tear_it():
+def test_coinciding_points_do_not_tear_the_picture():
     meeting = POINTS.copy()
     meeting[1] = meeting[0]
     assert np.isfinite(to_float(warp_to_pose(smooth_picture(), frame(POINTS), frame(meeting)))).all()
 
 
-def test_it_beats_the_copy_where_the_person_moves_a_little():
+def test_small_motions_are_closer_than_the_copied_reference():
     scene = make_scene(1, range(0, 8, 4), 64)
     reference, truth = (to_float(scene.truth[i]) for i in (0, 1))
     warped = warp_to_pose(scene.truth[0], scene.keypoints[0], scene.keypoints[1])

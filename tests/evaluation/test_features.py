@@ -47,11 +47,11 @@ def test_clips_begin_at_every_frame_whatever_the_batch(clip_network, square, mon
     )
 
 
-def test_too_short_a_video_has_no_clip(clip_network, square):
+def test_a_video_shorter_than_a_clip_has_no_features(clip_network, square):
     assert len(extract_features(square(15), [clip_network])["resnet3d"]) == 0
 
 
-def test_never_more_frames_are_kept_than_a_batch_takes(clip_network, square):
+def test_at_most_a_batch_of_frames_is_held(clip_network, square):
     alive, most = [], 0
 
     class Frame(np.ndarray):
@@ -70,7 +70,7 @@ def test_never_more_frames_are_kept_than_a_batch_takes(clip_network, square):
     assert len(score_frames(pairs)["psnr"]) == 120 and most <= 3
 
 
-def test_weights_that_give_no_numbers_are_told(clip_network, square):
+def test_features_that_are_not_finite_are_refused(clip_network, square):
     class Broken(torch.nn.Module):
         def forward(self, clips):
             return torch.full((len(clips), 3), torch.nan)
@@ -86,9 +86,9 @@ def vgg(tmp_path_factory):
     pytest.importorskip("torchmetrics")
     with torch.device("meta"):  # its classifier takes seconds to fill
         network = torchvision.models.vgg16(weights=None).features
-    network, dice = network.to_empty(device="cpu"), torch.Generator().manual_seed(0)
+    network, generator = network.to_empty(device="cpu"), torch.Generator().manual_seed(0)
     for value in network.parameters():
-        value.data.normal_(0, (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1, generator=dice)
+        value.data.normal_(0, (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1, generator=generator)
     path = tmp_path_factory.mktemp("vgg") / "vgg.safetensors"
     save_file({f"features.{name}": value for name, value in network.state_dict().items()}, path)
     return path, network.eval()
@@ -107,7 +107,7 @@ def plain_lpips(network, linear, one, two):
     return float(total)
 
 
-def test_lpips_fed_rightly_and_as_published(vgg, square):
+def test_lpips_with_correct_and_with_published_input(vgg, square):
     path, network = vgg
     lpips = Lpips.from_file(path, CPU)
     linear = [getattr(lpips.network, f"lin{i}").model[-1].weight.flatten() for i in range(5)]
@@ -122,7 +122,7 @@ def test_lpips_fed_rightly_and_as_published(vgg, square):
     assert lpips(true, true) == 0
 
 
-def test_lpips_needs_a_vgg(tmp_path):
+def test_lpips_refuses_weights_of_another_network(tmp_path):
     pytest.importorskip("torchmetrics")
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no VGG-16"):
@@ -149,7 +149,7 @@ def test_inception_loads_the_file_that_it_is_given(tmp_path, square, monkeypatch
         InceptionExtractor.from_file(tmp_path / "other.pth", True, CPU)
 
 
-def test_frames_become_small_with_and_without_antialiasing(square):
+def test_frames_are_resized_with_and_without_antialiasing(square):
     frame = square(1, size=(640, 600))[0]
     smooth, rough = (InceptionExtractor(None, antialias, CPU).prepare(frame) for antialias in (True, False))
     assert smooth.shape == rough.shape == (299, 299, 3) and rough.dtype == np.uint8

@@ -51,7 +51,7 @@ def test_squared_error_decides():
     assert [prefers_truth(np.full((2, 2, 3), value), truth, distractor) for value in (0.4, 0.5, 0.6)] == [1, 0.5, 0]
 
 
-def test_hand_boxes_hold_the_hands_and_little_else():
+def test_hand_mask_covers_the_hands_and_little_else():
     frame = puppet_keypoints(Identity.from_seed(0, "test"), Choreography.from_seed(0, "test").pose(30), 64)
     mask, person = hand_mask(frame), frame.people[0]
     for hand in (person.left_hand, person.right_hand):

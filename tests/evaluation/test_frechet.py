@@ -25,7 +25,7 @@ def gaussian(mean, covariance):
     return Gaussian(mean, torch.linalg.cholesky(covariance).T)
 
 
-def test_gaussians_in_closed_form():
+def test_distance_of_gaussians_in_closed_form():
     one = gaussian([1.0, 2.0], [[4.0, 0.0], [0.0, 9.0]])
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(one, gaussian([4.0, -2.0], [[4.0, 0.0], [0.0, 9.0]])) == pytest.approx(25)
@@ -33,7 +33,7 @@ def test_gaussians_in_closed_form():
     assert frechet_distance(one, gaussian([1.0, 2.0], [[1.0, 0.0], [0.0, 25.0]])) == pytest.approx(5)
 
 
-def test_covariances_that_do_not_commute():
+def test_distance_of_covariances_that_do_not_commute():
     a, b = (x.T @ x for x in (features(9, 5, seed).double() for seed in (1, 2)))
     values = np.linalg.eigvals((a @ b).numpy())
     expected = float(a.trace() + b.trace()) - 2 * np.sqrt(values.real).sum()
@@ -89,8 +89,8 @@ def test_distances_are_those_of_torchmetrics():
         def forward(self, pictures):
             return pictures.flatten(1).float()
 
-    dice = torch.Generator().manual_seed(0)
-    one, two = (torch.rand(n, 3, 2, 2, generator=dice) * n / 40 for n in (30, 40))
+    generator = torch.Generator().manual_seed(0)
+    one, two = (torch.rand(n, 3, 2, 2, generator=generator) * n / 40 for n in (30, 40))
     theirs = fid.FrechetInceptionDistance(feature=Flat()).set_dtype(torch.float64)
     theirs.update(one, real=True)
     theirs.update(two, real=False)

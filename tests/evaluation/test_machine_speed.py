@@ -1,4 +1,4 @@
-"""The benchmark of a machine runs; how fast it is here is nobody's business."""
+"""Measuring the speed of a machine: the report is complete, whatever the speed."""
 
 import json
 
@@ -9,7 +9,7 @@ from magicdance_core.__main__ import main
 from magicdance_core.evaluation.machine_speed import measure_speed
 
 
-def test_small_shapes_on_the_cpu(tmp_path, capsys):
+def test_small_shapes_are_measured_on_the_cpu(tmp_path, capsys):
     path = tmp_path / "machine.json"
     assert (
         main(["benchmark", "--device", "cpu", "--small", "--frames", "2", "3", "--steps", "2", "--json", str(path)])

@@ -1,4 +1,4 @@
-"""Many methods against one truth: values, intervals, differences, failures, and going on where a run stopped."""
+"""Many methods against one truth: values, intervals, differences, failures, and resuming."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ def run(roots, networks=None, folder=None, methods=("good", "bad"), **more):
     )
 
 
-def test_values_intervals_and_paired_differences(roots):
+def test_values_have_intervals_and_differences_are_paired(roots):
     result = run(roots)
     assert (len(result.videos), result.frames, result.problems) == (3, 54, {})
     good, bad = (result.cell(method, "psnr") for method in ("good", "bad"))
@@ -74,7 +74,7 @@ def test_values_intervals_and_paired_differences(roots):
     assert result.cell("good", "flicker_still").value < result.cell("bad", "flicker_still").value
 
 
-def test_clip_distances(roots, clips):
+def test_clip_distances_are_those_of_the_features(roots, clips):
     result = run(roots, clips)
 
     def clips_of(method):
@@ -121,7 +121,7 @@ def test_the_published_protocol_shows_the_published_forms(roots):
     assert keys[:3] == ["psnr_published", "ssim", "l1_published"]
 
 
-def test_keypoints_of_the_drive(roots, tmp_path):
+def test_given_keypoints_replace_detected_ones(roots, tmp_path):
     from magicdance_core.evaluation.scores import PoseExtractor
     from magicdance_core.pose.keypoint_files import save_keypoints
     from magicdance_core.pose.keypoints import Person, PoseFrame
@@ -154,7 +154,7 @@ def test_a_second_run_measures_nothing_again(roots, clips, tmp_path, monkeypatch
     assert not calls and comparison_page.comparison_data(first) == comparison_page.comparison_data(second)
 
 
-def test_what_has_changed_is_measured_again(roots, tmp_path):
+def test_changed_files_are_measured_again(roots, tmp_path):
     before = run(roots, folder=tmp_path / "folder").cell("bad", "psnr").value
     for path in (roots["good"] / "a").iterdir():
         (roots["bad"] / "a" / path.name).write_bytes(path.read_bytes())
@@ -164,7 +164,7 @@ def test_what_has_changed_is_measured_again(roots, tmp_path):
     assert run(roots, folder=tmp_path / "folder").cell("bad", "psnr").value > before
 
 
-def test_warnings(tmp_path, write_videos, square):
+def test_suspicious_truth_and_few_videos_give_warnings(tmp_path, write_videos, square):
     truth = write_videos(tmp_path / "gt_images", {"a": square(2), "b": square(2, size=(32, 16))})
     made = write_videos(tmp_path / "made", {"a": square(2, size=(12, 8)), "b": square(2, size=(32, 16))})
     result = compare_methods(truth, {"made": made}, load_metric_networks(None, CPU), ResultCache(None), published=True)
@@ -173,7 +173,7 @@ def test_warnings(tmp_path, write_videos, square):
     assert "reconstructions by the VAE" in text and "Intervals from 2 videos" in text
 
 
-def test_every_file_of_a_report(roots, clips, tmp_path):
+def test_all_files_of_a_page_are_written(roots, clips, tmp_path):
     pytest.importorskip("matplotlib")
     result = run(roots, clips)
     result.problems["gone & lost"], result.methods["gone & lost"] = "is <away>", Path("gone")
@@ -192,7 +192,7 @@ def test_every_file_of_a_report(roots, clips, tmp_path):
     assert [rank for rank, _, _ in comparison_page.ranked(result, "good")] == ["best", "median", "worst"]
 
 
-def test_order_does_not_matter(roots):
+def test_the_order_of_methods_does_not_matter(roots):
     one, two = run(roots), run(roots, methods=("bad", "good"))
     for method in ("good", "bad"):
         assert one.cell(method, "psnr") == two.cell(method, "psnr")

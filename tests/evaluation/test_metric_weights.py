@@ -1,4 +1,4 @@
-"""Weight files: the right one, a wrong one, none."""
+"""Weight files of metrics: correct, wrong and missing ones."""
 
 import hashlib
 from dataclasses import replace
@@ -17,7 +17,7 @@ def small():
     return ResNet3D(4, (1, 1, 1, 1))
 
 
-def test_hashes(tmp_path):
+def test_the_hash_of_a_file_is_checked(tmp_path):
     data = bytes(range(256)) * 5000
     (tmp_path / VGG.name).write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
@@ -32,7 +32,7 @@ def test_hashes(tmp_path):
     assert find_weights(tmp_path, replace(VGG, name="absent")) is find_weights(None, VGG) is None
 
 
-def test_a_checkpoint_as_it_is_published(tmp_path):
+def test_published_checkpoint_layout_is_read(tmp_path):
     """From data parallelism, in a dictionary with other things, with the classifier, without batch counters."""
     state = {f"module.{n}": torch.rand_like(v) for n, v in small().state_dict().items() if "num_batches" not in n}
     torch.save(
@@ -52,7 +52,7 @@ def test_a_checkpoint_as_it_is_published(tmp_path):
         (lambda state: state.update({"bn1.weight": torch.ones(5)}), "has another shape of bn1.weight"),
     ],
 )
-def test_another_network_is_told_by_name(tmp_path, change, message):
+def test_weights_of_another_network_are_refused_by_name(tmp_path, change, message):
     state = small().state_dict()
     change(state)
     save_file(state, tmp_path / "a.safetensors")

@@ -31,7 +31,7 @@ def test_psnr_does_not_wrap_around_as_the_published_one():
     assert np.square(black - white).mean() == 1  # of uint8: the published error, 48 dB
 
 
-def test_psnr_of_chosen_pixels():
+def test_psnr_of_a_mask():
     image = flat(0.0)
     image[0, 0] = 0.1
     where = np.zeros((8, 8), bool)
@@ -56,9 +56,9 @@ def test_ssim_by_hand():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ssim_is_that_of_scikit_image(channels):
     metrics = pytest.importorskip("skimage.metrics")
-    dice = np.random.default_rng(0)
-    a = dice.random((31, 20, channels))
-    b = np.clip(a + 0.2 * dice.standard_normal(a.shape), 0, 1)
+    generator = np.random.default_rng(0)
+    a = generator.random((31, 20, channels))
+    b = np.clip(a + 0.2 * generator.standard_normal(a.shape), 0, 1)
     assert ssim(a, b) == pytest.approx(metrics.structural_similarity(a, b, channel_axis=-1, data_range=1), abs=1e-9)
 
 

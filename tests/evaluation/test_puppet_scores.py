@@ -67,7 +67,7 @@ def test_scores_of_smaller_pictures(pipe):
         evaluate_puppets(pipe, shrink=5)
 
 
-def test_moments_far_apart_are_no_clip(pipe):
+def test_a_motion_module_is_not_used(pipe):
     """A motion module has no say, and stays where it is."""
     alone = evaluate_puppets(pipe, 3, identities=1, frames_per_identity=2, settings=SamplingSettings(1))
     pipe.motion = module = MotionModule.for_unet(pipe.unet).requires_grad_(False)

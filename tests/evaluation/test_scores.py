@@ -37,7 +37,7 @@ def test_the_published_psnr_wraps_around():
     assert sixteen["psnr_published"] == pytest.approx(100) and sixteen["psnr"] < 25
 
 
-def test_flicker_tells_still_from_moving(square):
+def test_flicker_separates_still_and_moving_pixels(square):
     true = [to_float(picture) for picture in square(2)]
     moving = np.abs(true[1] - true[0]).max(axis=-1) > STILL_IN_VIDEO
     made = [true[0], true[1] + 0.1 * ~moving[..., None] + 0.2 * moving[..., None]]
@@ -54,14 +54,14 @@ def test_other_sizes_are_an_error_or_resized_as_published():
     assert scores["l1_published"] == [published_l1(*[to_float(p) for p in flat(100, 100)])]
 
 
-def test_where_the_size_changes_there_is_no_change_to_judge():
+def test_flicker_is_nan_after_a_change_of_size():
     pictures = [*flat(1, 2), *[np.full((9, 9, 3), value, np.uint8) for value in (3, 4)]]
     scores = score_frames(pairs(pictures, pictures))
     assert np.isnan(scores["flicker_still"]).tolist() == [True, False, True, False]
     assert scores["width"].tolist() == [10, 10, 9, 9]
 
 
-def test_bad_frames():
+def test_tiny_frames_and_no_frames_are_refused():
     with pytest.raises(InputError, match="at least 7 x 7"):
         score_frames(pairs([np.zeros((6, 9, 3), np.uint8)] * 1, [np.zeros((6, 9, 3), np.uint8)]))
     with pytest.raises(InputError, match="no frames"):
@@ -96,7 +96,7 @@ def test_pose_error_in_percent_of_the_height():
         pose_scores(np.concatenate([made, made]), true)
 
 
-def test_the_largest_person_counts():
+def test_pose_of_the_largest_person_is_taken():
     small = np.c_[np.linspace(1, 5, 18), np.linspace(1, 5, 18), np.ones(18)]
     large = small * (10, 10, 1)
 

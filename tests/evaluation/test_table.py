@@ -16,7 +16,7 @@ TABLE = Table(
 )
 
 
-def test_terminal():
+def test_text_has_aligned_columns():
     lines = as_text(TABLE).splitlines()
     assert [line.split()[0] for line in lines] == ["method", "ours_1", "a", "broken"]
     assert "25.2 [24.0, 26.0]" in lines[1] and lines[3].rstrip().endswith("-") and "needs x.pth" in lines[3]
@@ -42,7 +42,7 @@ def test_latex_escapes_and_marks_the_best():
     assert r"FID $\downarrow$" in text and text.count(r"\\") == 4
 
 
-def test_data_is_plain():
+def test_data_holds_values_intervals_and_notes():
     data = as_data(TABLE)
     assert data["ours_1"]["psnr"] == 25.25 and data["ours_1"]["intervals"] == {"psnr": [24.0, 26.0]}
     assert data["a & b"]["psnr"] is None and data["broken"]["notes"] == {"psnr": "needs x.pth"}

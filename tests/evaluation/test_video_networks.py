@@ -9,12 +9,12 @@ from magicdance_core.evaluation.video_networks import BLOCKS, I3D, ResNet3D, pad
 
 def randomized(network):
     """Every weight and every running statistic random, so that no branch is silent."""
-    dice = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     state = network.state_dict()
     for name, value in state.items():
         if not value.is_floating_point():
             continue
-        noise = torch.randn(value.shape, generator=dice)
+        noise = torch.randn(value.shape, generator=generator)
         if value.dim() > 1:
             state[name] = noise * (2 / value[0].numel()) ** 0.5
         else:
@@ -82,7 +82,7 @@ def plain_i3d(state, clip):
 
 
 @pytest.mark.parametrize("width, depths", [(4, (1, 2, 2, 1)), (8, (3, 4, 6, 3))])
-def test_resnet(width, depths):
+def test_resnet_equals_the_written_out_arithmetic(width, depths):
     network, state = randomized(ResNet3D(width, depths))
     clips = torch.randn(2, 3, 16, 48, 40, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_resnet(width, depths):
         torch.testing.assert_close(network(clips), plain_resnet(state, clips), rtol=1e-9, atol=1e-12)
 
 
-def test_i3d():
+def test_i3d_equals_the_written_out_arithmetic():
     network, state = randomized(I3D(10))
     clips = torch.randn(1, 3, 16, 47, 40, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
@@ -103,7 +103,7 @@ def test_same_padding_puts_the_odd_pixel_at_the_end():
     assert pad_same(x, (1, 2, 3), (1, 2, 2))[0, 0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
 
 
-def test_full_size_layouts():
+def test_parameters_are_named_and_shaped_as_in_the_files():
     with torch.device("meta"):
         resnet, i3d = ResNet3D(), I3D()
     names = {name for name in resnet.state_dict() if "num_batches" not in name}

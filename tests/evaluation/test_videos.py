@@ -1,4 +1,4 @@
-"""Videos and frames find their counterparts or say what is missing."""
+"""Videos and frames are matched, or what is missing is named."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_folders_and_files_are_videos(tmp_path, write_videos, square):
     assert videos_by_name(tmp_path / "c.mp4") == {ONLY: tmp_path / "c.mp4"}
 
 
-def test_what_is_no_folder_of_videos(tmp_path, write_videos, square):
+def test_paths_without_unique_videos_are_refused(tmp_path, write_videos, square):
     with pytest.raises(InputError, match="holds no videos"):
         videos_by_name(tmp_path)
     write_videos(tmp_path, {"a": square(1)})
@@ -41,7 +41,7 @@ def test_what_is_no_folder_of_videos(tmp_path, write_videos, square):
         videos_by_name(tmp_path / "absent")
 
 
-def test_methods_have_the_truths_videos(tmp_path, write_videos, square):
+def test_videos_of_a_method_must_match_the_truths(tmp_path, write_videos, square):
     true = videos_by_name(write_videos(tmp_path / "true", {"a": square(1), "b": square(1)}))
     made = write_videos(tmp_path / "made", {"b": square(1), "a": square(1)})
     assert list(match_videos(made, true, "true")) == ["a", "b"]
@@ -66,7 +66,7 @@ def test_a_gif_has_as_many_frames_as_were_put_in(tmp_path, square):
         assert np.abs(np.asarray(one).astype(int) - picture).mean() < 12  # a palette of 256 colours
 
 
-def test_a_truncated_video_is_told(tmp_path, square):
+def test_a_truncated_video_is_refused(tmp_path, square):
     whole = animation(tmp_path / "a.mp4", square(40, noise=60, size=(64, 64)))
     data = whole.read_bytes()
     (tmp_path / "b.mp4").write_bytes(data[: len(data) * 2 // 3])

@@ -36,14 +36,14 @@ def test_missing_frames_are_named(tmp_path, made, truth, message):
         compare_folders(folder(tmp_path / "a", made), folder(tmp_path / "b", truth))
 
 
-def test_two_pictures_of_one_name(tmp_path):
+def test_two_pictures_of_one_name_are_refused(tmp_path):
     made = folder(tmp_path / "a", "1")
     Image.new("RGB", (16, 12)).save(made / "1.jpg")
     with pytest.raises(InputError, match="several pictures named 1"):
         compare_folders(made, folder(tmp_path / "b", "1"))
 
 
-def test_a_folder_and_a_video_go_by_order(tmp_path):
+def test_a_folder_and_a_video_are_matched_by_order(tmp_path):
     video = tmp_path / "a.mp4"
     with write_animation(video, 10) as add:
         for _ in range(2):
@@ -53,12 +53,12 @@ def test_a_folder_and_a_video_go_by_order(tmp_path):
         compare_folders(video, folder(tmp_path / "c", "123"))
 
 
-def test_two_pictures(tmp_path):
+def test_two_pictures_are_compared(tmp_path):
     one = folder(tmp_path / "a", ["x"]) / "x.png"
     assert compare_folders(one, folder(tmp_path / "b", ["y"]) / "y.png")["frames"] == 1
 
 
-def test_too_small_frames(tmp_path):
+def test_too_small_frames_are_refused(tmp_path):
     tiny = folder(tmp_path / "a", "1", size=(4, 4))
     with pytest.raises(InputError, match="4 x 4 pixels; give at least 7 x 7"):
         compare_folders(tiny, tiny)
