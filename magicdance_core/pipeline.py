@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from .sampling import (
 )
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 
-Reference = Image.Image | list[Image.Image] | Tensor | EncodedReference
+Reference: TypeAlias = Image.Image | list[Image.Image] | Tensor | EncodedReference
 
 
 @dataclass(frozen=True)
@@ -339,9 +340,14 @@ class MagicDancePipeline:
 def _override(
     settings: SamplingSettings | None, steps: int | None, guidance_scale: float | None, control_mode: str | None
 ) -> SamplingSettings:
-    given = {"num_inference_steps": steps, "guidance_scale": guidance_scale, "control_mode": control_mode}
     check_type(settings, "settings", SamplingSettings | None)
-    return replace(settings or SamplingSettings(), **{k: value for k, value in given.items() if value is not None})
+    settings = settings or SamplingSettings()
+    return replace(
+        settings,
+        num_inference_steps=settings.num_inference_steps if steps is None else steps,
+        guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
+        control_mode=settings.control_mode if control_mode is None else control_mode,
+    )
 
 
 def _output(sample: Sample, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

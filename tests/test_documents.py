@@ -22,6 +22,23 @@ def test_every_file_that_a_document_names_exists(document):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+def test_links_to_the_repository_name_existing_files():
+    address = (
+        r"https://(?:github|raw\.githubusercontent)\.com/magicdance-video/ComfyUI-MagicDance-Video/(?:blob/)?main/"
+    )
+    links = re.findall(address + r"([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 5 and [name for name in links if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_is_short_and_links_relatively_to_published_files_only():
+    """The archive of the Comfy registry leaves out what .comfyignore lists."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ignored = [line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line and line[0] != "#"]
+    relative = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert len(text.splitlines()) <= 150
+    assert [link for link in relative if any(link == name or link.startswith(f"{name}/") for name in ignored)] == []
+
+
 def test_contributing_has_a_line_for_every_room():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rooms = [path.parent.name for path in (ROOT / "magicdance_core").glob("*/__init__.py")]

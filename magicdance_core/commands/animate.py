@@ -113,9 +113,10 @@ def run(options: argparse.Namespace) -> None:
     if options.frames_per_batch:
         settings = replace(settings, frames_per_batch=options.frames_per_batch)
 
-    total = min(filter(None, (options.limit, poses.count)), default=None)
     if poses.count is None:
-        total = sum(1 for _ in islice(poses, total))
+        total = sum(1 for _ in islice(poses, options.limit))
+    else:
+        total = min(poses.count, options.limit or poses.count)
     encoded = pipe.encode_reference(reference)
 
     def pose_maps(end: int) -> Iterator[Image.Image]:
@@ -143,11 +144,13 @@ def run(options: argparse.Namespace) -> None:
                 **_describe(pipe, options, settings, total),
             }
             with FrameFolder(out, description) as folder:
-                _fill(folder, pipe, settings, stream, bar)
+                _fill(folder, pipe, settings, total, stream, bar)
     print(f"{total} frames of {width} x {height} pixels in {out}")
 
 
-def _fill(folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSettings, stream, bar: tqdm) -> None:
+def _fill(
+    folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSettings, total: int, stream, bar: tqdm
+) -> None:
     """Write the frames that the folder lacks: from the last state of the run, or where frames are independent, the
     batches with missing frames."""
     from ..sampling.steps import is_stateful
@@ -158,9 +161,8 @@ def _fill(folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSetti
         bar.update(made)
         folder.write(stream(bar, state=state), bar.update, resumable)
         return
-    missing = folder.missing(bar.total)
-    ranges = list(batches_to_make(missing, bar.total, settings.frames_per_batch))
-    bar.update(bar.total - sum(end - first for first, end in ranges))
+    ranges = list(batches_to_make(folder.missing(total), total, settings.frames_per_batch))
+    bar.update(total - sum(end - first for first, end in ranges))
     for first, end in ranges:
         folder.write(stream(bar, first=first, end=end), bar.update, False)
 

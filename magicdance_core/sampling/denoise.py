@@ -15,7 +15,7 @@ from ..schedule import predict_x0
 from .guidance import GuidanceBranch, guide, predict_batched, predict_branch
 from .hints import Hints, ResidualCache
 from .noise import FrameNoise
-from .order import Finished, WindowSchedule, in_frame_order, preview
+from .order import Finished, Order, WindowSchedule, in_frame_order, preview
 from .reference import EncodedReference, fits_batched_guidance
 from .settings import Control, SamplingSettings
 from .steps import FiniteCheck, FrameScheduler
@@ -164,7 +164,7 @@ class Denoiser:
         self._finite = FiniteCheck(self.steps, self._dtype, settings.scale)
 
     @torch.no_grad()
-    def run(self, windows: Windows | Batches | WindowSchedule, order: str = "diagonal") -> Iterator[Finished]:
+    def run(self, windows: Windows | Batches | WindowSchedule, order: Order = "diagonal") -> Iterator[Finished]:
         """Yield frames as they are finished, in an order of `order.ORDERS`; a restored `WindowSchedule` continues.
 
         With `settings.quick` the order is that of `order.preview`.

@@ -169,8 +169,12 @@ class WindowSchedule:
         heads = [next(windows, None) for windows in ahead]
         while any(heads):
             # The furthest step first, which finishes frames.
-            step = next(s for s in reversed(range(self.steps)) if heads[s] and self._is_ready(s, heads[s]))
-            yield step, heads[step]
+            step, window = next(
+                (step, window)
+                for step, window in reversed(list(enumerate(heads)))
+                if window is not None and self._is_ready(step, window)
+            )
+            yield step, window
             heads[step] = next(ahead[step], None)
 
     def _is_ready(self, step: int, window: Window) -> bool:
