@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,8 @@ class MagicDanceCompareFrames:
                 f"`frames` has {w0} x {h0} pixels, `truth` has {w1} x {h1}: connect pictures of one size, or scale one "
                 "of them."
             )
-        true = map(Image.fromarray, to_arrays(truth, "truth"))
-        true = repeat(next(true), len(frames)) if len(truth) == 1 else true
+        each = map(Image.fromarray, to_arrays(truth, "truth"))
+        true: Iterable[Image.Image] = repeat(next(each), len(frames)) if len(truth) == 1 else each
         made = map(Image.fromarray, to_arrays(progress.counted(frames), "frames"))
         differences = []
 

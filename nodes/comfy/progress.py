@@ -67,8 +67,8 @@ class RunProgress:
         latents: their predicted clean latents `[n, 4, h, w]`, scaled as the UNet sees them, or None.
         """
         self._reports += 1
-        rows = {row: n // self._every for row, n in enumerate(numbers) if latents is not None and n % self._every == 0}
-        for row in sorted(rows, key=lambda row: self._updated[rows[row]]):
+        rows = {row: n // self._every for row, n in enumerate(numbers) if n % self._every == 0}
+        for row in sorted(rows, key=lambda row: self._updated[rows[row]]) if latents is not None else ():
             before = time.perf_counter()
             if self._spent > PREVIEW_SHARE * (before - self._begun):
                 break

@@ -65,6 +65,7 @@ def test_pixels_equal_the_cores(server, pack_folder):
 
     from magicdance_core.checkpoints import load_folder
     from magicdance_core.pipeline import MagicDancePipeline
+    from magicdance_core.sampling import SamplingSettings
 
     prompt = source()
     prompt["5"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 1], "filename_prefix": "pose"}}
@@ -75,8 +76,8 @@ def test_pixels_equal_the_cores(server, pack_folder):
     )
     components = load_folder(pack_folder / "magicdance_core" / "assets" / "embedded", torch.float32)
     frames = MagicDancePipeline(components)(
-        reference, poses, num_inference_steps=2, generator=torch.Generator().manual_seed(7), output_type="np",
-        frames_per_batch=4,
+        reference, poses, generator=torch.Generator().manual_seed(7), output_type="np",
+        settings=SamplingSettings(num_inference_steps=2, frames_per_batch=4),
     ).frames  # fmt: skip
     difference = np.abs((frames * 255).astype(np.int16) - pictures(server, outputs))
     assert difference.max() <= 1 and difference.mean() < 1e-3  # the float equality is test_in_process.py's
