@@ -2,7 +2,7 @@
 
     python -m benchmarks.ablation --out DIR [--seeds 3]
 
-Every part is a training run of its own, which the same command resumes.
+Every part is a separate training run, which the same command resumes.
 """
 
 import argparse
@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if not 0 < options.scale < 1e6:
         raise InputError(f"--scale is {options.scale:g}: give a number above 0 and below 1,000,000.")
-    plots.import_matplotlib()  # a missing one is told before the runs
+    plots.import_matplotlib()  # fails before the runs, not after them
     size = Size().scaled(options.scale)
     _claim(options.out / "ablation.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
     seeds = []

@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.plot:
-        plots.import_matplotlib()  # a missing one is told before the measurement
+        plots.import_matplotlib()  # fails before the measurement, not after it
     rows = measure_lengths(options.frames, options.seed)
     for row in rows:
         print_table(row)

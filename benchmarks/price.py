@@ -1,9 +1,9 @@
-"""What speed costs: quality on dances of puppets against arithmetic, for steps, schedulers and shortcuts.
+"""Quality on dances of puppets against arithmetic, for steps, schedulers and shortcuts.
 
     python -m benchmarks.price --steps 20 --frames 12 --out price
 
 writes table.csv, price.svg (quality against arithmetic) and steps.svg (quality against steps) to the folder of --out,
-and keeps there what was measured, so that the same command goes on after an interruption.
+and caches measurements there, so that the same command resumes.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def measure_price(
 
     Each person's noise is that of its number, the same in all variants, so that they differ in nothing else. Scores a
     frame: psnr, psnr_moving, expression as in `evaluate_puppets`, still and moving as in `evaluate_steadiness`.
-    folder: caches measurements, so that an interrupted run goes on. Variants that come to the same run once.
+    folder: caches measurements, so that an interrupted run can resume. Equal variants run once.
     exact_steps: of the exact run, of which variants take a fraction; the model's default without.
     """
     exact_steps = exact_steps or pipe.defaults["num_inference_steps"]
@@ -277,13 +277,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--guidance", type=finite_float, help="guidance scale (default: the model's)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps, ... (default: a GPU where there is one)")
     parser.add_argument("--dtype", choices=DTYPES, help="of the weights (default: float16 on a GPU, else float32)")
-    parser.add_argument("--out", type=file_path, metavar="DIR", help="table, plots, and what was measured")
+    parser.add_argument("--out", type=file_path, metavar="DIR", help="write table and plots, and cache measurements")
     return run_benchmark(parser, arguments)
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.out:
-        import_matplotlib()  # a missing one is told before the measurement
+        import_matplotlib()  # fails before the measurement, not after it
     pipe = load_model(options.model, options.device, options.dtype)
     sweep = measure_price(
         pipe,

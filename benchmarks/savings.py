@@ -2,7 +2,7 @@
 
     python -m benchmarks.savings CONFIG [--steps 10]
 
-Each variant runs in a process of its own, so that peaks are separate.
+Each variant runs in a separate process, so that peaks are independent.
 """
 
 import argparse

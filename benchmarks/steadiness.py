@@ -68,11 +68,11 @@ def evaluate_steadiness(
     Rows: independent and shared noise without a motion module; independent, mixed and shared noise with it, if the
     pipeline has one; shared noise in windows with fixed borders, where seams would show most; the median over three
     frames of the row of shared noise; the reference as a still picture; the VAE's reconstruction of the truth.
-    Columns: the mean absolute error of the change to the next frame, in 1/255, where no channel of the truth changes
-    by STILL_IN_DRAWING and where some changes by more than MOVING_IN_DRAWING; PSNR of frames; and seams: of windows
-    that lie at the same place, how many times the error that the same change has in windows that lie elsewhere at every
-    step that of a change is at their borders, divided by the person's mean elsewhere: 1 where there are no seams.
-    (Some changes are harder than others, and a module takes more of their error from some: only runs with it compare.)
+    Columns: still and moving, the mean absolute error of the change to the next frame, in 1/255, where no channel of
+    the truth changes by STILL_IN_DRAWING and where some changes by more than MOVING_IN_DRAWING; psnr of frames; seams,
+    for windows with fixed borders: the error of a change at a border, divided by that of the same change in moving
+    windows, divided by the person's mean elsewhere: 1 if there are no seams. (Only runs with a module compare, since it
+    removes more of the error of easy changes.)
     Intervals are over people. settings: of the runs, whose noise the rows replace. noises: only these rows.
     Returns the table, and the videos of its rows and of the truth. Raises InputError for fewer than two frames.
     """

@@ -175,6 +175,6 @@ def _by_network(counter: FlopCounterMode) -> Counter:
     for module, operations in counter.get_flop_counts().items():
         if module in NETWORKS:
             counts[NETWORKS[module]] += sum(operations.values())
-    # What the UNet's own layers compute when called from outside: keys and values of the reference.
+    # The UNet's layers called from outside of it project keys and values of the reference.
     counts["bank"] = counter.get_total_flops() - counts.total()
     return counts

@@ -31,7 +31,7 @@ from .scores import PoseExtractor
 
 @dataclass
 class MetricNetworks:
-    """What a folder of weights allows.
+    """Networks loaded from a folder of weights.
 
     extractors: networks that turn one video at a time into features. lpips: None if its file is missing.
     needs: for each metric that cannot be computed, the name of a missing file. files: path, size and time of change of

@@ -31,13 +31,13 @@ def intervals(table: Table) -> str:
 
 
 def _interval_panel(ax, table: Table, column: Column) -> None:
-    for place, method in enumerate(table.rows):
-        cell, colour = table.cell(method, column), COLOURS[place % len(COLOURS)]
+    for row, method in enumerate(table.rows):
+        cell, colour = table.cell(method, column), COLOURS[row % len(COLOURS)]
         if not cell.known:
             continue
         if cell.interval:
-            ax.plot(cell.interval, (place, place), color=colour, linewidth=2.5, alpha=0.5, solid_capstyle="round")
-        ax.plot(cell.value, place, "o", color=colour, markersize=6)
+            ax.plot(cell.interval, (row, row), color=colour, linewidth=2.5, alpha=0.5, solid_capstyle="round")
+        ax.plot(cell.value, row, "o", color=colour, markersize=6)
     arrow = {1: " (more is better)", -1: " (less is better)", 0: ""}[column.better]
     ax.set_title(column.title + arrow, fontsize=9)
     ax.set_yticks(range(len(table.rows)), list(table.rows), fontsize=8)
@@ -53,12 +53,12 @@ def distribution(comparison: MethodComparison, column: Column) -> str:
     figures, _ = import_matplotlib()
     figure = figures.Figure(figsize=(7.2, 3.2), layout="constrained")
     ax = figure.subplots()
-    for place, (method, videos) in enumerate(comparison.scores.items()):
+    for number, (method, videos) in enumerate(comparison.scores.items()):
         values = np.sort(np.concatenate([video[column.key] for video in videos]))
         values = values[np.isfinite(values)]
         if len(values):
             shares = np.arange(1, len(values) + 1) / len(values)
-            ax.step(values, 100 * shares, where="post", label=method, color=COLOURS[place % len(COLOURS)])
+            ax.step(values, 100 * shares, where="post", label=method, color=COLOURS[number % len(COLOURS)])
     ax.set_xlabel(column.title, fontsize=9)
     ax.set_ylabel("% of frames below", fontsize=9)
     ax.tick_params(labelsize=8)

@@ -64,7 +64,7 @@ def frame_pairs(generated: str | Path, truth: str | Path) -> Iterator[tuple[Imag
     for number, (image, target) in enumerate(zip_longest(made, true)):
         if image is None or target is None:
             shorter = generated if image is None else truth
-            raise InputError(f"{shorter} ends after {number} frames, the other goes on; give as many frames in both.")
+            raise InputError(f"{shorter} ends after {number} frames, before the other: give as many frames in both.")
         yield image, target
 
 
