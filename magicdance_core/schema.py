@@ -73,7 +73,7 @@ def build(kind: type[T], values: object, where: str) -> T:
     Raises InputError that names the key, its value and what to write, also for what `__post_init__` refuses.
     """
     try:
-        return _adapter(kind).validate_python(values)
+        return _adapter(kind).validate_python(values)  # type: ignore[arg-type]  # mypy takes type[T] for unhashable
     except ValidationError as error:
         # An unknown key first: it may be the misspelt name of one that is missing.
         first = min(error.errors(include_url=False), key=lambda found: found["type"] not in UNKNOWN_KEY)
@@ -103,7 +103,7 @@ def plain(value: object) -> Any:
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

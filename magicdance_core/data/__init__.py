@@ -25,6 +25,7 @@ def open_frames(config: DataConfig, cache: Path) -> FrameSet:
 
     if config.kind == "puppets":
         return PuppetFrames(config, cache)
+    assert config.folder is not None
     shards, black = read_shards(Path(config.folder)), config.background == "black"
     frames = StreamedFrames(shards, black) if shards else VideoFrames(read_layout(Path(config.folder)), black)
     if shards and config.crops:

@@ -48,8 +48,11 @@ class FrameSet(Protocol):
     fingerprint: a text that changes with anything that changes the frames.
     """
 
-    videos: Sequence[Video]
-    fingerprint: str
+    @property
+    def videos(self) -> Sequence[Video]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def read(self, video: int, frame: int) -> Frame:
         """Return a frame; both numbers count from 0. Called by several processes at once.

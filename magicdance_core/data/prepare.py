@@ -229,6 +229,7 @@ def _poses(
             if number < len(done):
                 pose = done[number] or pose
             elif picture is not None and picture is not before:
+                assert detector is not None
                 height, width = picture.shape[:2]
                 pose = PoseFrame(detector.detect(picture), width, height)
             before = picture

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from ..errors import InputError
 
 Batch = dict[str, Tensor]
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def generator(seed: int, *key: str | int) -> torch.Generator:

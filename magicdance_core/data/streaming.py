@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from ..errors import InputError
 from ..media.read import decode_picture
 from ..pose.keypoint_json import frames_from_pose_keypoint
+from ..pose.keypoints import PoseFrame
 from .array_cache import digest
 from .frame_sets import Frame, Video
 from .parquet_shards import COLUMNS, ShardFile, library
@@ -64,6 +66,7 @@ class StreamedFrames:
         name = f"{self.files[self._rows[video][0]].path}: {about.name}: picture {frame}"
         try:
             mask = decode_picture(row["masks"][frame], name) if self.black_background and row["masks"] else None
+            pose: Image.Image | PoseFrame
             if row["maps"]:
                 pose = decode_picture(row["maps"][frame], name)
             else:

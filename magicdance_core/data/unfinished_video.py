@@ -107,16 +107,18 @@ class UnfinishedVideo:
 
     def _count(self, reason: str | None, size: tuple[int, int] | None, pose: dict | None) -> None:
         found = None if pose is None else frames_from_pose_keypoint([pose])[0]
-        size, number = None if size is None else tuple(size), self.total
-        if reason is None and size is None:
-            raise ValueError("a frame that is kept has a size")
+        number = self.total
+        if reason is None:
+            if size is None:
+                raise ValueError("a frame that is kept has a size")
+            height, width = size
+            self.size = height, width
         self.poses.append(found)
         if reason is not None:
             self.dropped[reason] += 1
             if size is not None and len(self.examples) < EXAMPLES:
                 self.examples.setdefault(reason, number)
             return
-        self.size = size
         self.numbers.append(number)
         if found is None:
             self.maps = True

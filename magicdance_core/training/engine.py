@@ -325,6 +325,7 @@ def _captions(run: TrainingRun) -> Captions | None:
     config, text_encoder, run.model.text_encoder = run.config, run.model.text_encoder, None
     if not config.data.captions:
         return None
+    assert config.start is not None
     tokenizer = Path(config.start.tokenizer or Path(config.start.model) / "tokenizer")
     encode = prompt_encoder(text_encoder, tokenizer)
     fingerprint = f"{weights_fingerprint(text_encoder)} {tokenizer}"

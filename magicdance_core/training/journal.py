@@ -35,7 +35,7 @@ class Journal:
     def __init__(self, config: TrainingConfig, folder: RunFolder, accelerator: Accelerator, frames: FrameSet):
         self.config, self.folder, self.accelerator, self.frames = config, folder, accelerator, frames
         self.is_main = accelerator.is_main_process
-        self._bar: tqdm | None = None
+        self._bar = tqdm(disable=True)
         self._losses: list[float] = []
         self._first, self._started = 0, 0.0
 
@@ -66,9 +66,7 @@ class Journal:
 
     def end(self) -> None:
         """Close the progress bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._bar.close()
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:

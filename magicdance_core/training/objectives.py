@@ -58,8 +58,11 @@ class Objective(Protocol):
     are reported.
     """
 
-    networks: tuple[str, ...]
-    bands: int
+    @property
+    def networks(self) -> tuple[str, ...]: ...
+
+    @property
+    def bands(self) -> int: ...
 
     def sample(self, index: int) -> Batch:
         """Return sample `index` of the stage, CPU tensors without a batch axis. Called in the loader's processes.
@@ -291,6 +294,7 @@ class DecodingObjective(DiffusionObjective):
         self.networks = ("unet", *self.stage.controls, "vae")
 
     def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        assert self.rollout is not None
         people, frames = batch["noise"].shape[:2]
         keep = batch["keep"]
         poses = to_unit(batch["poses"].flatten(0, 1)).unflatten(0, (people, frames))

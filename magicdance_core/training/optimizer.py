@@ -22,11 +22,11 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     x = matrix.float() if wide else matrix.float().mT
     scale = 1 / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     gram = (x @ x.mT).mul_(scale.square())
-    product = None
+    product = gram
     for step in range(steps):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = factor if product is None else factor @ product
+        product = factor @ product if step else factor
         if step < steps - 1:
             gram = gram @ factor @ factor
     x = product.mul_(scale) @ x

@@ -86,7 +86,7 @@ def _empty_model(config: TrainingConfig) -> Components:
     with init_empty_weights():
         if config.networks:
             model = random_model(config, replace(config.networks, warm_start=None))
-        elif config.start.model == "embedded":
+        elif config.start and config.start.model == "embedded":
             model = load(EMBEDDED)
             for network in model.networks().values():
                 network.float().to("meta")  # as in training; the file may hold half precision
@@ -112,7 +112,7 @@ def _stage(
     for name, network in networks.items():
         network.requires_grad_(name in stage.train)
     rank = 0
-    if stage.rank:
+    if stage.rank and model.appearance:
         model.appearance.requires_grad_(False)
         rank = stage.rank * sum(sum(layer.weight.shape) for layer in projections(model.appearance))
     learning = rank + sum(p.numel() for name in stage.train for p in networks[name].parameters() if p.requires_grad)
@@ -180,7 +180,7 @@ def _loss(config: TrainingConfig, stage: StageConfig, model: Components) -> Tens
     if stage.train == ["vae"]:
         side = stage.crop or size
         return vae.decode(vae.encode(_empty(stage.targets, 3, side, side)).latent_dist.mean).sample.sum()
-    if stage.train == ["temporal_decoder"]:
+    if stage.train == ["temporal_decoder"] and model.motion:
         side = size // vae_scale_factor(vae)
         with apply_temporal_decoder(vae, model.motion.temporal_decoder, stage.targets):
             return vae.decode(_empty(stage.targets, vae.config.latent_channels, side, side)).sample.sum()
@@ -264,7 +264,7 @@ def _final(config: TrainingConfig) -> int:
 def _cache(config: TrainingConfig) -> Mapping[str, int]:
     """Return the bytes of drawn puppets and cached latents; nothing for a data set that does not exist yet."""
     data = config.data
-    if data.kind == "videos" and not Path(data.folder).exists():
+    if data.kind == "videos" and not Path(data.folder or "").exists():
         return {}
     try:
         frames = open_frames(data, Path("."))

@@ -35,7 +35,11 @@ def starting_point(config: TrainingConfig) -> Components:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = random_model(config, config.networks) if config.networks else loaded_model(config, config.start)
+        if config.networks:
+            model = random_model(config, config.networks)
+        else:
+            assert config.start is not None
+            model = loaded_model(config, config.start)
         _add_motion(config, model)
     for network in model.networks().values():
         network.requires_grad_(False)
