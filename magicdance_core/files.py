@@ -1,11 +1,11 @@
 """Files and folders at paths that a user gives: checked before they are read, written completely or not at all."""
 
 import contextlib
-import itertools
 import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import stat
 import zlib
@@ -18,9 +18,8 @@ from .limits import MAX_JSON_BYTES
 
 # Temporary names contain process and machine, so that the leftovers of a killed process are recognised.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
-_PART = re.compile(rf"\..*\.magicdance-{_MACHINE}-(\d+)-\d+\.part", re.DOTALL)
+_PART = re.compile(rf"\..*\.magicdance-{_MACHINE}-(\d+)-[0-9a-f]{{16}}\.part", re.DOTALL)
 _MAX_NAME = 40  # characters of the name in the temporary one, which would be too long otherwise
-_numbers = itertools.count()
 
 
 def as_path(path: str | os.PathLike) -> Path:
@@ -51,6 +50,25 @@ def existing_file(path: str | os.PathLike) -> Path:
     path = existing(path)
     if not path.is_file():
         raise InputError(f"{path} is no file: give the path of one.")
+    return path
+
+
+def resolve_inside(folder: Path, name: object, what: str) -> Path:
+    """Return where a name that a file of a folder contains leads, links resolved.
+
+    what: the thing that is named, in messages. Raises InputError unless the name is a relative path that stays inside
+    the folder: data sets and run folders of strangers must not read or write elsewhere.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InputError(f"{folder}: {what} is named {name!r}: give the name of a file inside the folder.")
+    try:
+        base = folder.resolve()
+        path = (base / name).resolve()
+        inside = not Path(name).is_absolute() and path != base and path.is_relative_to(base)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
+        inside = False
+    if not inside:
+        raise InputError(f"{folder}: {what} is named {name!r}, which leads out of the folder: remove it.")
     return path
 
 
@@ -116,7 +134,8 @@ def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
     """
     path = check_target(path)
     with _part(path, size) as part:
-        part.touch()  # a refusal now is better than one after hours of work
+        # A refusal now is better than one after hours of work. Exclusive, so that no link of another user is followed.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o644))
         yield part
         os.replace(part, path)
 
@@ -153,7 +172,7 @@ def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") ->
 
 @contextlib.contextmanager
 def _part(path: Path, size: int) -> Iterator[Path]:
-    part = path.with_name(f".{path.name[-_MAX_NAME:]}.magicdance-{_MACHINE}-{os.getpid()}-{next(_numbers)}.part")
+    part = path.with_name(f".{path.name[-_MAX_NAME:]}.magicdance-{_MACHINE}-{os.getpid()}-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)

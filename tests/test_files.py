@@ -16,6 +16,7 @@ from magicdance_core.files import (
     existing,
     existing_file,
     remove_leftovers,
+    resolve_inside,
 )
 
 REPOSITORY = Path(__file__).parent.parent
@@ -134,3 +135,41 @@ def test_what_is_being_written_stays(tmp_path):
         remove_leftovers.cache_clear()
         write(tmp_path / "b")
         assert part.exists()
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/a.png", "sub/../a.png", "link/b.png"])
+def test_names_inside_a_folder_are_resolved(tmp_path, name):
+    folder = tmp_path / "set"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "link").symlink_to(folder / "sub")
+    assert resolve_inside(folder, name, "a picture") == (folder / name).resolve()
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../x", "/etc/passwd", "", ".", "sub/../../x", "out/x", "loop", "a\0b", 3, None, ["a"]]
+)
+def test_names_that_lead_out_of_a_folder_are_refused(tmp_path, name):
+    folder = tmp_path / "set"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "out").symlink_to(tmp_path)
+    (folder / "loop").symlink_to(folder / "loop")
+    with pytest.raises(InputError, match="a picture is named") as error:
+        resolve_inside(folder, name, "a picture")
+    assert "\n" not in str(error.value)
+
+
+def test_temporary_names_cannot_be_guessed_and_follow_no_link(tmp_path, monkeypatch):
+    names = set()
+    for _ in range(2):
+        with atomic_write(tmp_path / "a") as part:
+            names.add(part.name)
+    assert len(names) == 2
+    victim = tmp_path / "victim"
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 2 * size)
+    with atomic_write(tmp_path / "a") as part:
+        guessed = part
+    guessed.symlink_to(victim)
+    with pytest.raises(InputError, match="Cannot write"):
+        with atomic_write(tmp_path / "a"):
+            pytest.fail("a link was followed")
+    assert not victim.exists()
