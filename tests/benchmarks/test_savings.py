@@ -9,7 +9,7 @@ import pytest
 from benchmarks import savings
 from benchmarks.savings import CHANGES, changed, measure
 from magicdance_core.errors import InputError
-from magicdance_core.training.step import TrainingStep
+from magicdance_core.training.engine import TrainingStep
 
 BALLAST = 2**28  # bytes
 PAUSE = 0.2  # seconds
