@@ -1,4 +1,4 @@
-"""Configurations: dataclasses that pydantic fills from plain data (YAML, JSON); mistakes are told in one sentence."""
+"""Configurations: dataclasses that pydantic fills from YAML or JSON; a mistake is one sentence."""
 
 import dataclasses
 import difflib

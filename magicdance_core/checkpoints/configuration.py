@@ -1,7 +1,7 @@
-"""What files may say of networks, schedulers and defaults: checked before anything is built of it.
+"""Configurations of networks, schedulers and defaults in files, checked before anything is built from them.
 
-A library's class has more settings than a model made from Stable Diffusion 1.5 uses. Those that it may use are listed
-here with their limits; the others must have the library's own value. What neither knows is left out.
+The classes of diffusers and transformers have more settings than models based on Stable Diffusion 1.5 use. The
+dataclasses here list those in use with their limits; others must have the library's default. Unknown keys are ignored.
 """
 
 import inspect
@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..checks import shown
 from ..errors import InputError
 from ..schema import Configuration, ListOf, build, setting
 
 MAX_LEVELS = 8
-MAX_LAYERS = 64  # a level
+MAX_LAYERS = 64  # per level
 MAX_LAYERS_IN_ALL = 128
 MAX_CHANNELS = 65_536
-MAX_MOTION_CHANNELS = 8192  # their layers are made with memory, which is given back at once
-MAX_DECODER_CHANNELS = 1024  # of temporal layers, convolutions made likewise
+MAX_MOTION_CHANNELS = 8192  # lower, for motion layers are allocated before they move to the meta device
+MAX_DECODER_CHANNELS = 1024  # likewise; the decoder's temporal layers are convolutions
 
 Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 DownBlock = Literal["CrossAttnDownBlock2D", "DownBlock2D"]
@@ -40,18 +41,20 @@ class _Levels(Configuration):
         if not 1 <= levels <= MAX_LEVELS:
             raise InputError(f"block_out_channels has {levels} levels: give 1 to {MAX_LEVELS}.")
         if levels * self.layers_per_block > MAX_LAYERS_IN_ALL:
-            raise InputError(f"{levels} levels of {self.layers_per_block} layers: give {MAX_LAYERS_IN_ALL} in all.")
+            raise InputError(
+                f"{levels} levels have {self.layers_per_block} layers each: give at most {MAX_LAYERS_IN_ALL} in all."
+            )
         for width in self.block_out_channels:
             if width % self.norm_num_groups:
                 raise InputError(
-                    f"a width of {width} channels is no multiple of its {self.norm_num_groups} groups "
-                    "(norm_num_groups): give a model made from Stable Diffusion 1.5."
+                    f"block_out_channels has {width}, not a multiple of norm_num_groups ({self.norm_num_groups}): give "
+                    "a model based on Stable Diffusion 1.5."
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoder(_Levels):
-    """What the UNet, the appearance network and the ControlNet share; defaults are diffusers'."""
+    """Configuration that UNet, appearance network and ControlNet share, with the defaults of diffusers."""
 
     in_channels: Channels = 4
     down_block_types: ListOf[DownBlock] = setting(["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
@@ -70,15 +73,17 @@ class _Encoder(_Levels):
         super().__post_init__()
         _same_levels(self, "down_block_types")
         if "CrossAttnDownBlock2D" not in self.down_block_types:
-            raise InputError("down_block_types has no CrossAttnDownBlock2D: controls act on attention.")
+            raise InputError("down_block_types has no CrossAttnDownBlock2D: give one, for controls act on attention.")
         for width in self.block_out_channels:
             if width % self.attention_head_dim:
-                raise InputError(f"a width of {width} channels is no multiple of {self.attention_head_dim} heads.")
+                raise InputError(
+                    f"block_out_channels has {width}: give multiples of attention_head_dim ({self.attention_head_dim})."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig(_Encoder):
-    """Of `UNet2DConditionModel` and `AppearanceControlModel`."""
+    """Configuration of `UNet2DConditionModel` and `AppearanceControlModel`."""
 
     out_channels: Channels = 4
     up_block_types: ListOf[UpBlock] = setting(["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3)
@@ -91,12 +96,12 @@ class UNetConfig(_Encoder):
         super().__post_init__()
         _same_levels(self, "up_block_types")
         if "CrossAttnUpBlock2D" not in self.up_block_types:
-            raise InputError("up_block_types has no CrossAttnUpBlock2D: controls act on attention.")
+            raise InputError("up_block_types has no CrossAttnUpBlock2D: give one, for controls act on attention.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseConfig(_Encoder):
-    """Of `PoseControlNet`."""
+    """Configuration of `PoseControlNet`."""
 
     conditioning_channels: int = setting(3, ge=3, le=3)
     conditioning_embedding_out_channels: ListOf[Channels] = setting([16, 32, 96, 256])
@@ -105,12 +110,15 @@ class PoseConfig(_Encoder):
     def __post_init__(self):
         super().__post_init__()
         if not 1 <= len(self.conditioning_embedding_out_channels) <= MAX_LEVELS:
-            raise InputError(f"conditioning_embedding_out_channels: give 1 to {MAX_LEVELS} widths.")
+            raise InputError(
+                f"conditioning_embedding_out_channels has {len(self.conditioning_embedding_out_channels)} widths: "
+                f"give 1 to {MAX_LEVELS}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class VAEConfig(_Levels):
-    """Of `AutoencoderKL`."""
+    """Configuration of `AutoencoderKL`."""
 
     block_out_channels: ListOf[Channels] = setting([64])
     layers_per_block: int = setting(1, ge=1, le=MAX_LAYERS)
@@ -133,7 +141,7 @@ class VAEConfig(_Levels):
 
 @dataclass(frozen=True, kw_only=True)
 class MotionConfig(Configuration):
-    """Of `MotionModule`."""
+    """Configuration of `MotionModule`."""
 
     block_out_channels: ListOf[MotionChannels] = setting([320, 640, 1280, 1280])
     motion_layers_per_block: Any = 2
@@ -151,23 +159,30 @@ class MotionConfig(Configuration):
         layers, levels = self.motion_layers_per_block, len(self.block_out_channels)
         layers = list(layers) if isinstance(layers, (list, tuple)) else [layers] * levels
         if not 1 <= levels <= MAX_LEVELS or len(layers) != levels:
-            raise InputError(f"block_out_channels has {levels} levels, motion_layers_per_block {len(layers)}.")
+            raise InputError(
+                f"block_out_channels has {levels} levels, motion_layers_per_block {len(layers)}: give equally many, "
+                f"at most {MAX_LEVELS}."
+            )
         if not all(type(count) is int and 0 <= count <= MAX_LAYERS for count in layers) or sum(layers) > MAX_LAYERS:
-            raise InputError(f"motion_layers_per_block is {str(layers)[:60]}: give {MAX_LAYERS} in all at most.")
+            raise InputError(f"motion_layers_per_block is {shown(layers)}: give at most {MAX_LAYERS} in all.")
         for width in self.block_out_channels:
             if width % self.motion_norm_num_groups or width % (2 * self.motion_num_attention_heads):
-                raise InputError(f"a width of {width} channels is no multiple of its groups and heads.")
+                raise InputError(
+                    f"block_out_channels has {width}: give multiples of motion_norm_num_groups "
+                    f"({self.motion_norm_num_groups}) and of twice motion_num_attention_heads "
+                    f"({self.motion_num_attention_heads})."
+                )
         decoder = self.decoder_block_out_channels or []
         if len(decoder) > MAX_LEVELS or any(width % self.decoder_norm_num_groups for width in decoder):
             raise InputError(
-                f"decoder_block_out_channels is {str(decoder)[:60]}: give at most {MAX_LEVELS} multiples of "
-                f"{self.decoder_norm_num_groups} groups."
+                f"decoder_block_out_channels is {shown(decoder)}: give at most {MAX_LEVELS} multiples of "
+                f"decoder_norm_num_groups ({self.decoder_norm_num_groups})."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(Configuration):
-    """Of `CLIPTextModel`. The empty prompt has 77 tokens, the last of them number 49407."""
+    """Configuration of `CLIPTextModel`. The empty prompt has 77 tokens, of which 49407 is the largest."""
 
     vocab_size: int = setting(49408, ge=49408, le=1_000_000)
     hidden_size: Channels = 512
@@ -184,12 +199,15 @@ class TextConfig(Configuration):
 
     def __post_init__(self):
         if self.hidden_size % self.num_attention_heads:
-            raise InputError(f"hidden_size {self.hidden_size} is no multiple of {self.num_attention_heads} heads.")
+            raise InputError(
+                f"hidden_size is {self.hidden_size}: give a multiple of num_attention_heads, "
+                f"{self.num_attention_heads}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerConfig(Configuration):
-    """Of the schedulers that suit: one prediction a timestep, noise of 1000 or as many steps, alphas."""
+    """Configuration of the supported schedulers, which predict once per timestep."""
 
     num_train_timesteps: int = setting(1000, ge=1, le=10_000)
     beta_start: float = setting(0.0001, ge=1e-8, le=0.999)
@@ -223,16 +241,18 @@ class SchedulerConfig(Configuration):
 
     def __post_init__(self):
         if self.beta_start > self.beta_end:
-            raise InputError(f"beta_start {self.beta_start} is above beta_end {self.beta_end}: give the smaller first.")
+            raise InputError(f"beta_start is {self.beta_start}: give at most beta_end ({self.beta_end}).")
         if self.rescale_betas_zero_snr and self.prediction_type == "epsilon":
-            raise InputError("rescale_betas_zero_snr ends in noise alone, of which no epsilon tells: false, then.")
+            raise InputError("rescale_betas_zero_snr is true and prediction_type epsilon: set one of them differently.")
         if self.steps_offset >= self.num_train_timesteps:
-            raise InputError(f"steps_offset {self.steps_offset} is no timestep of {self.num_train_timesteps}.")
+            raise InputError(
+                f"steps_offset is {self.steps_offset}: give less than num_train_timesteps ({self.num_train_timesteps})."
+            )
 
 
 @dataclass(frozen=True)
 class Defaults(Configuration):
-    """What a model proposes to its users: steps, guidance, and the side of a square picture in pixels."""
+    """Default settings of a model: steps, guidance, and the side of a square picture in pixels."""
 
     num_inference_steps: int = setting(50, ge=1, le=1000)
     guidance_scale: float = setting(7.0, ge=0, le=100)
@@ -240,34 +260,34 @@ class Defaults(Configuration):
 
 
 def checked(kind: type, config: object, where: str, library: type | None = None) -> dict:
-    """The values of `config` that a class of a library may be built with.
+    """Return the values of `config` that a class of a library can be built with.
 
-    kind: the dataclass here that lists them. library: the class; None leaves out what `kind` does not list.
-    where: names the place in messages. Raises InputError that names the key, what it holds and what it may.
+    kind: the dataclass here that lists them. library: the class; None ignores keys that `kind` does not list.
+    where: names the source in messages. Raises InputError that names the key, its value and what to write.
     """
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-        raise InputError(f"{where} is no configuration: give one with keys and values.")
+        raise InputError(f"{where} is not a configuration: give keys and values.")
     known = {f.name for f in fields(kind)}
     takes = {} if library is None else inspect.signature(library.__init__).parameters
     values = {key: value for key, value in config.items() if key in known and (library is None or key in takes)}
     for key, parameter in takes.items():
         if key in config and key not in values and not _equal(config[key], parameter.default):
             raise InputError(
-                f"{where}: {key} is {str(config[key])[:60]!r}, where only {parameter.default!r} is understood: "
-                "give a model made from Stable Diffusion 1.5."
+                f"{where}: {key} is {shown(config[key])!r}, and only {parameter.default!r} is supported: "
+                "give a model based on Stable Diffusion 1.5."
             )
     made = build(kind, values, where)
     return {key: getattr(made, key) for key in values}
 
 
 def defaults(values: object, where: str) -> dict:
-    """A model's own `Defaults`, the published ones for those that are absent."""
+    """Return the `Defaults` in a file, with the published values for missing keys."""
     given = checked(Defaults, {} if values is None else values, where)
     return {f.name: given.get(f.name, f.default) for f in fields(Defaults)}
 
 
 def _equal(value: object, default: object) -> bool:
-    """As JSON holds them: a list for a tuple."""
+    """Return whether values are equal in JSON, which has lists for tuples."""
     if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
         return list(value) == list(default)
     return type(value) in (type(default), int, float) and value == default
@@ -278,5 +298,5 @@ def _same_levels(config: Any, *names: str) -> None:
     for name in names:
         if len(types := getattr(config, name)) != levels:
             raise InputError(
-                f"{name} has {len(types)} entries for {levels} levels of block_out_channels: give as many."
+                f"{name} has {len(types)} entries: give one for each of the {levels} levels of block_out_channels."
             )

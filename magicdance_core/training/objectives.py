@@ -130,7 +130,7 @@ class DiffusionObjective:
 
     bands = BANDS
     needs_pictures = False
-    """Whether samples hold pictures even if latents are cached."""
+    """True if samples hold pictures even if latents are cached."""
 
     def __init__(
         self,

@@ -87,12 +87,12 @@ def test_anything_else_is_refused_as_a_configuration(config):
         ({"layers_per_block": 10**6}, "1 to 64"),
         ({"block_out_channels": [10**9, 10**9]}, f"1 to {MAX_CHANNELS}"),
         ({"block_out_channels": [8] * 9}, "levels"),
-        ({"block_out_channels": [16, 20]}, "no multiple of its 8 groups"),
+        ({"block_out_channels": [16, 20]}, "not a multiple of norm_num_groups \\(8\\)"),
         ({"down_block_types": ["DownBlock2D", "os"]}, "give one of"),
         ({"down_block_types": ["DownBlock2D", "DownBlock2D"]}, "no CrossAttnDownBlock2D"),
         ({"cross_attention_dim": "768"}, "whole number"),
         ({"norm_eps": float("nan")}, "finite"),
-        ({"addition_embed_type": "text_time"}, "only None is understood"),
+        ({"addition_embed_type": "text_time"}, "only None is supported"),
     ],
 )
 def test_values_out_of_range_are_named(configs, change, says):
