@@ -45,7 +45,8 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
     Raises InputError that names missing, extra and mis-shaped tensors.
     """
     file = TensorFile(as_path(path))
-    found, skipped = find_networks(file), ()
+    found = find_networks(file)
+    skipped: tuple[str, ...] = ()
     if not controls:
         skipped = tuple(found.pop(name) for name, role in ROLES.items() if role.control and name in found)
     required = [name for name, role in ROLES.items() if role.required and not role.control]

@@ -48,10 +48,10 @@ class ResampledFrames:
         self.damaged = 0
         if self._is_video:
             return resample(decode(self.path, self._count), self.fps)
-        pictures = map(np.asarray, self._frames)
-        if not self.timed:
+        pictures, fps = map(np.asarray, self._frames), self._frames.fps
+        if fps is None:
             return pictures
-        return resample(((k / self._frames.fps, picture) for k, picture in enumerate(pictures)), self.fps)
+        return resample(((k / fps, picture) for k, picture in enumerate(pictures)), self.fps)
 
     def _count(self, error: Exception, done: int) -> None:
         self.damaged += 1

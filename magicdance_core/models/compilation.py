@@ -61,8 +61,8 @@ def _copy_code(function: Callable) -> Callable:
 
 
 def _select_source(name: str, block: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-    given = kwargs.get("cross_attention_kwargs")
-    source = given and given.get("source")
+    given = kwargs.get("cross_attention_kwargs") or {}
+    source = given.get("source")
     if source is None:
         return None
     selected = ReferenceSource(

@@ -40,14 +40,16 @@ def frames_from_pose_keypoint(data) -> list[PoseFrame]:
     if not isinstance(data, (list, tuple)):
         raise InputError(f"The pose keypoints are {type(data).__name__}: give a list with one dict per frame.")
     frames = [None if entry is None else _frame(entry, f"Frame {index}") for index, entry in enumerate(data)]
+    if not frames:
+        return []
     canvas = next((frame for frame in frames if frame), None)
-    if canvas is None and frames:
+    if canvas is None:
         raise InputError("None of the pose frames has a canvas size: give canvas_width and canvas_height.")
-    made = []
+    filled = []
     for frame in frames:
-        canvas = frame or canvas
-        made.append(frame or PoseFrame((), canvas.width, canvas.height))
-    return made
+        canvas = frame or PoseFrame((), canvas.width, canvas.height)
+        filled.append(canvas)
+    return filled
 
 
 def frames_to_pose_keypoint(frames) -> list[dict]:

@@ -85,7 +85,7 @@ def select_person(frames: Sequence[PoseFrame], selection: str | int = "continuit
         return [replace(f, people=tuple(replace(p, identity=main) for p in f.people)) for f in kept]
     if not isinstance(selection, int):
         raise InputError(f"The person {selection!r} is unknown: give {', '.join(PEOPLE)} or a number.")
-    known = {p.identity for f in frames for p in f.people}
+    known = {p.identity for f in frames for p in f.people if p.identity is not None}
     if selection not in known:
         found = f"people 0 to {max(known)} were found" if known else "nobody was found"
         raise InputError(f"There is no person {selection} ({found}): choose another number, size or continuity.")
@@ -93,19 +93,21 @@ def select_person(frames: Sequence[PoseFrame], selection: str | int = "continuit
 
 
 def _main_tracks(frames: Sequence[PoseFrame]) -> set[int]:
-    weight: dict[int, float] = {}
-    where: dict[int, set[int]] = {}
+    """Return the identities that "continuity" selects, see `select_person`."""
+    areas: dict[int, float] = {}
+    appearances: dict[int, set[int]] = {}
     for number, frame in enumerate(frames):
         for person in frame.people:
-            weight[person.identity] = weight.get(person.identity, 0) + _area(person)
-            where.setdefault(person.identity, set()).add(number)
-    chosen: set[int] = set()
-    taken: set[int] = set()
-    for identity in sorted(weight, key=weight.get, reverse=True):
-        if not taken & where[identity]:
-            chosen.add(identity)
-            taken |= where[identity]
-    return chosen
+            if person.identity is not None:
+                areas[person.identity] = areas.get(person.identity, 0) + _area(person)
+                appearances.setdefault(person.identity, set()).add(number)
+    selected: set[int] = set()
+    occupied: set[int] = set()
+    for identity in sorted(areas, key=lambda identity: areas[identity], reverse=True):
+        if not occupied & appearances[identity]:
+            selected.add(identity)
+            occupied |= appearances[identity]
+    return selected
 
 
 def _assign(tracks: list[_Track], people: list[Person], frame: int) -> dict[int, _Track]:

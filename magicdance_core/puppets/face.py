@@ -50,7 +50,10 @@ class Face:
 
 def ear_centres(head: Head) -> tuple[complex, complex]:
     """Return both ears; the one that a turn of the head hides moves behind the face."""
-    return tuple(head.flat(sign * (1.03 - 0.28 * max(0.0, sign * head.yaw)), 0.16 - 0.25 * head.nod) for sign in SIGNS)
+    right, left = (
+        head.flat(sign * (1.03 - 0.28 * max(0.0, sign * head.yaw)), 0.16 - 0.25 * head.nod) for sign in SIGNS
+    )
+    return right, left
 
 
 def build_face(identity: Identity, pose: BodyPose, head: Head) -> Face:

@@ -8,7 +8,7 @@ from .palettes import mix, shade
 from .skeleton import SIGNS, Head
 
 # Lower edge of the hair on the forehead, from the picture's right to its left.
-_HAIRLINES = {
+_HAIRLINES: dict[str, tuple[tuple[float, float], ...]] = {
     "straight": (
         (1.0, -0.10),
         (0.84, -0.34),
@@ -125,7 +125,7 @@ def draw_front_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
         fringe = "side"
     line = _HAIRLINES[fringe]
     if identity.hair_flip:
-        line = [(-x, y) for x, y in reversed(line)]
+        line = tuple((-x, y) for x, y in reversed(line))
     rise = {"spiky": 1.06, "afro": 1.12}.get(style, 1.13 * full**0.5)
     _cap(canvas, head, line, 1.07 if style not in _LONG_STYLES else 1.13, rise, colour, dark)
     if style not in ("afro", "curly"):
@@ -140,7 +140,7 @@ def draw_front_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
             canvas.polygon([head.at(x, y, 0.15) for x, y in points], colour)
     elif style == "quiff":
         flip = -1 if identity.hair_flip else 1
-        points = (
+        tuft = (
             (-0.75, -0.62),
             (-0.80, -1.10),
             (-0.30, -1.42),
@@ -149,9 +149,9 @@ def draw_front_hair(canvas: Canvas, identity: Identity, head: Head) -> None:
             (0.70, -0.75),
             (0.1, -0.70),
         )
-        canvas.polygon(smooth([head.at(flip * x, y, 0.55) for x, y in points]), colour)
-        gloss = ((-0.5, -1.05), (-0.1, -1.22), (0.35, -1.22))
-        canvas.line(smooth([head.at(flip * x, y, 0.55) for x, y in gloss], closed=False), 0.09 * unit, light)
+        canvas.polygon(smooth([head.at(flip * x, y, 0.55) for x, y in tuft]), colour)
+        highlight = ((-0.5, -1.05), (-0.1, -1.22), (0.35, -1.22))
+        canvas.line(smooth([head.at(flip * x, y, 0.55) for x, y in highlight], closed=False), 0.09 * unit, light)
     elif style == "curly":
         for k in range(8):
             angle = pi * (0.02 + 0.137 * k)

@@ -136,12 +136,13 @@ class Identity:
 
 
 def _vary(rng: RandomStream, colour: Colour, amount: float) -> Colour:
-    return tuple(max(0, min(255, round(c + 255 * rng.uniform(-amount, amount)))) for c in colour)
+    red, green, blue = (max(0, min(255, round(c + 255 * rng.uniform(-amount, amount)))) for c in colour)
+    return red, green, blue
 
 
 def _scene_apart_from(rng: RandomStream, colours) -> list[Colour]:
     """Return a scene whose wall contrasts with the given colours, if one is found in a few tries."""
-    scene = ()
+    scene: list[Colour] = []
     for _ in range(6):
         scene = [_vary(rng, c, 0.03) for c in rng.choice(SCENES)]
         if all(distance(scene[0], c) > 36 and distance(scene[1], c) > 30 for c in colours):

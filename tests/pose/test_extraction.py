@@ -144,7 +144,7 @@ def test_other_files_are_refused(tmp_path, kind, message):
         path.write_bytes(b"" if kind == "empty" else b"no video" * 99)
     with pytest.raises(InputError, match=message):
         ResampledFrames(path)
-    with pytest.raises(InputError, match="positive rate"):
+    with pytest.raises(InputError, match="frame rate is 0"):
         ResampledFrames(path, fps=0)
 
 
@@ -270,7 +270,7 @@ def test_extract_without_people_writes_empty_frames(work):
         (["black.mp4", "--detector", "dwpose", "--models", "m"], "yolox_l.onnx is not in m: download it from"),
         (["black.mp4", "--detector", "drawn", "--person", "1"], "no person 1 (nobody was found)"),
         (["black.mp4", "--detector", "drawn", "--person", "me"], "continuity, size"),
-        (["black.mp4", "--detector", "drawn", "--fps", "0"], "positive rate"),
+        (["black.mp4", "--detector", "drawn", "--fps", "0"], "frame rate is 0"),
         (["black.mp4", "--detector", "drawn", "--max-gap", "-1"], "0 or more"),
         (["other.json"], "lacks 'people'"),
     ],

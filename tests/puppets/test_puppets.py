@@ -57,7 +57,7 @@ def test_splits_and_seeds_differ():
 @pytest.mark.parametrize("cls", [Identity, Choreography])
 @pytest.mark.parametrize("seed, split", [(1, "validation"), (1.5, "train"), (True, "train"), ("1", "train")])
 def test_bad_seeds_are_refused(cls, seed, split):
-    with pytest.raises(ValueError, match="it has to be"):
+    with pytest.raises(ValueError, match=": give"):
         cls.from_seed(seed, split)
 
 
@@ -207,7 +207,7 @@ def test_pose_arguments_are_checked():
     assert dance.pose(10) == dance.pose(10.0) != dance.pose(10.5)
     assert dance.pose(10**6) != dance.pose(10)
     for frame in (-1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="from 0 on"):
+        with pytest.raises(ValueError, match="0 or more"):
             dance.pose(frame)
     with pytest.raises(ValueError, match="finite"):
         BodyPose(lean=float("nan"))

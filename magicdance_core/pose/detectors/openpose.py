@@ -191,7 +191,7 @@ def _import_networks(module: str) -> ModuleType:
     """
     if _PRIVATE_PACKAGE not in sys.modules:
         spec = importlib.util.find_spec("controlnet_aux")
-        if spec is None:
+        if spec is None or spec.submodule_search_locations is None:
             raise ImportError("it is not installed")
         package, util = ModuleType(_PRIVATE_PACKAGE), ModuleType(f"{_PRIVATE_PACKAGE}.util")
         package.__path__ = [str(Path(location) / "open_pose") for location in spec.submodule_search_locations]
