@@ -172,24 +172,15 @@ class NetworksConfig(Configuration):
 
 
 @dataclass(frozen=True)
-class DefaultsConfig(Configuration):
-    """Default settings of the saved model; sample_size in pixels."""
-
-    num_inference_steps: int = setting(20, ge=1, le=1000)
-    guidance_scale: Float = setting(1.5, ge=0, le=100)
-    sample_size: int = setting(64, ge=8, le=4096)
-
-
-@dataclass(frozen=True)
 class TrainingConfig(Configuration):
     """A training run, which starts from either random `networks` or the weights of `start`.
 
     prediction_type: None for that of `start` (epsilon for random networks). context: rows and width of the constant
-    text context of random networks. defaults: overrides for the default settings of `start`, see `DefaultsConfig`.
-    precision: of the computation (autocast). frozen: dtype of networks that never learn. threads: 0 chooses their
-    number by the size of the networks. export: dtype of the final file. keep: number of saved states to keep. trackers:
-    of Accelerate, such as tensorboard or wandb. validation: held-out people per band of timesteps. pictures: people in
-    a grid of samples.
+    text context of random networks. defaults: overrides for the default settings of `start`, with the keys of
+    `checkpoints.configuration.Defaults`. precision: of the computation (autocast). frozen: dtype of networks that never
+    learn. threads: 0 chooses their number by the size of the networks. export: dtype of the final file. keep: number of
+    saved states to keep. trackers: of Accelerate, such as tensorboard or wandb. validation: held-out people per band of
+    timesteps. pictures: people in a grid of samples.
     """
 
     stages: ListOf[StageConfig] = setting(min_length=1)
@@ -210,7 +201,10 @@ class TrainingConfig(Configuration):
     pictures: int = setting(4, ge=1, le=64, free=True)
 
     def __post_init__(self):
-        build(DefaultsConfig, self.defaults, "defaults")
+        if self.defaults:
+            from ..checkpoints.configuration import Defaults  # imported here, for it takes seconds
+
+            build(Defaults, self.defaults, "defaults")
         if (self.networks is None) == (self.start is None):
             raise InputError(
                 "give either networks, which start at random, or start, whose weights are trained further."

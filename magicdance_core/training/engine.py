@@ -26,12 +26,11 @@ from ..data.latent_cache import LatentCache
 from ..data.samples import Batch, ProcessBatches, load_batches
 from ..errors import InputError
 from ..sampling.vae import VAE_PIXELS
-from .average import Average
 from .config import StageConfig, TrainingConfig
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
 from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
-from .optimizer import learning_rate_factor, make_optimizers
+from .optimizer import Average, learning_rate_factor, make_optimizers
 from .run_folder import RunFolder, State
 from .starting import DTYPES, start_from_unet, starting_point, trainable_networks, with_stored_weights
 
