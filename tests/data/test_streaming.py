@@ -27,7 +27,7 @@ pytest.importorskip("datasets")
 
 @pytest.fixture(scope="module")
 def sets(films, tmp_path_factory):
-    """A data set of three videos, and its export: clips of at most four frames, two a file."""
+    """A data set of three videos, and its export: clips of at most four frames, two clips per file."""
     root = tmp_path_factory.mktemp("sets")
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--png", "--validation", "0", "--test", "0"]
     assert main([*command, "--out", str(root / "set")]) == 0
@@ -73,7 +73,7 @@ def equal(one, two):
 
 
 def test_streamed_samples_equal_those_of_files_in_the_same_order(films, smoke, tmp_path):
-    """Whole videos as clips: what a sample shows then depends on the order of the videos alone."""
+    """Whole videos as clips, so that samples depend on the order of the videos alone."""
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "set"), "--test", "0"]
     assert main([*command, "--validation", "0"]) == 0
     assert main(["shards", str(tmp_path / "set"), "--out", str(tmp_path / "shards"), "--frames", "6"]) == 0

@@ -1,4 +1,4 @@
-"""Stage 3: clips, their noise, and what a motion module learns from."""
+"""Stage 3: clips, their noise, and the loss of motion modules."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_noise_of_clips_is_of_the_configured_kinds(smoke, tmp_path):
 
 
 def test_the_frames_of_a_person_are_trained_as_a_clip(tiny):
-    """The frames of a person are one clip, and the error of the change between them counts as it is asked to."""
+    """The frames of a person are one clip, and the error of the change between them has the configured weight."""
     torch.manual_seed(0)
     motion = MotionModule.for_unet(tiny.unet)
     networks = Networks(tiny.unet, tiny.appearance, tiny.pose, motion)
@@ -75,7 +75,7 @@ def test_the_frames_of_a_person_are_trained_as_a_clip(tiny):
 
 
 def test_still_weight_counts_flicker_where_the_truth_stands_still():
-    """Worked out by hand: an error of change of 0.3 on what stands still, and of 5 on what moves."""
+    """Computed by hand: an error of the change of 0.3 where nothing moves, and of 5 where something moves."""
     target, errors = torch.zeros(3, 4, 2, 2), torch.zeros(3, 4, 2, 2)
     target[1, :, 0] = 1e3
     errors[1, :, 0], errors[:, :, 1] = 5.0, 0.3 * torch.arange(3.0)[:, None, None]

@@ -1,4 +1,4 @@
-"""The objective against a plain computation of the published one, and what may be added to it."""
+"""The objective against a straightforward implementation of the published one, and its additions."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from magicdance_core.training.low_rank import add_low_rank, merge_low_rank
 
 @pytest.fixture(scope="module")
 def step(published, expected):
-    """Networks of the parity data, whose appearance and pose learn, and one batch of a reference and two targets."""
+    """Networks of the parity data, of which appearance and pose learn, and a batch of one reference and two targets."""
     unet, appearance, pose = (copy.deepcopy(getattr(published, n)).double() for n in ("unet", "appearance", "pose"))
     unet.requires_grad_(False)
     random = torch.Generator().manual_seed(0)
@@ -34,7 +34,7 @@ def step(published, expected):
 
 @pytest.fixture
 def small_step(tiny):
-    """The same of networks of a few thousand weights: what is no matter of their architecture."""
+    """The same with networks of a few thousand weights, for tests that do not depend on the architecture."""
     unet, appearance, pose = (getattr(tiny, name).double() for name in ("unet", "appearance", "pose"))
     random = torch.Generator().manual_seed(0)
     shapes = {"reference": (1, 4, 8, 8), "target": (2, 4, 8, 8), "pose": (2, 3, 32, 32), "noise": (2, 4, 8, 8)}
@@ -44,7 +44,7 @@ def small_step(tiny):
 
 
 class Reads:
-    """Self-attention over own and recorded tokens, as the paper writes it; cross-attention over the text."""
+    """Self-attention over a frame's and recorded tokens, as in the paper; cross-attention over the text."""
 
     def __init__(self, bank, name):
         self.bank, self.name = bank, name
@@ -63,7 +63,7 @@ class Reads:
 
 
 def plain(kind, network, bank=None):
-    """Diffusers' own network with these weights, every attention spelled out."""
+    """The network of diffusers with these weights and an explicit attention."""
     made = kind.from_config(dict(network.config)).double()
     missing, unknown = made.load_state_dict(network.state_dict(), strict=False)
     assert not unknown

@@ -1,4 +1,4 @@
-"""Training on what sampling makes of noise."""
+"""Training on latents that the networks sampled."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ FRAMES = 3
 
 @pytest.fixture
 def clips(tiny):
-    """Networks with a motion module at random, and two people's clips."""
+    """Networks with a random motion module, and clips of two people."""
     torch.manual_seed(0)
     motion = MotionModule.for_unet(tiny.unet)
     shapes = {"reference": (2, 4, 4, 4), "target": (6, 4, 4, 4), "noise": (6, 4, 4, 4)}
@@ -29,7 +29,7 @@ def clips(tiny):
 
 @pytest.mark.parametrize("kind", ("epsilon", "v_prediction"))
 def test_rollouts_equal_sampling_and_the_loss_is_their_error(clips, kind):
-    """Where the target is what `denoise` predicts at a step, the loss of that step of a rollout is zero."""
+    """If the target is the clean prediction of `denoise` at a step, the loss of a rollout to this step is zero."""
     networks, batch = clips
     scheduler = published_scheduler(kind)
     rollout = Rollout(scheduler, STEPS, SCALE)
@@ -98,7 +98,7 @@ def test_settings_without_effect_on_rollouts_are_refused(one_stage):
 
 
 def test_a_stage_learns_from_rollouts(one_stage, tmp_path):
-    """The engine's own loop, on two steps."""
+    """Two steps of the training loop."""
     config = one_stage("motion", steps=2, rollout_steps=3, rollout_guidance=1.5, validate_every=1)
     model = train(config, tmp_path, "cpu")
     assert any(layer.proj_out.weight.any() for layer in model.motion.modules() if hasattr(layer, "proj_out"))

@@ -27,7 +27,7 @@ def small(make_tiny):
 
 @pytest.fixture(scope="module")
 def files(small, tmp_path_factory):
-    """What the published training starts from and leaves, in small: stages 1 and 2, Stable Diffusion, a ControlNet."""
+    """Small versions of the files around the published training: stages 1 and 2, Stable Diffusion, a ControlNet."""
     folder = tmp_path_factory.mktemp("starts")
     stage_2 = folder / "stage-2.safetensors"
     save_published(stage_2, small)
