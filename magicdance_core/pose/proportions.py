@@ -92,7 +92,7 @@ def _length(a: np.ndarray, b: np.ndarray, quantile: float) -> float:
 
 
 def _ratio(driver: tuple[float, ...], target: tuple[float, ...]) -> float:
-    """Pairs are compared only where both people show them, heads by the first such pair, limbs by the longer side."""
+    """Return the ratio of the longest distances among the pairs that are known of both people; NaN without any."""
     shared = [(d, t) for d, t in zip(driver, target) if np.isfinite(d) and np.isfinite(t)]
     if not shared:
         return float("nan")

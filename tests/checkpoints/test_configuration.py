@@ -38,7 +38,7 @@ anything = st.one_of(plain, st.dictionaries(words, plain, max_size=3))
 
 @pytest.fixture(scope="module")
 def configs(make_tiny) -> dict[str, dict]:
-    """Configurations of valid networks, as files hold them."""
+    """Return configurations of valid networks as in files."""
     tiny = make_tiny()
     motion = MotionModule.for_unet(tiny.unet)
     motion.add_temporal_decoder(tiny.vae)

@@ -29,7 +29,7 @@ def adapter(**changes):
 
 
 def animatediff(module):
-    """A state under AnimateDiff's names."""
+    """Return a state dict with AnimateDiff's names."""
     state = {}
     for name, tensor in module.state_dict().items():
         block, index, rest = name.split(".motion_modules.")[0], *name.split(".motion_modules.")[1].split(".", 1)

@@ -39,7 +39,7 @@ def picture(width=24, height=16, left=RED, right=BLUE):
 
 
 def clip(count=5, width=24, height=16):
-    """Frames that differ: the left half gets brighter."""
+    """Return frames whose left half gets brighter."""
     return [picture(width, height, (40 * i, 40 * i, 40 * i)) for i in range(count)]
 
 
@@ -301,7 +301,7 @@ def test_keeping_the_aspect_crops_a_little_from_the_centre():
 
 @contextlib.contextmanager
 def no_room():
-    """The system refuses to let any file grow beyond 1000 bytes; not a fixture, as pytest's own log may be a file."""
+    """Limit file sizes to 1000 bytes. Not a fixture, as pytest's log may be a file."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

@@ -73,7 +73,7 @@ def test_frames_depend_only_on_neighbours_in_their_clip(decoder, decode, latents
 
 
 def test_gradients_flow_through_a_frozen_decoder(model, latents):
-    """Channels last, as the middle's attention leaves its features, group norms have crashed here."""
+    """Backward of group norms has crashed with channels-last features, which the middle block's attention returns."""
     decoder = TemporalDecoder(model.vae.config.block_out_channels, 4)
     model.vae.requires_grad_(False)
     for precise in (True, False):

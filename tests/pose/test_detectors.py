@@ -108,7 +108,7 @@ def test_cut_off_bodies_are_found_and_noise_is_not():
 
 
 class DrawnNetwork(torch.nn.Module):
-    """Stands for a network: answers with the maps that a function makes of the picture's size."""
+    """Replaces a network: returns the maps that a function makes for the picture's size."""
 
     def __init__(self, answer):
         super().__init__()
@@ -121,7 +121,7 @@ class DrawnNetwork(torch.nn.Module):
 
 
 def test_openpose_coordinates_through_every_resize():
-    """The networks answer with what they would see; the points come out in the picture's pixels."""
+    """Networks return maps of known keypoints; decoding gives the keypoints in picture pixels."""
     truth = puppet(2)
     body = truth[:18]
 
@@ -172,7 +172,7 @@ def test_hand_and_face_boxes():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """The three files as they are published, but random."""
+    """Write the three published files with random weights."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     for kind, name in FILES.items():
@@ -207,12 +207,12 @@ def test_missing_and_wrong_files_are_refused(weights, tmp_path):
     ):
         make_detector("openpose", tmp_path)
     (tmp_path / FILES["body"]).write_bytes((weights / FILES["hand"]).read_bytes())
-    with pytest.raises(InputError, match="does not hold the body network"):
+    with pytest.raises(InputError, match="does not contain the body network"):
         make_detector("openpose", tmp_path)
     (tmp_path / FILES["body"]).write_bytes(b"nothing")
-    with pytest.raises(InputError, match="does not hold the body network"):
+    with pytest.raises(InputError, match="does not contain the body network"):
         make_detector("openpose", tmp_path)
-    with pytest.raises(InputError, match="no detector 'eyes'"):
+    with pytest.raises(InputError, match="detector 'eyes' is unknown"):
         make_detector("eyes", tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_yolox_boxes_are_decoded_in_picture_pixels():
 
 
 def yolox_output(boxes, scale):
-    """[1, 8400, 85] with each box in the cell of its centre in the grid of stride 16; the earlier the surer."""
+    """[1, 8400, 85] with each box in its cell of the grid of stride 16, with falling scores."""
     output = np.full((1, 8400, 85), -1.0, np.float32)
     output[..., 4:] = 0
     start, row = (640 // STRIDES[0]) ** 2, 640 // 16
@@ -305,7 +305,7 @@ def test_dwpose_coordinates_through_every_resize(width, height):
 
 
 def write_network(path, shape, *outputs):
-    """An ONNX file that takes pictures of `shape` and answers with `outputs`, whatever they show."""
+    """Write an ONNX file that takes pictures of `shape` and returns constant `outputs`."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 

@@ -34,7 +34,7 @@ def grey(value, width=SIDE, height=SIDE):
 
 
 def write_video(path, pictures, times=None, rate=30):
-    """An H.264 video whose pictures are shown from the given seconds on."""
+    """Write an H.264 video whose frames start at the given seconds."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuv420p"

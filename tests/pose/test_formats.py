@@ -150,7 +150,7 @@ def test_frames_without_people_take_the_canvas_of_their_neighbour():
 
 
 def dancer(seed, moment=30):
-    """A true puppet and it as a foreign dict, in pixels of 512 x 512."""
+    """A puppet's keypoints, and the same as a POSE_KEYPOINT dict of another pack, on 512 x 512 pixels."""
     (frame,) = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), [moment])
     (entry,) = frames_to_pose_keypoint([frame])
     del entry["coordinates"]

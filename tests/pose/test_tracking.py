@@ -166,7 +166,7 @@ def test_most_outliers_are_dropped_in_fast_dances(step, share):
 
 
 def test_a_hard_clip_is_followed(dance):
-    """Someone passes by, frames without anybody, lost hands, jitter: the one who dances comes out, near the truth."""
+    """With a passer-by, empty frames, missing hands and jitter, the dancer is followed near the truth."""
     random = np.random.default_rng(0)
     passer = moved(dance[::-1], 500, 0.6)
     passer[25:] = 0

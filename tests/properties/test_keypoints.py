@@ -29,7 +29,7 @@ KEYS = ("pose_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d"
 
 @st.composite
 def lists_of_points(draw):
-    """Lists as long as those of some part, or not quite, of plausible and absurd numbers."""
+    """Lists with the length of some part, or nearly, of plausible and absurd numbers."""
     count = draw(st.sampled_from([18, 21, 25, 70, 71, 68, 6, 5, 0])) * 3 + draw(st.sampled_from([0, 0, 0, 1]))
     few = draw(st.lists(NUMBERS, min_size=1, max_size=6))
     return (few * (count // len(few) + 1))[:count]
@@ -48,7 +48,7 @@ ODD_FRAMES = st.fixed_dictionaries(
 
 @st.composite
 def frames(draw, most=3):
-    """Valid frames: people in all their variety, some partly, some out of the picture."""
+    """Valid frames of varied people, some incomplete, some outside the picture."""
     made = []
     for _ in range(draw(st.integers(1, most))):
         random, people = np.random.default_rng(draw(st.integers(0, 2**32))), []

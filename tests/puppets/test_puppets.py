@@ -23,7 +23,7 @@ def fingerprint():
 
 
 def plain(**changes):
-    """An identity whose face nothing hides."""
+    """Return an identity whose face is not hidden."""
     return replace(
         IDENTITIES[0], glasses="none", hat="none", hair_style="short", fringe="high", beard="none", **changes
     )
