@@ -115,8 +115,8 @@ def _sentence(kind: type, error: Any, where: str) -> str:
         if what == "missing":
             return f"{_place(where, keys)}: the key {key} is missing: add it."
         known = sorted(_described(kind, keys)["properties"])
-        hint = _did_you_mean(key, known) or f"known keys are {', '.join(known)}"
-        return f"{_place(where, keys)}: the key {shown(repr(key))} is unknown: {hint}."
+        hint = _did_you_mean(key, known) or f"known keys are {', '.join(known)}."
+        return f"{_place(where, keys)}: the key {shown(repr(key))} is unknown: {hint}"
     if what == "missing":  # an entry of a pair
         keys = keys[:-1]
     place, described = _place(where, keys), _described(kind, keys)

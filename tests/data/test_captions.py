@@ -71,7 +71,7 @@ def test_captions_are_encoded_like_the_empty_prompt(tower, tokenizer, tmp_path):
     with torch.no_grad():
         assert torch.equal(one, tower(tokens).last_hidden_state)
     assert encode("dances " * 200).shape == (1, 77, 12)
-    with pytest.raises(InputError, match="is no tokenizer .*give the folder tokenizer"):
+    with pytest.raises(InputError, match="is not a tokenizer .*give the folder tokenizer"):
         prompt_encoder(tower, tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_training_on_videos_with_captions(films, make_tiny, tower, tokenizer, tm
     )
     data = DataConfig(kind="videos", folder=str(tmp_path / "set"), size=32, captions=True)
     config = TrainingConfig([stage], start=StartConfig(str(tmp_path / "start")), data=data)
-    with pytest.raises(InputError, match="start/tokenizer is no tokenizer"):
+    with pytest.raises(InputError, match="start/tokenizer is not a tokenizer"):
         train(config, tmp_path / "run", "cpu")
     shutil.copytree(tokenizer, tmp_path / "start" / "tokenizer")
     train(config, tmp_path / "run", "cpu")
