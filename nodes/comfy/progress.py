@@ -67,15 +67,19 @@ class RunProgress:
         latents: their predicted clean latents `[n, 4, h, w]`, scaled as the UNet sees them, or None.
         """
         self._reports += 1
+        if latents is not None:
+            self._decode_previews(numbers, latents)
+        self._report(round(fraction * self._denoising))
+
+    def _decode_previews(self, numbers: Sequence[int], latents: Tensor) -> None:
         rows = {row: n // self._every for row, n in enumerate(numbers) if n % self._every == 0}
-        for row in sorted(rows, key=lambda row: self._updated[rows[row]]) if latents is not None else ():
+        for row in sorted(rows, key=lambda row: self._updated[rows[row]]):
             before = time.perf_counter()
             if self._spent > PREVIEW_SHARE * (before - self._begun):
                 break
             self._previews[rows[row]] = self._preview(latents[row : row + 1])
             self._updated[rows[row]] = self._reports
             self._spent += time.perf_counter() - before
-        self._report(round(fraction * self._denoising))
 
     def decoded(self, done: int, frames: Tensor) -> None:
         """Report decoded frames `[n, 3, H, W]` in [0, 1]. done: number of frames decoded before."""
