@@ -8,12 +8,15 @@ import logging
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..choices import CONTROL_MODES, FITS
 from ..errors import InputError
+from ..files import existing
 from .common import (
     add_model_arguments,
+    check_model,
     file_path,
     frame_rate,
     load_model,
@@ -23,6 +26,7 @@ from .common import (
     seeded_generator,
     size_unit,
 )
+from .driving_video import add_video_arguments, check_video_options, extract_motion, write_with_audio
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import FrameFolder, batches_to_make, write_file
 
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ..pipeline import MagicDancePipeline
-    from ..sampling import FrameChunk, SamplingSettings
+    from ..pose.maps import PoseMaps
+    from ..sampling import FrameChunk
 
 FALLBACK_FPS = 30.0
 NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size")  # they change no frame
@@ -40,12 +45,13 @@ NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="embedded, a checkpoint file, or a model folder")
     parser.add_argument("--reference", required=True, type=file_path, metavar="IMG", help="picture of the person")
-    parser.add_argument(
-        "--poses",
-        required=True,
-        type=file_path,
-        metavar="DIR|VIDEO|JSON|NPZ",
-        help="OpenPose maps, or keypoints to draw them from",
+    motion = parser.add_mutually_exclusive_group(required=True)
+    motion.add_argument(
+        "--video", type=file_path, metavar="VIDEO",
+        help="a video of somebody dancing: extracted, followed, smoothed, retargeted to the reference; with its sound",
+    )  # fmt: skip
+    motion.add_argument(
+        "--poses", type=file_path, metavar="DIR|VIDEO|JSON|NPZ", help="OpenPose maps, or keypoints to draw them from"
     )
     parser.add_argument(
         "--out", required=True, type=file_path, metavar="FILE|DIR",
@@ -70,115 +76,143 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N poses")
     add_model_arguments(parser)
     add_motion_arguments(parser)
+    add_video_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+    check_model(options.model)
+    for path in filter(None, (options.reference, options.video, options.poses)):
+        existing(path)
+    check_video_options(options)
 
-    from ..media import check_animation_path, describe_crop, fit, read_picture
-    from ..pose.maps import read_poses
-    from ..puppets.domain_check import domain_warnings
-    from ..sampling import to_images
+    from ..media import check_animation_path, read_picture
+    from ..pose.maps import draw_maps, read_poses
 
     out = options.out
     to_folder = out.is_dir() or not out.suffix
     if to_folder:
         FrameFolder.check(out, options.resume)
-    elif options.resume:
+    elif options.resume and options.poses:
         raise InputError(f"Only a folder can be resumed and {out} is a file: give --out a name without suffix.")
     else:
         check_animation_path(out)
-    reference, poses = read_picture(options.reference), read_poses(options.poses)
-    first = next(iter(poses))
-
-    pipe = load_model(options.model, options.device, options.dtype)
-    if pipe.appearance is None or pipe.pose is None:
-        raise InputError(f"{options.model} lacks Appearance Control or the Pose ControlNet: give a MagicDance model.")
-    width, height = _size(pipe, options, first.size)
-    around = poses.people_box() if options.fit == "keep" and describe_crop("", first.size, (width, height)) else None
-    shape = _size(pipe, options, reference.size)
-    crops = (
-        describe_crop("poses", first.size, (width, height), around),
-        describe_crop("reference", reference.size, shape),
-    )
-    if any(crops):
-        print("; ".join(filter(None, crops)))
-    reference = fit(reference, *shape)
-    if options.model == "embedded":
-        for remark in domain_warnings(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
-            logging.warning("%s", remark)
-    load_chosen_motion(pipe, options)
-    settings = with_motion(sampling_settings(pipe, options), pipe, options)
-    settings = replace(settings, control_mode=options.control_mode)
-    if options.frames_per_batch:
-        settings = replace(settings, frames_per_batch=options.frames_per_batch)
-
-    if poses.count is None:
-        total = sum(1 for _ in islice(poses, options.limit))
+    reference = read_picture(options.reference)
+    if options.video is None:
+        run = _Run(options, reference, read_poses(options.poses), {"poses": str(options.poses.resolve())})
+        if to_folder:
+            run.fill_folder(out)
+        else:
+            run.write_file(out)
     else:
-        total = min(poses.count, options.limit or poses.count)
-    encoded = pipe.encode_reference(reference)
+        motion = extract_motion(options, reference)
+        for finding in motion.findings:
+            print(f"- {finding}")
+        run = _Run(options, reference, draw_maps(motion.frames, motion.fps), {"video": str(options.video.resolve())})
+        write_with_audio(run, motion, options, to_folder)
+    print(f"{run.total} frames of {run.width} x {run.height} pixels in {out}")
 
-    def pose_maps(end: int) -> Iterator[Image.Image]:
-        return (fit(pose, width, height, around) for pose in islice(poses, end))
 
-    def stream(bar: tqdm, **position) -> Iterator[FrameChunk]:
-        end = position.pop("end", total)
-        return pipe.stream(
-            encoded, pose_maps(end), end, generator=seeded_generator(options.seed), settings=settings,
+class _Run:
+    """A model, a reference and pose maps in their final sizes, ready to be sampled to a file or a folder.
+
+    source: what the poses come from, for the settings of a folder.
+    """
+
+    def __init__(self, options: argparse.Namespace, reference: Image.Image, poses: PoseMaps, source: dict):
+        from ..media import describe_crop, fit
+        from ..puppets.domain_check import domain_warnings
+        from ..sampling import to_images
+
+        first = next(iter(poses))
+        pipe = load_model(options.model, options.device, options.dtype)
+        if pipe.appearance is None or pipe.pose is None:
+            raise InputError(
+                f"{options.model} lacks Appearance Control or the Pose ControlNet: give a MagicDance model."
+            )
+        self.width, self.height = width, height = _size(pipe, options, first.size)
+        cropped = options.fit == "keep" and describe_crop("", first.size, (width, height))
+        around = poses.people_box() if cropped else None
+        shape = _size(pipe, options, reference.size)
+        crops = (
+            describe_crop("poses", first.size, (width, height), around),
+            describe_crop("reference", reference.size, shape),
+        )
+        if any(crops):
+            print("; ".join(filter(None, crops)))
+        reference = fit(reference, *shape)
+        if options.model == "embedded":
+            for remark in domain_warnings(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
+                logging.warning("%s", remark)
+        load_chosen_motion(pipe, options)
+        settings = with_motion(sampling_settings(pipe, options), pipe, options)
+        settings = replace(settings, control_mode=options.control_mode)
+        if options.frames_per_batch:
+            settings = replace(settings, frames_per_batch=options.frames_per_batch)
+        if poses.count is None:
+            self.total = sum(1 for _ in islice(poses, options.limit))
+        else:
+            self.total = min(poses.count, options.limit or poses.count)
+        self.fps = options.fps or poses.fps or FALLBACK_FPS
+        self._pipe, self._options, self._settings = pipe, options, settings
+        self._poses, self._around, self._encoded = poses, around, pipe.encode_reference(reference)
+        self._source = source | {"reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16]}
+
+    def write_file(self, out: Path) -> None:
+        """Sample to one file, while earlier frames are written."""
+        with self._bar() as bar:
+            write_file(out, self.fps, self._stream(bar, self.total), bar.update)
+
+    def fill_folder(self, out: Path) -> None:
+        """Sample the frames that a folder lacks: from the last state of the run, or where frames are independent, the
+        batches with missing frames."""
+        from ..sampling.steps import is_stateful
+
+        settings = self._settings
+        with self._bar() as bar, FrameFolder(out, self._describe()) as folder:
+            if self._pipe.motion is not None:
+                stateful = is_stateful(self._pipe.scheduler) or settings.shortcuts.pose_every > 1
+                state, made = folder.state()
+                bar.update(made)
+                chunks = self._stream(bar, self.total, state=state)
+                folder.write(chunks, bar.update, keep_state=not (settings.quick or stateful))
+                return
+            ranges = list(batches_to_make(folder.missing(self.total), self.total, settings.frames_per_batch))
+            bar.update(self.total - sum(end - first for first, end in ranges))
+            for first, end in ranges:
+                folder.write(self._stream(bar, end, first=first), bar.update, keep_state=False)
+
+    def _stream(self, bar: tqdm, end: int, **position) -> Iterator[FrameChunk]:
+        from ..media import fit
+
+        maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, end))
+        return self._pipe.stream(
+            self._encoded, maps, end, generator=seeded_generator(self._options.seed), settings=self._settings,
             callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **position,
         )  # fmt: skip
 
-    with tqdm(total=total, desc="frames", unit="frame") as bar:
-        if not to_folder:
-            write_file(out, options.fps or poses.fps or FALLBACK_FPS, stream(bar), bar.update)
-        else:
-            description = {
-                "model": str(options.model),
-                "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
-                "poses": str(options.poses.resolve()),
-                "seed": options.seed,
-                "width": width,
-                "height": height,
-                "dtype": str(pipe.unet.dtype),
-                **_describe(pipe, options, settings, total),
-            }
-            with FrameFolder(out, description) as folder:
-                _fill(folder, pipe, settings, total, stream, bar)
-    print(f"{total} frames of {width} x {height} pixels in {out}")
+    def _bar(self) -> tqdm:
+        from tqdm import tqdm
 
+        return tqdm(total=self.total, desc="frames", unit="frame")
 
-def _fill(
-    folder: FrameFolder, pipe: MagicDancePipeline, settings: SamplingSettings, total: int, stream, bar: tqdm
-) -> None:
-    """Write the frames that the folder lacks: from the last state of the run, or where frames are independent, the
-    batches with missing frames."""
-    from ..sampling.steps import is_stateful
+    def _describe(self) -> dict:
+        """Return what decides the frames of a run, as JSON can hold it."""
+        from ..schema import plain
 
-    if pipe.motion is not None:
-        resumable = not (settings.quick or is_stateful(pipe.scheduler) or settings.shortcuts.pose_every > 1)
-        state, made = folder.state()
-        bar.update(made)
-        folder.write(stream(bar, state=state), bar.update, resumable)
-        return
-    ranges = list(batches_to_make(folder.missing(total), total, settings.frames_per_batch))
-    bar.update(total - sum(end - first for first, end in ranges))
-    for first, end in ranges:
-        folder.write(stream(bar, first=first, end=end), bar.update, False)
-
-
-def _describe(pipe: MagicDancePipeline, options: argparse.Namespace, settings: SamplingSettings, total: int) -> dict:
-    """Return what decides the frames of a run, besides its inputs, as JSON can hold it."""
-    from ..schema import plain
-
-    described = {
-        "scheduler": type(pipe.scheduler).__name__,
-        "beta_schedule": options.beta_schedule,
-        **{f.name: plain(getattr(settings, f.name)) for f in fields(settings) if f.name not in NEUTRAL_SETTINGS},
-    }
-    if pipe.motion is not None:  # then frames depend on each other
-        described |= {"motion": str(options.motion), "motion_lora": str(options.motion_lora), "frames": total}
-    return described
+        options, settings = self._options, self._settings
+        described = self._source | {
+            "model": str(options.model),
+            "seed": options.seed,
+            "width": self.width,
+            "height": self.height,
+            "dtype": str(self._pipe.unet.dtype),
+            "scheduler": type(self._pipe.scheduler).__name__,
+            "beta_schedule": options.beta_schedule,
+            **{f.name: plain(getattr(settings, f.name)) for f in fields(settings) if f.name not in NEUTRAL_SETTINGS},
+        }
+        if self._pipe.motion is not None:  # then frames depend on each other
+            described |= {"motion": str(options.motion), "motion_lora": str(options.motion_lora), "frames": self.total}
+        return described
 
 
 def _size(pipe: MagicDancePipeline, options: argparse.Namespace, size: tuple[int, int]) -> tuple[int, int]:

@@ -54,6 +54,14 @@ def finite_float(text: str) -> float:
     return number
 
 
+def nonnegative_float(text: str) -> float:
+    """Parse a finite number of at least 0."""
+    number = finite_float(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative: give 0 or more")
+    return number
+
+
 def frame_rate(text: str) -> float:
     """Parse a frame rate."""
     try:
@@ -114,8 +122,15 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
     )
 
 
+def check_model(model: str) -> None:
+    """Raise InputError if there is no such model, before anything slow is imported or computed."""
+    if model != "embedded" and not (model and os.path.exists(model)):
+        raise InputError(f"There is no model {model}: give a checkpoint file, a model folder or the word embedded.")
+
+
 def load_model(model: str, device: str | None = None, dtype: str | None = None) -> MagicDancePipeline:
     """Load the embedded model ("embedded"), a folder or a file, on the device. Raises InputError if it is missing."""
+    check_model(model)
     import torch
 
     from ..cpu import fast_dtype
@@ -125,8 +140,6 @@ def load_model(model: str, device: str | None = None, dtype: str | None = None) 
     requested = torch_dtype(dtype) or (torch.float32 if target.type == "cpu" else torch.float16)
     if model == "embedded":
         pipe = MagicDancePipeline.from_embedded()
-    elif not model or not os.path.exists(model):
-        raise InputError(f"There is no model {model}: give a checkpoint file, a model folder or the word embedded.")
     elif existing(model).is_dir():
         pipe = MagicDancePipeline.from_pretrained(model, torch_dtype=requested)
     else:

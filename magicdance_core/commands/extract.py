@@ -13,26 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a video, a folder of pictures, an animation; or keypoints (.json, .npz) to track, fill and smooth",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=file_path, metavar="DIR", help="a new folder for everything")
-    parser.add_argument(
-        "--detector", choices=DETECTORS, default=DETECTORS[0],
-        help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
-    )  # fmt: skip
-    parser.add_argument(
-        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
-        help="where the detector's files are (default: models/magicdance_pose)",
-    )  # fmt: skip
+    add_extraction_arguments(parser)
     parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
-    parser.add_argument(
-        "--person", type=_person, default=PEOPLE[0], metavar="|".join([*PEOPLE, "N"]),
-        help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",
-    )  # fmt: skip
     parser.add_argument("--fps", type=frame_rate, default=30.0, help="of the poses, by a video's times (default: 30)")
-    parser.add_argument(
-        "--max-gap", type=nonnegative_int, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
-    )
-    parser.add_argument(
-        "--smooth", choices=("none", *SMOOTHING_METHODS), default="none", help="less jitter (default: none)"
-    )
     parser.add_argument(
         "--retarget", type=file_path, metavar="PERSON",
         help="fit the motion to the body of the person in a picture (found with the same detector) or keypoint file",
@@ -41,6 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--width", type=positive_int, help="of the pictures, for OpenPose's own JSON, which does not say it"
     )
     parser.add_argument("--height", type=positive_int, help="the same")
+
+
+def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, smooth: str = "none") -> None:
+    """Add the options of detecting and following a person. smooth: the default of --smooth."""
+    parser.add_argument(
+        "--detector", choices=DETECTORS, default=DETECTORS[0],
+        help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
+    )  # fmt: skip
+    parser.add_argument(
+        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
+        help="where the detector's files are (default: models/magicdance_pose)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--person", type=_person, default=PEOPLE[0], metavar="|".join([*PEOPLE, "N"]),
+        help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-gap", type=nonnegative_int, default=15, metavar="N", help="fill gaps of up to N frames (default: 15)"
+    )
+    parser.add_argument(
+        "--smooth", choices=("none", *SMOOTHING_METHODS), default=smooth, help=f"less jitter (default: {smooth})"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

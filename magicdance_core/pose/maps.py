@@ -1,6 +1,6 @@
 """Read pose maps from pictures, a video, or keypoint files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +41,15 @@ def read_poses(path: str | Path) -> PoseMaps:
     if not holds_keypoints(path):
         maps = read_frames(path)
         return PoseMaps(maps.read, maps.count, maps.fps, maps.names, lambda: _union(map(_drawn_box, maps)))
-    frames = load_keypoints(path)
+    return draw_maps(load_keypoints(path))
+
+
+def draw_maps(frames: Sequence[PoseFrame], fps: float | None = None) -> PoseMaps:
+    """Return the pose maps of keypoints, each drawn when it is read, in the size of its canvas."""
     return PoseMaps(
         lambda: (Image.fromarray(draw_pose(frame)) for frame in frames),
         len(frames),
+        fps,
         people_box=lambda: _union(map(_keypoint_box, frames)),
     )
 

@@ -1,0 +1,220 @@
+"""The motion of a raw driving video for `animate`: extracted, retargeted to the reference, kept for resumed runs."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..files import existing_file, read_json, write_text
+from .common import file_path, nonnegative_float
+from .extract import add_extraction_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from ..pose.keypoints import PoseFrame
+
+KEYPOINTS, REPORT, SHEET = "keypoints.npz", "report.json", "sheet.png"
+FALLBACK_FPS, MAX_FPS = 30.0, 60.0
+MAX_SHORT_SIDE = 1024  # of the canvas that pose maps are drawn on: a photograph has more pixels than any model needs
+PANEL, MOMENTS = 384, 3
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A motion on the reference's canvas: `frames` at `fps`, and the sound that belongs to it.
+
+    start, end: the part of the video in seconds. findings: see `pose.look_ahead`.
+    """
+
+    frames: list[PoseFrame]
+    fps: float
+    start: float
+    end: float
+    findings: list[str]
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that --video takes besides those of `animate`."""
+    group = parser.add_argument_group("driving video, with --video")
+    add_extraction_arguments(group, smooth="savitzky-golay")
+    group.add_argument(
+        "--start", type=nonnegative_float, default=0.0, metavar="SECONDS", help="begin there (default: 0)"
+    )
+    group.add_argument("--end", type=nonnegative_float, metavar="SECONDS", help="stop there (default: the video's end)")
+    group.add_argument("--no-audio", action="store_true", help="leave out the video's sound")
+    group.add_argument(
+        "--work", type=file_path, metavar="DIR",
+        help="where keypoints, report and a sheet to check are kept for a resumed run (default: OUT.work)",
+    )  # fmt: skip
+
+
+def check_video_options(options: argparse.Namespace) -> None:
+    """Raise InputError for options of a driving video without --video, and for times that give no frame."""
+    if options.video is None:
+        used = {"--start": options.start, "--end": options.end, "--no-audio": options.no_audio, "--work": options.work}
+        if given := [name for name, value in used.items() if value]:
+            raise InputError(f"{' and '.join(given)} need a driving video: give --video in place of --poses.")
+    elif options.end is not None and options.end <= options.start:
+        raise InputError(f"--end is {options.end:g} and --start is {options.start:g}: give an end after the start.")
+
+
+def work_folder(options: argparse.Namespace) -> Path:
+    """Return the folder that holds what a resumed run takes up."""
+    return options.work or options.out.with_name(f"{options.out.name}.work")
+
+
+def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motion:
+    """Extract the motion of a driving video and retarget it to the person of the reference.
+
+    An earlier run's keypoints are taken if they were made with the same video, reference and options. Writes the
+    keypoints, a report and a sheet (reference, driving frame, both with skeleton, retargeted map) to the work folder.
+    Raises InputError if the video or the reference shows nobody.
+    """
+    from ..media.read import read_frames
+    from ..pose.keypoint_files import load_keypoints, save_keypoints
+
+    video, folder = existing_file(options.video), work_folder(options)
+    frames = read_frames(video)
+    fps = options.fps or min(frames.fps or FALLBACK_FPS, MAX_FPS)
+    settings = _settings(options, video, reference, fps)
+    if (
+        (folder / REPORT).is_file()
+        and (report := read_json(folder / REPORT, "a report of animate"))
+        and (isinstance(report, dict) and report.get("settings") == settings and (folder / KEYPOINTS).is_file())
+    ):
+        fitted = load_keypoints(folder / KEYPOINTS)
+        print(f"keypoints of an earlier run in {folder}")
+        return Motion(fitted, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+    fitted, report, sheet = _extract(options, video, reference, fps)
+    save_keypoints(folder / KEYPOINTS, fitted)
+    from ..media import write_picture
+
+    write_picture(folder / SHEET, sheet)
+    write_text(folder / REPORT, json.dumps({"settings": settings} | report, indent=2) + "\n")
+    return Motion(fitted, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+
+
+def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder: bool) -> None:
+    """Sample into the work folder, from where a killed run continues, and write the result with the video's sound.
+
+    run: has `fill_folder`, `total` and `fps`. Other formats than videos have no sound; a folder gets it as a file.
+    """
+    from ..media import read_frames, write_animation
+    from ..media.audio import AUDIO_SUFFIX, add_audio, extract_audio
+    from ..media.write import VIDEO_FORMATS
+
+    frames, out = options.out if to_folder else work_folder(options) / "frames", options.out
+    run.fill_folder(frames)
+    end = motion.start + run.total / motion.fps
+    if to_folder:
+        if not options.no_audio:
+            extract_audio(out / f"audio{AUDIO_SUFFIX}", options.video, motion.start, end)
+        return
+    has_sound = out.suffix.lower() in VIDEO_FORMATS and not options.no_audio
+    silent = work_folder(options) / "silent.mp4" if has_sound else out
+    with write_animation(silent, motion.fps) as add:
+        for picture in read_frames(frames):
+            add(picture)
+    if has_sound:
+        add_audio(out, silent, options.video, motion.start)
+        silent.unlink()
+    elif not options.no_audio:
+        print(f"{out.suffix} files have no sound: use .mp4, .mov or .mkv for it")
+    shutil.rmtree(frames)
+
+
+def _settings(options: argparse.Namespace, video: Path, reference: Image.Image, fps: float) -> dict:
+    stat = video.stat()
+    names = ("detector", "person", "max_gap", "smooth", "start", "end")
+    return {name: getattr(options, name) for name in names} | {
+        "video": [str(video.resolve()), stat.st_size, stat.st_mtime_ns],
+        "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
+        "fps": fps,
+    }
+
+
+def _extract(
+    options: argparse.Namespace, video: Path, reference: Image.Image, fps: float
+) -> tuple[list[PoseFrame], dict, Image.Image]:
+    import numpy as np
+    from tqdm import tqdm
+
+    from ..media.resampling import ResampledFrames
+    from ..pose.detectors import make_detector
+    from ..pose.extraction import detect, follow
+    from ..pose.look_ahead import look_ahead
+    from ..pose.retarget import first_frame_with_people, retarget
+    from ..pose.smooth import smooth
+
+    detector = make_detector(options.detector, options.models, _detector_device(options))
+    person = first_frame_with_people(detect([np.asarray(reference)], detector))
+    pictures = ResampledFrames(video, fps)
+    with tqdm(desc="detecting", unit="frame") as bar:
+        found = detect(_part(pictures, options), detector, lambda done: bar.update(done - bar.n))
+    extraction = follow(found, options.person, options.max_gap)
+    driving = extraction.frames
+    if options.smooth != "none":
+        driving = smooth(driving, options.smooth, fps=fps)
+    scale = min(1.0, MAX_SHORT_SIDE / min(person.width, person.height))
+    person = person.scaled(round(person.width * scale), round(person.height * scale))
+    fitted = retarget(driving, person)
+    ahead = look_ahead(person, extraction.frames, fitted, fps)
+    report = extraction.report | {"proportions": ahead.proportions, "findings": ahead.findings}
+    return fitted, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
+
+
+def _part(pictures, options: argparse.Namespace) -> Iterator[np.ndarray | None]:
+    """Yield the pictures between --start and --end."""
+    first = round(options.start * pictures.fps)
+    last = None if options.end is None else round(options.end * pictures.fps)
+    yielded = False
+    for picture in islice(pictures, first, last):
+        yielded = True
+        yield picture
+    if not yielded:
+        raise InputError(f"--start is {options.start:g} s and the video ends before: give an earlier time.")
+
+
+def _sheet(reference: Image.Image, person: PoseFrame, pictures, driving: Sequence, fitted: Sequence) -> Image.Image:
+    """Return rows of some moments: reference and driving frame with their skeletons, and the map that is sampled."""
+    import numpy as np
+    from PIL import Image
+
+    from ..media import contact_sheet
+    from ..pose.draw import draw_pose, overlay
+
+    moments = sorted({len(driving) * (2 * k + 1) // (2 * MOMENTS) for k in range(MOMENTS)})
+    shown = Image.fromarray(overlay(np.asarray(reference), person))
+    rows = []
+    for number, picture in enumerate(pictures):
+        if number in moments and picture is not None:
+            frame = Image.fromarray(overlay(picture, driving[number]))
+            frame.thumbnail((2 * PANEL, 2 * PANEL))
+            pose = Image.fromarray(draw_pose(fitted[number], *shown.size))
+            rows.append([shown, _on_canvas(frame, shown.size), pose])
+    return contact_sheet(rows or [[shown] * 3], ["reference", "driving frame", "retargeted pose"], PANEL)
+
+
+def _on_canvas(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return a picture centred on a dark canvas of another shape."""
+    from PIL import Image, ImageOps
+
+    canvas, fitted = Image.new("RGB", size, (24, 24, 24)), ImageOps.contain(picture, size)
+    canvas.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
+    return canvas
+
+
+def _detector_device(options: argparse.Namespace) -> str:
+    from .common import torch_device
+
+    return str(torch_device(options.device))

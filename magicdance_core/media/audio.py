@@ -1,0 +1,147 @@
+"""Carry the sound of a driving video over to what is made from it."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ..errors import InputError
+from ..files import atomic_write
+from .video import open_video
+from .write import VIDEO_FORMATS
+
+# Codecs that players expect in a container; others are encoded as AAC. Matroska takes all.
+COPIED = {"mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus"), "mov": ("aac", "mp3", "ac3", "alac", "pcm_s16le")}
+AUDIO_SUFFIX = ".m4a"
+ENCODED_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000)
+
+
+def add_audio(out: Path, silent: Path, source: Path, start: float = 0.0) -> str:
+    """Write a video with the pictures of `silent` and the sound of `source` from `start` seconds on, cut to its length.
+
+    out: an .mp4, .mov or .mkv file. silent: an .mp4 file, since its packets have all times that a container needs.
+    Times count from the first frame of the source. Returns "copied" or "encoded", or "" if the source has no sound
+    there. Raises InputError if a file cannot be read or written.
+    """
+    kind = VIDEO_FORMATS[out.suffix.lower()]
+    with open_video(silent) as pictures:
+        stream = pictures.streams.video[0]
+        packets = [packet for packet in pictures.demux(stream) if packet.size]
+        end = start + float(max(packet.pts + (packet.duration or 0) for packet in packets) * stream.time_base)
+        with atomic_write(out) as part:
+            return _mux(part, kind, source, start, end, stream, packets)
+
+
+def extract_audio(out: Path, source: Path, start: float, end: float) -> str:
+    """Write the sound of a video between two times, in seconds, to an .m4a file; see `add_audio`."""
+    with atomic_write(out) as part:
+        made = _mux(part, "mp4", source, start, end)
+    if not made:
+        out.unlink()
+    return made
+
+
+def _mux(part: Path, kind: str, source: Path, start: float, end: float, template=None, pictures: Iterable = ()) -> str:
+    """Write a container with given video packets and the sound of `source`; returns how the sound was taken over."""
+    try:
+        with open_video(source) as heard, av.open(str(part), "w", format=kind) as out:
+            if not heard.streams.audio:
+                return "" if template is None else _copy(out, template, pictures)
+            audio = heard.streams.audio[0]
+            video_out = None if template is None else out.add_stream_from_template(template)
+            if audio.codec_context.name in COPIED.get(kind, (audio.codec_context.name,)):
+                made, track = "copied", out.add_stream_from_template(audio)
+                sound = _copied(heard, audio, track, start, end)
+            else:
+                made, track = "encoded", out.add_stream("aac", rate=_encoded_rate(audio.codec_context.sample_rate))
+                track.layout = "stereo" if audio.codec_context.channels > 1 else "mono"
+                sound = _encoded(heard, audio, track, start, end)
+            empty = True
+            for packet in heapq.merge(_rerouted(pictures, video_out), sound, key=_time):
+                empty = empty and packet.stream is not track
+                out.mux(packet)
+            return "" if empty else made
+    except av.FFmpegError as error:
+        raise InputError(f"The sound of {source} cannot be read ({error.strerror}): use --no-audio.") from error
+
+
+def _copy(out, template, pictures: Iterable) -> str:
+    for packet in _rerouted(pictures, out.add_stream_from_template(template)):
+        out.mux(packet)
+    return ""
+
+
+def _rerouted(packets: Iterable, stream) -> Iterator:
+    for packet in packets:
+        packet.stream = stream
+        yield packet
+
+
+def _time(packet) -> Fraction:
+    return packet.dts * packet.time_base
+
+
+def _first_picture(container) -> Fraction:
+    """Return the time of the first frame, from which `video.decode` counts, and rewind the container."""
+    stream = container.streams.video[0]
+    for packet in container.demux(stream):
+        for frame in packet.decode():
+            container.seek(0)
+            return Fraction(0) if frame.pts is None else frame.pts * frame.time_base
+    return Fraction(0)
+
+
+def _copied(container, audio, track, start: float, end: float) -> Iterator:
+    offset = _first_picture(container) + Fraction(start)
+    for packet in container.demux(audio):
+        if packet.pts is None or packet.dts is None:
+            continue
+        time = packet.pts * packet.time_base - offset
+        if time >= end - start:
+            return
+        if time + (packet.duration or 0) * packet.time_base <= 0:
+            continue
+        shift = round(offset / packet.time_base)
+        packet.pts, packet.dts, packet.stream = max(0, packet.pts - shift), max(0, packet.dts - shift), track
+        yield packet
+
+
+def _encoded(container, audio, track, start: float, end: float) -> Iterator:
+    """Decode the sound, cut it to the sample, and encode it."""
+    rate, layout = track.codec_context.sample_rate, track.codec_context.layout.name
+    offset = _first_picture(container) + Fraction(start)
+    resampler, fifo = av.AudioResampler("fltp", layout, rate), av.AudioFifo()
+    done, total = 0, round((end - start) * rate)
+    for frame in container.decode(audio):
+        time = Fraction(0) if frame.pts is None else frame.pts * frame.time_base - offset
+        for part in resampler.resample(frame):
+            samples = part.to_ndarray()
+            first = round(time * rate)
+            samples, first = samples[:, max(0, -first) :], max(0, first)
+            if first > done:  # silence, where the source has a gap or begins later
+                samples = np.pad(samples, ((0, 0), (first - done, 0)))
+            samples = samples[:, : total - done]
+            if samples.shape[1]:
+                fifo.write(_audio_frame(samples, layout, rate, done))
+                done += samples.shape[1]
+            time += Fraction(part.samples, rate)
+        while chunk := fifo.read(track.codec_context.frame_size or 1024):
+            yield from track.encode(chunk)
+        if done >= total:
+            break
+    if chunk := fifo.read(0, partial=True):
+        yield from track.encode(chunk)
+    yield from track.encode(None)
+
+
+def _audio_frame(samples: np.ndarray, layout: str, rate: int, first: int):
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+    return frame
+
+
+def _encoded_rate(rate: int) -> int:
+    return rate if rate in ENCODED_RATES else ENCODED_RATES[0]

@@ -1,0 +1,78 @@
+"""Sound that is carried over from a driving video."""
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from sound_videos import FPS, write_source
+
+from magicdance_core import InputError
+from magicdance_core.media import write_animation
+from magicdance_core.media.audio import add_audio, extract_audio
+
+
+def write_silent(path, frames):
+    with write_animation(path, FPS) as add:
+        for number in range(frames):
+            add(Image.new("RGB", (16, 16), (number, 0, 0)))
+    return path
+
+
+def tone_times(path):
+    """Return codec, and the first and last second at which there is a tone."""
+    with av.open(str(path)) as file:
+        (audio,) = file.streams.audio
+        loud = [
+            float(frame.time) + k / frame.sample_rate
+            for frame in file.decode(audio)
+            for k in np.flatnonzero(np.abs(frame.to_ndarray().reshape(-1, frame.samples)).max(0) > 0.2)
+        ]
+        return audio.codec_context.name, loud[0], loud[-1]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_is_copied_where_the_container_takes_it(tmp_path, suffix):
+    source, silent = write_source(tmp_path / "source.mp4", "mp4", "aac"), write_silent(tmp_path / "silent.mp4", 20)
+    video = tmp_path / f"out{suffix}"
+    assert add_audio(video, silent, source, start=0.5) == "copied"
+    codec, first, last = tone_times(video)
+    assert codec == "aac" and first == pytest.approx(0.5, abs=0.08) and last == pytest.approx(1.0, abs=0.08)
+    with av.open(str(video)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 20 and file.streams.video[0].average_rate == FPS
+        assert float(file.duration / av.time_base) == pytest.approx(2.0, abs=0.1)
+
+
+def test_other_sound_is_encoded_and_cut_to_the_sample(tmp_path):
+    source, silent = (
+        write_source(tmp_path / "source.mkv", "matroska", "flac"),
+        write_silent(tmp_path / "silent.mp4", 12),
+    )
+    video = tmp_path / "out.mp4"
+    assert add_audio(video, silent, source, start=0.75) == "encoded"
+    codec, first, last = tone_times(video)
+    assert codec == "aac" and first == pytest.approx(0.25, abs=0.05) and last == pytest.approx(0.75, abs=0.05)
+    with av.open(str(video)) as file:
+        assert float(file.streams.audio[0].duration * file.streams.audio[0].time_base) == pytest.approx(1.2, abs=0.1)
+
+
+def test_a_source_without_sound_leaves_the_pictures(tmp_path):
+    source, video = write_silent(tmp_path / "source.mp4", 8), tmp_path / "out.mp4"
+    assert add_audio(video, source, source) == ""
+    with av.open(str(video)) as file:
+        assert not file.streams.audio and sum(1 for _ in file.decode(video=0)) == 8
+    assert extract_audio(tmp_path / "audio.m4a", source, 0, 1) == "" and not (tmp_path / "audio.m4a").exists()
+
+
+def test_sound_alone_is_written_beside_frames(tmp_path):
+    source = write_source(tmp_path / "source.mp4", "mp4", "aac")
+    assert extract_audio(tmp_path / "audio.m4a", source, 0.5, 2.0) == "copied"
+    _, first, _ = tone_times(tmp_path / "audio.m4a")
+    assert first == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_damaged_source_is_refused(tmp_path):
+    (tmp_path / "source.mp4").write_bytes(b"no video" * 100)
+    silent = write_silent(tmp_path / "silent.mp4", 3)
+    with pytest.raises(InputError, match="cannot be read as a video"):
+        add_audio(tmp_path / "out.mp4", silent, tmp_path / "source.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["silent.mp4", "source.mp4"]
