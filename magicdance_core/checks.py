@@ -43,5 +43,18 @@ def limits(low: float | None, high: float | None) -> str:
 
 def shown(value: object) -> str:
     """Return a value as messages show it, in 60 characters at most."""
-    text = str(value)
+    text = printable(str(value))
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text in which control, format and undecodable characters are escape sequences, such as \x1b and \udcff.
+
+    For names and texts from files, which could otherwise command a terminal, break a line or reverse its direction.
+    keep: characters that stay, such as line ends.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode() for sign in text
+    )

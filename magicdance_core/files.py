@@ -1,6 +1,8 @@
 """Files and folders at paths that a user gives: checked before they are read, written completely or not at all."""
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import platform
@@ -14,11 +16,12 @@ from functools import cache
 from pathlib import Path
 
 from .errors import InputError
-from .limits import MAX_JSON_BYTES
+from .limits import MAX_FILE_BYTES, MAX_JSON_BYTES
 
 # Temporary names contain process and machine, so that the leftovers of a killed process are recognised.
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 _PART = re.compile(rf"\..*\.magicdance-{_MACHINE}-(\d+)-[0-9a-f]{{16}}\.part", re.DOTALL)
+_ENDS = 2**20  # bytes at either end of a file that are compared
 _MAX_NAME = 40  # characters of the name in the temporary one, which would be too long otherwise
 
 
@@ -72,18 +75,68 @@ def resolve_inside(folder: Path, name: object, what: str) -> Path:
     return path
 
 
+def check_folder(folder: Path) -> None:
+    """Raise InputError if something in a folder, at any depth, is neither file nor folder, or is a link out of it.
+
+    For data sets and run folders of strangers, before they are used: pipes and devices may never end, and links read
+    and write elsewhere.
+    """
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        resolve_inside(folder, os.path.relpath(entry.path, folder), "a link")
+                    elif entry.is_dir():
+                        waiting.append(Path(entry.path))
+                    elif not entry.is_file():
+                        raise InputError(f"{entry.path} is neither a file nor a folder: remove it.")
+        except OSError as error:
+            raise InputError(f"{here} cannot be listed ({error.strerror}): give a readable folder.") from error
+
+
+def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return the contents of a regular file. Raises InputError if it cannot be read or has more than `max_bytes`."""
+    path = existing_file(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)  # it may grow while it is read
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file.") from error
+    if len(data) > max_bytes:
+        raise InputError(f"{path} is larger than {max_bytes / 1e6:.0f} MB: give a smaller file.")
+    return data
+
+
+def content_digest(path: Path) -> str:
+    """Return 32 hexadecimal digits that change with the contents of a file, or the pictures of a folder.
+
+    Of large files only the size and both ends are read, so that it costs nothing beside decoding them.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    inside = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+    for file in inside:
+        with file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            digest.update(f"{file.name!r} {size} ".encode() if path.is_dir() else f"{size} ".encode())
+            for start in (0, max(0, size - _ENDS)) if file in (inside[0], inside[-1]) else ():
+                opened.seek(start)
+                digest.update(opened.read(_ENDS))
+    return digest.hexdigest()
+
+
 def read_json(path: str | os.PathLike, wanted: str):
     """Return the contents of a JSON file. wanted: what the file should be, in messages.
 
     Raises InputError if it is no file or no JSON, is too large, or nested too deeply.
     """
     path = existing_file(path)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise InputError(f"{path} is larger than {MAX_JSON_BYTES / 1e6:.0f} MB: give {wanted}.")
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise InputError(f"{path} is larger than {MAX_JSON_BYTES / 1e6:.0f} MB: give {wanted}.")
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file.") from error
+        return json.loads(read_bytes(path, MAX_JSON_BYTES))
     except RecursionError:
         raise InputError(f"{path} is nested too deeply: give {wanted}.") from None
     except ValueError as error:
@@ -141,9 +194,19 @@ def atomic_write(path: str | os.PathLike, size: int = 0) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file in UTF-8, completely or not at all. Raises InputError as `atomic_write` does."""
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8")
+    """Write a text file in UTF-8, completely or not at all. Raises InputError as `atomic_write` does.
+
+    What UTF-8 lacks, such as undecodable bytes of file names, is written as an escape sequence.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file completely or not at all. Raises InputError as `atomic_write` does, also if a disk cut it short."""
+    with atomic_write(path, len(data)) as part:
+        part.write_bytes(data)
+        if part.stat().st_size != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager

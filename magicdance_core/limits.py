@@ -12,6 +12,8 @@ MAX_RATIO = 50  # of the long to the short side of a pose map
 MAX_FRAMES = 500_000  # of a keypoint file or of a video at an even rate; more than four hours at 30 a second
 MAX_ARCHIVE_BYTES = 2**29  # of a keypoint archive, unpacked
 MAX_JSON_BYTES = 2**28
+MAX_FILE_BYTES = 2**29  # of a picture, log or configuration that is read as a whole
+MAX_CLIP_BYTES = 2**30  # of the pictures of a clip, read together
 MIN_FPS, MAX_FPS = 0.01, 1000.0
 
 

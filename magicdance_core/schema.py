@@ -157,7 +157,10 @@ def _described(kind: type, keys: Iterable[str | int]) -> dict[str, Any]:
 
     found = resolved(whole)
     for key in keys:
-        inner = found["properties"][key] if isinstance(key, str) else found.get("items") or found["prefixItems"][key]
+        if isinstance(key, int):
+            inner = found.get("items") or found["prefixItems"][key]
+        else:
+            inner = found.get("properties", {}).get(key) or found.get("additionalProperties") or {}
         found = resolved(inner)
     return found
 

@@ -70,9 +70,10 @@ def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ..data.contact_sheet import write_sheet
-    from ..data.prepare import Filters, Output, find_poses, find_videos, prepare_video, write_index
+    from ..data.prepare import Filters, Output, find_poses, find_videos, known_splits, prepare_video, write_index
     from ..pose.detectors import make_detector
 
+    known_splits(options.out)  # refused now rather than after all videos
     videos = find_videos(options.videos)
     poses = find_poses(options.poses, videos) if options.poses else {}
     filters = Filters(options.min_keypoints, options.min_area)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def open_frames(config: DataConfig, cache: Path) -> FrameSet:
-    """Return the data set of a configuration. cache: folder for drawn puppets.
+    """Return the data set of a configuration. cache: folder for drawn puppets, and for streams while they are opened.
 
     Raises InputError if the folder holds no data set, or one that does not fit the configuration.
     """
@@ -27,7 +27,7 @@ def open_frames(config: DataConfig, cache: Path) -> FrameSet:
         return PuppetFrames(config, cache)
     assert config.folder is not None
     shards, black = read_shards(Path(config.folder)), config.background == "black"
-    frames = StreamedFrames(shards, black) if shards else VideoFrames(read_layout(Path(config.folder)), black)
+    frames = StreamedFrames(shards, black, cache) if shards else VideoFrames(read_layout(Path(config.folder)), black)
     if shards and config.crops:
         raise InputError(f"{config.folder} is streamed, and latents of streams are not cached: set data.crops to 0.")
     for video in frames.videos:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..media import write_picture
+from ..errors import InputError
+from ..media import read_picture, write_picture
 from .layouts import read_layout
 from .unfinished_video import RECORD, read_record
 from .video_frames import VideoFrames
@@ -30,8 +31,11 @@ def write_sheet(out: Path, path: Path) -> None:
     for file in (records[k] for k in _spread(len(records), VIDEOS)):
         record = read_record(file)
         for reason, number in record["examples"].items():
-            with Image.open(file.with_name(f"dropped-{number:06d}.jpg")) as picture:
-                tiles.append((picture.convert("RGB"), f"{record['name']}, frame {number}\n{reason}", RED))
+            try:
+                picture = read_picture(file.with_name(f"dropped-{number:06d}.jpg"))
+            except InputError:  # only for looking at; the data set is complete without it
+                continue
+            tiles.append((picture, f"{record['name']}, frame {number}\n{reason}", RED))
     write_picture(path, _tiled(tiles))
 
 

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from ..checks import printable
 from ..errors import InputError
-from ..files import existing, files_with_suffix, read_json
+from ..files import check_folder, existing, files_with_suffix, read_bytes, resolve_inside
 from ..media import read_picture
 from ..media.read import PICTURE_SUFFIXES
 from .frame_sets import Video
+from .index_files import MAX_CAPTION, VideoIndex, read_index, safe_name
 from .video_frames import FrameFiles
 
 INDEX = "index.json"
@@ -26,9 +28,11 @@ def read_layout(folder: Path) -> list[FrameFiles]:
     Ours: index.json. Published: train_set/VIDEO/*.png beside pose_map_train_set/VIDEO/*.png, likewise val_set and
     test_set; frames without a pose map are left out. DisCo: VIDEO/*.png with VIDEO/openpose_json/ (or pose maps in
     VIDEO/openpose/) and, optionally, masks in VIDEO/groundsam/. Captions: VIDEO.txt beside each folder.
-    Raises InputError if the layout is unknown or pictures lack poses.
+    Raises InputError if the layout is unknown, pictures lack poses, or something leads out of the folder.
     """
     folder = existing(folder)
+    if folder.is_dir():
+        check_folder(folder)
     if (folder / INDEX).is_file():
         return _ours(folder)
     if (folder / "train_set").is_dir():
@@ -59,7 +63,7 @@ def split_by_name(
     for name in names:
         if name not in splits:
             new.append(name)
-    new.sort(key=lambda name: hashlib.blake2b(name.encode()).digest())
+    new.sort(key=lambda name: hashlib.blake2b(name.encode("utf-8", "surrogatepass")).digest())
     total = len(splits) + len(new)
     for part, share in (("validation", validation), ("test", test)):
         wanted = round(share * total) or (1 if share and total >= 3 else 0)
@@ -70,14 +74,21 @@ def split_by_name(
 
 
 def read_caption(video: Path) -> str:
-    """Return the text of NAME.txt beside a video, "" if there is none. Raises InputError if it is not UTF-8."""
+    """Return the text of NAME.txt beside a video, "" if there is none.
+
+    Raises InputError if it is not UTF-8, longer than MAX_CAPTION, or a link out of the folder.
+    """
     file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
     if not file.is_file():
         return ""
+    resolve_inside(file.parent, file.name, "a caption")
     try:
-        return " ".join(file.read_text(encoding="utf-8").split())
-    except (OSError, ValueError) as error:
+        caption = " ".join(read_bytes(file, 4 * MAX_CAPTION).decode("utf-8-sig").split())
+    except UnicodeDecodeError as error:
         raise InputError(f"{file} cannot be read as text ({error}): save it as UTF-8, or remove it.") from error
+    if len(caption) > MAX_CAPTION:
+        raise InputError(f"{file} has {len(caption)} characters: give a caption of at most {MAX_CAPTION:,}.")
+    return printable(caption)
 
 
 def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -94,27 +105,16 @@ def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _ours(folder: Path) -> list[FrameFiles]:
-    index = read_json(folder / INDEX, "a data set")
-    try:
-        entries = []
-        for video in index["videos"]:
-            path = folder / "videos" / video["name"]
-            numbers = [int(number) for number in video["frames"]]
-            about = Video(
-                video["name"],
-                len(numbers),
-                int(video["width"]),
-                int(video["height"]),
-                video["split"],
-                runs_of(numbers),
-                str(video.get("caption", "")),
-            )
-            pictures = tuple(path / f"{number:06d}.{index['suffix']}" for number in numbers)
-            maps = tuple(path / "poses" / f"{n:06d}.png" for n in numbers) if video["maps"] else ()
-            keypoints = () if video["maps"] else (path / KEYPOINTS,)
-            entries.append(FrameFiles(about, pictures, maps, keypoints))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / INDEX} is damaged ({error!r}): run `magicdance dataset` again.") from error
+    index, entries = read_index(VideoIndex, folder / INDEX, "run `magicdance dataset` again"), []
+    for video in index.videos:
+        path, numbers = resolve_inside(folder, f"videos/{video.name}", "a video"), video.frames
+        about = Video(
+            video.name, len(numbers), video.width, video.height, video.split, runs_of(numbers), printable(video.caption)
+        )
+        pictures = tuple(path / f"{number:06d}.{index.suffix}" for number in numbers)
+        maps = tuple(path / "poses" / f"{number:06d}.png" for number in numbers) if video.maps else ()
+        keypoints = () if video.maps else (path / KEYPOINTS,)
+        entries.append(FrameFiles(about, pictures, maps, keypoints))
     for entry in entries:
         for path in (entry.pictures[0], entry.pictures[-1], *entry.keypoints, *entry.maps[:1]):
             if not path.is_file():
@@ -130,7 +130,9 @@ def _published(frames: Path, maps: Path, split: str) -> list[FrameFiles]:
         if not pairs:
             raise InputError(f"{maps / video.name} has no pose map with the name of a picture in {video}: rename them.")
         pictures, found = zip(*pairs)
-        entries.append(FrameFiles(_video(f"{frames.name}/{video.name}", pictures, split), pictures, maps=found))
+        entries.append(
+            FrameFiles(_video(f"{frames.name}/{safe_name(video.name)}", pictures, split), pictures, maps=found)
+        )
     return entries
 
 
@@ -145,7 +147,7 @@ def _disco(folder: Path) -> FrameFiles | None:
     if not complete:
         raise InputError(f"{folder / OPENPOSE} has no pose with the name of a picture in {folder}: rename them.")
     return FrameFiles(
-        _video(folder.name, complete, "train"),
+        _video(safe_name(folder.name), complete, "train"),
         tuple(complete),
         maps=tuple(maps[p.stem] for p in complete) if maps else (),
         keypoints=tuple(poses[p.stem] for p in complete) if poses else (),

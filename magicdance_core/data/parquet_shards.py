@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checks import printable
 from ..errors import InputError
-from ..files import atomic_write, existing, read_json
+from ..files import atomic_write, check_folder, existing, read_bytes, read_json, remove_leftovers, resolve_inside
+from ..limits import MAX_CLIP_BYTES
 from ..pose.keypoint_json import frames_to_pose_keypoint
 from .array_cache import digest
 from .frame_sets import Video
+from .index_files import IndexedClip, ShardIndex, read_index
 from .layouts import INDEX
 from .video_frames import FrameFiles, VideoFrames
 
@@ -72,6 +75,9 @@ def write_shards(
     if (out / INDEX).is_file() and not _is_ours(read_json(out / INDEX, "a data set")):
         raise InputError(f"{out} holds another data set: give another folder with --out.")
     pyarrow = library("pyarrow")
+    if out.is_dir():
+        check_folder(out)
+        remove_leftovers(out)  # also where no file is missing
     source = VideoFrames(entries)
     plan = [
         (f"{split}-{number:05d}.parquet", split, clips[number::count])
@@ -108,17 +114,21 @@ def write_shards(
 def read_shards(folder: Path) -> list[ShardFile] | None:
     """Return the files of a folder that `write_shards` wrote, or of a folder of such folders; None for other folders.
 
-    Raises InputError if the index is damaged or a file is missing.
+    Raises InputError if an index is damaged, a file is missing, or something leads out of the folder.
     """
     folder = existing(folder)
     if not folder.is_dir():
         return None
     indices = sorted([*folder.glob(INDEX), *folder.glob(f"*/{INDEX}")])
-    found = [(index.parent, values) for index in indices if _is_ours(values := read_json(index, "a data set"))]
-    try:
-        files = [ShardFile(path / f["name"], tuple(_clips(f))) for path, values in found for f in values["files"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The index of {folder} is damaged ({error!r}): export the data set again.") from error
+    found = [index for index in indices if _is_ours(read_json(index, "a data set"))]
+    if not found:
+        return None
+    check_folder(folder)
+    files = [
+        ShardFile(resolve_inside(index.parent, file.name, "a file"), tuple(map(_video, file.clips)))
+        for index in found
+        for file in read_index(ShardIndex, index, "export the data set again").files
+    ]
     for file in files:
         if not file.path.is_file():
             raise InputError(f"{file.path} is missing: copy the whole data set, or export it again.")
@@ -144,9 +154,9 @@ def _is_ours(values: Any) -> bool:
     return isinstance(values, dict) and values.get("format") == FORMAT
 
 
-def _clips(file: dict) -> Iterator[Video]:
-    for clip in file["clips"]:
-        yield Video(**clip | {"runs": tuple((int(first), int(count)) for first, count in clip["runs"])})
+def _video(clip: IndexedClip) -> Video:
+    about = (clip.name, clip.frames, clip.width, clip.height, clip.split)
+    return Video(*about, tuple(map(tuple, clip.runs)), printable(clip.caption))
 
 
 def _described(video: Video, clip: ShardClip, split: str) -> dict:
@@ -163,11 +173,22 @@ def _described(video: Video, clip: ShardClip, split: str) -> dict:
 def _row(source: VideoFrames, clip: ShardClip) -> dict[str, Any]:
     entry = source.files[clip.video]
 
+    left = MAX_CLIP_BYTES
+
     def contents(paths: tuple[Path, ...]) -> list[bytes] | None:
-        try:
-            return [paths[frame].read_bytes() for frame in clip.frames] if paths else None
-        except OSError as error:
-            raise InputError(f"{error.filename} cannot be read ({error.strerror}): copy the whole data set.") from error
+        nonlocal left
+        if not paths:
+            return None
+        pictures = []
+        for frame in clip.frames:
+            pictures.append(read_bytes(paths[frame]))
+            left -= len(pictures[-1])
+            if left < 0:
+                raise InputError(
+                    f"The pictures of {len(clip.frames)} frames of {entry.video.name} have more than "
+                    f"{MAX_CLIP_BYTES / 1e9:.0f} GB: lower --frames."
+                )
+        return pictures
 
     keypoints = None
     if not entry.maps:

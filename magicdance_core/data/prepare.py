@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import printable
 from ..errors import InputError
-from ..files import atomic_write, check_target, existing, files_with_suffix, read_json
+from ..files import check_folder, check_target, content_digest, existing, files_with_suffix, resolve_inside, write_text
 from ..media import read_frames
 from ..media.read import PICTURE_SUFFIXES
 from ..media.resampling import DATASET_FPS, ResampledFrames
 from ..pose.detectors.detector import Detector
 from ..pose.keypoint_files import holds_keypoints, load_keypoints
 from ..pose.keypoints import PoseFrame
+from .index_files import VideoIndex, read_index, safe_name
 from .layouts import INDEX, read_caption, split_by_name
 from .unfinished_video import RECORD, UnfinishedVideo, read_record
 
@@ -57,23 +59,37 @@ class Output:
         return "png" if self.png else "jpg"
 
 
+def known_splits(out: Path) -> dict[str, str]:
+    """Return name -> split of the videos in an earlier index, empty if there is none.
+
+    Raises InputError if `out` holds another index, or something that leads out of it.
+    """
+    if out.is_dir():
+        check_folder(out)
+    if not (out / INDEX).is_file():
+        return {}
+    index = read_index(VideoIndex, out / INDEX, "remove it, or give another --out")
+    return {video.name: video.split for video in index.videos}
+
+
 def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     """Return name -> path of every video, sorted by name.
 
-    paths: video files, folders of pictures, or folders of these.
-    Raises InputError if a path holds no video, or two videos have the same name.
+    paths: video files, folders of pictures, or folders of these. Names are made safe by `safe_name`.
+    Raises InputError if a path holds no video, something in it leads out of it, or two videos have the same name.
     """
     found: dict[str, Path] = {}
     for path in map(existing, paths):
         if path.is_file() or files_with_suffix(path, PICTURE_SUFFIXES):
             inside = [path]
         else:
+            check_folder(path)
             folders = [p for p in path.iterdir() if p.is_dir() and files_with_suffix(p, PICTURE_SUFFIXES)]
             inside = [*files_with_suffix(path, VIDEO_SUFFIXES), *folders]
         if not inside:
             raise InputError(f"{path} holds no videos: give video files, or a folder of them.")
         for video in inside:
-            name = video.name if video.is_dir() else video.stem
+            name = safe_name(video.name if video.is_dir() else video.stem)
             if name in found:
                 raise InputError(f"{video} and {found[name]} have the same name: rename one, poses are found by it.")
             found[name] = video
@@ -86,7 +102,10 @@ def find_poses(folder: str | Path, videos: Iterable[str]) -> dict[str, Path]:
     Raises InputError that lists the videos without poses.
     """
     folder = existing(folder)
-    by_name = {(p.name if p.is_dir() else p.stem): p for p in folder.iterdir() if not p.name.startswith(".")}
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: give one with poses named like the videos.")
+    check_folder(folder)
+    by_name = {safe_name(p.name if p.is_dir() else p.stem): p for p in folder.iterdir() if not p.name.startswith(".")}
     missing = [name for name in videos if name not in by_name]
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
@@ -122,13 +141,14 @@ def prepare_video(
     says why. After a kill, finished frames are decoded again, but neither written nor searched for poses.
     detector: finds the keypoints if `poses`, keypoints or pose maps, is None. progress: called with the number of
     frames read.
-    Raises InputError if the video was prepared with other settings, or cannot be written.
+    Raises InputError if the video was prepared with other settings or from another file, or cannot be written.
     """
-    target, settings = out / "videos" / name, asdict(output) | asdict(filters)
+    resolve_inside(out, f"videos/{name}", "a video")
+    target, settings, content = out / "videos" / name, asdict(output) | asdict(filters), content_digest(path)
     if (target / RECORD).is_file():
-        return _finished(target / RECORD, settings, read_caption(path))
+        return _finished(target / RECORD, settings, path, content, read_caption(path))
     check_target(target, replaces=RECORD)
-    record: dict[str, Any] = {"name": name, "source": str(path), "settings": settings}
+    record: dict[str, Any] = {"name": name, "source": printable(str(path)), "content": content, "settings": settings}
     how = record | {"changed": path.stat().st_mtime_ns, "poses": str(poses), "detector": type(detector).__name__}
     record["caption"] = read_caption(path)
     try:
@@ -151,16 +171,20 @@ def prepare_video(
     return record
 
 
-def _finished(file: Path, settings: dict[str, Any], caption: str) -> dict[str, Any]:
-    """Return the record of a finished video, its caption updated; InputError if the settings were others."""
+def _finished(file: Path, settings: dict[str, Any], path: Path, content: str, caption: str) -> dict[str, Any]:
+    """Return the record of a finished video, its caption updated.
+
+    Raises InputError if the settings were others, or another video had its name.
+    """
     record = read_record(file)
+    if record["content"] not in ("", content):
+        raise InputError(f"{file.parent} was made from another video: rename {path}, or give another --out.")
     for key, old in record["settings"].items():
         if settings.get(key, old) != old:
             raise InputError(f"{file.parent} was made with {key} {old}, not {settings[key]}: give another --out.")
     if record.get("caption", "") != caption:
         record["caption"] = caption
-        with atomic_write(file) as part:
-            part.write_text(json.dumps(record), encoding="utf-8")
+        write_text(file, json.dumps(record))
     return record
 
 
@@ -183,13 +207,7 @@ def write_index(
     validation, test: shares of the videos. Videos of an earlier index keep their split.
     Raises InputError if no video was kept, or `out` holds another index.
     """
-    records, before = [], {}
-    if (out / INDEX).is_file():
-        index = read_json(out / INDEX, "a data set")
-        try:
-            before = {video["name"]: video["split"] for video in index["videos"]}
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{out / INDEX} is damaged: remove it, or give another --out.") from error
+    records, before = [], known_splits(out)
     for name in sorted({*names, *before}):
         file = out / "videos" / name / RECORD
         if not file.is_file():
@@ -214,8 +232,7 @@ def write_index(
         "each": {r["name"]: {"kept": len(r["frames"]), "of": r["total"], "dropped": r["dropped"]} for r in records},
     }
     for name, value in ((REPORT, report), (INDEX, index)):
-        with atomic_write(out / name) as part:
-            part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_text(out / name, json.dumps(value, indent=1) + "\n")
     return report
 
 

@@ -1,6 +1,7 @@
 """Parquet files as a data set, streamed by Hugging Face datasets: one clip of each open file is in memory."""
 
 import json
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from ..errors import InputError
+from ..limits import MAX_CLIP_BYTES
 from ..media.read import decode_picture
 from ..pose.keypoint_json import frames_from_pose_keypoint
 from ..pose.keypoints import PoseFrame
@@ -31,10 +33,11 @@ class StreamedFrames:
     at any sample without reading those before it.
     """
 
-    def __init__(self, files: list[ShardFile], black_background: bool = False):
-        """black_background: paint everything outside of the masks black."""
+    def __init__(self, files: list[ShardFile], black_background: bool, cache: Path):
+        """black_background: paint everything outside of the masks black. cache: folder for what `datasets` writes for a
+        moment, which otherwise goes to the user's home."""
         library("datasets")
-        self.files, self.black_background = files, black_background
+        self.files, self.black_background, self.cache = files, black_background, cache
         self.videos: list[Video] = [clip for file in files for clip in file.clips]
         self._rows = [(number, row) for number, file in enumerate(files) for row in range(len(file.clips))]
         modified = [file.path.stat().st_mtime_ns for file in files]
@@ -72,14 +75,16 @@ class StreamedFrames:
             else:
                 pose = frames_from_pose_keypoint(json.loads(row["keypoints"][frame]))[0]
             return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name)
-        except (IndexError, TypeError, KeyError) as error:
+        except InputError:
+            raise
+        except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:
             raise InputError(f"{name} is damaged ({error}): export the data set once more.") from error
 
     def _read_row(self, video: int) -> dict:
         number, row = self._rows[video]
         stream = self._streams.pop(number, None)
         if stream is None or not 0 <= row - stream.next_row <= MAX_SKIPPED_ROWS:
-            stream = _Stream(self.files[number].path, row)
+            stream = _Stream(self.files[number], row, self.cache)
         self._streams[number] = stream
         if len(self._streams) > OPEN_FILES:
             self._streams.popitem(last=False)
@@ -90,28 +95,44 @@ class StreamedFrames:
 
 
 class _Stream:
-    """The rows of a file, from `next_row` on."""
+    """The rows of a file, from `next_row` on. cache: see `StreamedFrames`."""
 
-    def __init__(self, path: Path, next_row: int):
-        self.path, self.next_row = path, next_row
+    def __init__(self, file: ShardFile, next_row: int, cache: Path):
+        self.path, self.next_row = file.path, next_row
+        self._count, self._cache = len(file.clips), cache
         self._rows: Iterator[dict] | None = None
 
     def take(self, row: int) -> dict:
         """Return the contents of a row, `next_row` or a later one."""
-        datasets = library("datasets")
         try:
             if self._rows is None:
-                # `load_dataset` would report its use over the network. The file's footer says which rows a group holds,
-                # so earlier groups are not read; `iter` does not split rows among the loader's processes.
-                stream = datasets.IterableDataset.from_parquet(
-                    str(self.path), columns=list(COLUMNS), filters=[("row", ">=", self.next_row)]
-                )
-                self._rows = stream.iter(batch_size=1)
+                self._rows = self._open()
             found = next(values for values in self._rows if values["row"] == [row])
         except Exception as error:  # readers raise nearly anything for damaged bytes
-            if isinstance(error, MemoryError):
+            if isinstance(error, (MemoryError, InputError)):
                 raise
             reason = str(error).split("\n")[0] or type(error).__name__
             raise InputError(f"{self.path} cannot be streamed ({reason}): export the data set once more.") from error
         self.next_row = row + 1
         return {name: value[0] for name, value in found.items()}
+
+    def _open(self) -> Iterator[dict]:
+        """Return the rows. Raises InputError if the file has too few, or one that is too large for the memory."""
+        footer = library("pyarrow").parquet.read_metadata(self.path)
+        sizes = [footer.row_group(number).total_byte_size for number in range(footer.num_row_groups)]
+        if footer.num_rows < self._count:
+            raise InputError(
+                f"{self.path} has {footer.num_rows} clips, and the index {self._count}: export the data set again."
+            )
+        if max(sizes) > 2 * MAX_CLIP_BYTES:
+            raise InputError(
+                f"{self.path} has clips of {max(sizes) / 1e9:.1f} GB: export the data set again with fewer --frames."
+            )
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="streaming-", dir=self._cache) as folder:
+            # `load_dataset` would report its use over the network. The file's footer says which rows a group holds,
+            # so earlier groups are not read; `iter` does not split rows among the loader's processes.
+            stream = library("datasets").IterableDataset.from_parquet(
+                str(self.path), columns=list(COLUMNS), filters=[("row", ">=", self.next_row)], cache_dir=folder
+            )
+            return stream.iter(batch_size=1)

@@ -1,5 +1,6 @@
 """A video that is being prepared: pictures, and one line per frame, after the last of which a killed run resumes."""
 
+import io
 import json
 import os
 import shutil
@@ -10,25 +11,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError
-from ..files import read_json
+from ..files import check_folder, read_bytes, write_bytes, write_text
 from ..pose.keypoint_files import save_keypoints
 from ..pose.keypoint_json import frames_from_pose_keypoint, frames_to_pose_keypoint
 from ..pose.keypoints import PoseFrame
+from .index_files import VideoRecord, read_index
 from .layouts import KEYPOINTS
 
 RECORD, LINES = "record.json", "frames.jsonl"
 EXAMPLES = 3
 """Number of dropped frames of a video that are kept for the contact sheet."""
-KEYS = {"name": str, "settings": dict, "total": int, "frames": list, "maps": bool, "dropped": dict, "examples": dict}
+MAX_LINES_BYTES = 2**29
 
 
 def read_record(file: Path) -> dict[str, Any]:
     """Return the record of a finished video. Raises InputError if the file is damaged."""
-    record = read_json(file, "a data set")
-    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in KEYS.items()):
-        raise InputError(f"{file} is damaged: remove its folder, and the video is prepared again.")
-    return record
+    record = read_index(VideoRecord, file, "remove its folder, and the video is prepared again")
+    return {key: value for key, value in vars(record).items() if value is not None}
 
 
 class UnfinishedVideo:
@@ -50,6 +49,10 @@ class UnfinishedVideo:
         self.examples: dict[str, int] = {}
         self.size: tuple[int, int] | None = None
         self.maps = False
+        if folder.is_symlink():
+            folder.unlink()  # whoever made it, nothing is written through it
+        elif folder.is_dir():
+            check_folder(folder)
         first, lines = json.dumps(settings), self._lines()
         if lines[:1] != [first]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -62,9 +65,7 @@ class UnfinishedVideo:
                 lines = lines[:number]
                 break
         # Rewritten, so that no half line is left in the middle.
-        part = folder / f"{LINES}.part"
-        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(part, folder / LINES)
+        write_text(folder / LINES, "".join(f"{line}\n" for line in lines))
         self._file = (folder / LINES).open("a", encoding="utf-8")
 
     @property
@@ -99,7 +100,7 @@ class UnfinishedVideo:
             save_keypoints(self.folder / KEYPOINTS, scaled)
         record |= {"total": self.total, "frames": self.numbers, "maps": self.maps}
         record |= {"dropped": dict(self.dropped), "examples": self.examples}
-        (self.folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+        write_text(self.folder / RECORD, json.dumps(record))
         if target.exists():
             target.rmdir()
         os.replace(self.folder, target)
@@ -128,8 +129,8 @@ class UnfinishedVideo:
     def _lines(self) -> list[str]:
         """Return the complete lines of the file."""
         try:
-            text = (self.folder / LINES).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            text = read_bytes(self.folder / LINES, MAX_LINES_BYTES).decode("utf-8")
+        except ValueError:  # absent, damaged, or no file
             return []
         return text.split("\n")[:-1]
 
@@ -146,4 +147,7 @@ def _scaled(picture: np.ndarray, short_side: int | None) -> Image.Image:
 
 
 def _save(path: Path, image: Image.Image, png: bool) -> None:
-    image.save(path, **({"format": "PNG"} if png else {"format": "JPEG", "quality": 95}))
+    """Write a picture. It is encoded in memory: Pillow does not notice that a full disk cut a file short."""
+    encoded = io.BytesIO()
+    image.save(encoded, **({"format": "PNG"} if png else {"format": "JPEG", "quality": 95}))
+    write_bytes(path, encoded.getvalue())

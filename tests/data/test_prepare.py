@@ -184,9 +184,10 @@ def test_bad_input_is_named(films, prepared, tmp_path, capsys):
         find_poses(films[1], ["a", "z"])
     shutil.copytree(prepared, tmp_path / "copy")
     command = ["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(tmp_path / "copy"), "--png"]
-    (tmp_path / "copy" / "index.json").write_text('{"videos": 3}')
-    assert main(command) == 2 and "index.json is damaged: remove it" in capsys.readouterr().err
+    (tmp_path / "copy" / "index.json").write_text('{"videos": 3, "suffix": "png"}')
+    assert main(command) == 2 and "index.json is damaged (videos" in capsys.readouterr().err
+    (tmp_path / "copy" / "index.json").unlink()
     (tmp_path / "copy" / "videos" / "a" / "record.json").write_text("{}")
-    assert main(command) == 2 and "record.json is damaged: remove its folder" in capsys.readouterr().err
+    assert main(command) == 2 and "remove its folder" in capsys.readouterr().err
     out = tmp_path / "set"
     assert main(["dataset", str(films[0] / "d.mp4"), "--poses", str(films[1]), "--out", str(out)]) == 2
