@@ -16,6 +16,7 @@ from .pose_editing import MagicDanceDrawPoses, MagicDancePreviewPose, MagicDance
 from .pose_sources import MagicDanceExtractPose, MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
 from .sampling import MagicDanceSample
 from .sampling_options import MagicDanceContextOptions, MagicDanceSpeedOptions
+from .widget_checks import with_checked_widgets
 
 TITLES: dict[type, str] = {
     MagicDanceLoadBackbone: "Load Backbone (MagicDance)",
@@ -44,7 +45,7 @@ TITLES: dict[type, str] = {
     MagicDanceSpeedOptions: "Speed Options (MagicDance)",
     MagicDanceSideBySide: "Side by Side (MagicDance)",
 }
-NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: with_plain_errors(node) for node in TITLES}
+NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: with_plain_errors(with_checked_widgets(node)) for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

@@ -10,6 +10,7 @@ from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
 from .link_types import MODEL_TYPE, MOTION_TYPE, MagicDanceModel, Motion
 from .model_files import LastResult, control_loader, file_key, find_file, validate_file
+from .widget_checks import LINKED
 from .widgets import choice, number, socket, strength_and_range
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class MagicDanceApplyAppearance:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, appearance_name):
+    def VALIDATE_INPUTS(cls, appearance_name=LINKED):
         return validate_file(appearance_name, folders.FOLDER)
 
     def apply(self, model, appearance_name, strength, start_percent, end_percent):
@@ -106,7 +107,7 @@ class MagicDanceApplyPose:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, control_net_name):
+    def VALIDATE_INPUTS(cls, control_net_name=LINKED):
         return validate_file(control_net_name, *POSE_FOLDERS)
 
     def apply(self, model, control_net_name, strength, start_percent, end_percent):
@@ -164,14 +165,8 @@ class MagicDanceLoadMotion:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, motion_module_name, motion_lora_name, adapter_name):
-        chosen = {motion_lora_name: (folders.MOTION_LORA_FOLDER,), adapter_name: ADAPTER_FOLDERS}
-        if motion_module_name != folders.EMBEDDED:
-            chosen = {motion_module_name: (folders.MOTION_FOLDER,)} | chosen
-        for name, keys in chosen.items():
-            if name != NONE and (valid := validate_file(name, *keys)) is not True:
-                return valid
-        return True
+    def VALIDATE_INPUTS(cls, motion_module_name=LINKED):  # ComfyUI marks every input that this function names
+        return motion_module_name == folders.EMBEDDED or validate_file(motion_module_name, folders.MOTION_FOLDER)
 
     def load(self, motion_module_name, motion_lora_name, motion_lora_strength, adapter_name, adapter_strength):
         from ..magicdance_core.checkpoints import EMBEDDED_MOTION

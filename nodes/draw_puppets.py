@@ -50,12 +50,15 @@ class MagicDancePuppets:
         dance, other_dance = (Choreography.from_seed(2 * choreography + k, "test") for k in range(2))
         rng = RandomStream("puppets node", "test", seed)
         begin, moment = (int(rng.uniform(0, SECONDS * CHOREOGRAPHY_FPS)) for _ in range(2))
-        bodies = [dance.pose(begin + 2 * frame) for frame in range(frames)]
-        keypoints = [puppet_keypoints(person, body, width, height) for body in bodies]
-        truth = [draw_puppet(person, body, width, height) for body in progress.counted(bodies)]
+        keypoints, poses, truth = [], [], []
+        for frame in progress.counted(range(frames)):
+            body = dance.pose(begin + 2 * frame)
+            keypoints.append(puppet_keypoints(person, body, width, height))
+            poses.append(draw_pose(keypoints[-1]))
+            truth.append(draw_puppet(person, body, width, height))
         return (
             to_image([draw_puppet(person, other_dance.pose(moment), width, height)]),
-            to_image([draw_pose(frame) for frame in keypoints]),
+            to_image(poses),
             frames_to_pose_keypoint(keypoints),
             to_image(truth),
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .comfy import conversion, folders, memory
 from .link_types import MODEL_TYPE, MagicDanceModel
 from .model_files import LastResult, SameObject, file_key, find_file, validate_file
+from .widget_checks import LINKED
 from .widgets import choice, socket
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class MagicDanceLoadBackbone:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, ckpt_name):
+    def VALIDATE_INPUTS(cls, ckpt_name=LINKED):
         return ckpt_name == folders.EMBEDDED or validate_file(ckpt_name, *CHECKPOINT_FOLDERS)
 
     def load(self, ckpt_name, vae=None):
@@ -108,8 +109,8 @@ class MagicDanceLoadPublished:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, ckpt_name):
-        if ckpt_name and folders.find_model(ckpt_name, folders.FOLDER):
+    def VALIDATE_INPUTS(cls, ckpt_name=LINKED):
+        if ckpt_name is LINKED or ckpt_name and folders.find_model(ckpt_name, folders.FOLDER):
             return True
         return (
             f"{ckpt_name or 'A checkpoint'} is not in models/magicdance: download model_state-110000.th from "

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
+from .widget_checks import LINKED
 
 
 class LastResult:
@@ -43,7 +44,7 @@ def file_key(path: Path) -> tuple:
 
 def validate_file(name: str, *keys: str) -> bool | str:
     """Return True if one of ComfyUI's folders `keys` has the file, else the message for VALIDATE_INPUTS."""
-    if name == DEFAULT or (name and folders.find_model(name, *keys)):
+    if name in (DEFAULT, LINKED) or (name and folders.find_model(name, *keys)):
         return True
     places = " or ".join(f"models/{key}" for key in keys)
     return f"{name or 'A file'} is not in {places}: put the file there and refresh the list (R), or choose another one."

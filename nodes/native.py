@@ -9,6 +9,7 @@ from .comfy import conversion, folders
 from .link_types import APPEARANCE_TYPE
 from .model_files import LastResult, SameObject, control_loader, find_file, validate_file
 from .socket_values import check_reference_count, to_embeddings, to_latents, to_mask, to_pictures
+from .widget_checks import LINKED
 from .widgets import Input, choice, socket, strength_and_range, toggle
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class MagicDanceLoadPublishedAsModel:
         return {"required": {"ckpt_name": _checkpoints()}}
 
     @classmethod
-    def VALIDATE_INPUTS(cls, ckpt_name):
+    def VALIDATE_INPUTS(cls, ckpt_name=LINKED):
         return validate_file(ckpt_name, folders.FOLDER)
 
     def load(self, ckpt_name):
@@ -67,7 +68,7 @@ class MagicDanceLoadPoseControlNet:
         return {"required": {"ckpt_name": _checkpoints()}}
 
     @classmethod
-    def VALIDATE_INPUTS(cls, ckpt_name):
+    def VALIDATE_INPUTS(cls, ckpt_name=LINKED):
         return validate_file(ckpt_name, folders.FOLDER)
 
     def load(self, ckpt_name):
@@ -94,7 +95,7 @@ class MagicDanceLoadAppearance:
         return {"required": {"ckpt_name": choice(folders.list_magicdance(), tooltip)}}
 
     @classmethod
-    def VALIDATE_INPUTS(cls, ckpt_name):
+    def VALIDATE_INPUTS(cls, ckpt_name=LINKED):
         return validate_file(ckpt_name, folders.FOLDER)
 
     def load(self, ckpt_name):

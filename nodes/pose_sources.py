@@ -8,6 +8,7 @@ from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE
 from .comfy import folders, memory, progress, user_files
 from .model_files import LastResult, SameObject
 from .socket_values import to_arrays, video_pictures
+from .widget_checks import LINKED
 from .widgets import choice, integer, socket, video_fps
 
 INDEX = "index"  # choice of `person` that takes the widget `person_index`, beside the core's automatic ones
@@ -116,12 +117,14 @@ class MagicDanceLoadKeypoints:
         }
 
     @classmethod
-    def IS_CHANGED(cls, file, **sizes):
+    def IS_CHANGED(cls, file=LINKED, **sizes):
+        if file is LINKED:
+            return float("nan")  # never equal to itself: read again
         return user_files.stamp(user_files.input_path(file, EXAMPLES))
 
     @classmethod
-    def VALIDATE_INPUTS(cls, file):
-        if file and user_files.stamp(user_files.input_path(file, EXAMPLES)):
+    def VALIDATE_INPUTS(cls, file=LINKED):
+        if file is LINKED or file and user_files.stamp(user_files.input_path(file, EXAMPLES)):
             return True
         return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 

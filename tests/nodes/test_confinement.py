@@ -83,7 +83,7 @@ def test_models_are_found_in_their_folders_only(node, places, held, file):
                 node(loader).load(name)
         for apply, argument in (("ApplyAppearance", "appearance_name"), ("ApplyPose", "control_net_name")):
             assert type(node(apply)).VALIDATE_INPUTS(**{argument: name}) is not True
-            with pytest.raises(ValueError, match="is not in .* any more"):
+            with pytest.raises(ValueError, match="is not in "):
                 node(apply).apply(held, name, 1.0, 0.0, 1.0)
 
 

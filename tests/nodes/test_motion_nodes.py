@@ -80,7 +80,7 @@ def test_temporal_decoder_layers_are_loaded_together_with_the_vae(model, module,
 
 def test_a_motion_module_is_loaded_once_and_changes_the_frames(model, module, node, sample, comfy, context_options):
     load, apply = node("LoadMotion"), node("ApplyMotion")
-    assert load.VALIDATE_INPUTS(module, "none", "none") is True
+    assert load.VALIDATE_INPUTS(module) is True
     (motion,) = load.load(module, *PLAIN)
     assert load.load(module, *PLAIN)[0].module is motion.module  # cached
     (moving,) = apply.apply(model, 1.0, 0.0, 1.0, motion)
@@ -139,8 +139,7 @@ def test_memory_is_estimated_for_the_frames_of_a_batch_or_window(
 def test_the_embedded_motion_module_can_be_chosen(model, node, core):
     load = node("LoadMotion")
     assert "embedded" in load.INPUT_TYPES()["required"]["motion_module_name"][0]
-    assert load.VALIDATE_INPUTS("embedded", "none", "none") is True
-    assert "animatediff_motion_lora" in load.VALIDATE_INPUTS("embedded", "embedded", "none")
+    assert load.VALIDATE_INPUTS("embedded") is True
     (motion,) = load.load("embedded", *PLAIN)
     with pytest.raises(core("errors").InputError, match=r"has the widths \[64, 128, 128\]"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, motion)
@@ -150,10 +149,9 @@ def test_unusable_motion_modules_and_windows_are_refused(model, module, node, sa
     InputError = core("errors").InputError
     with pytest.raises(InputError, match="came without a motion module"):
         node("ApplyMotion").apply(model, 1.0, 0.0, 1.0)
-    assert "gone.ckpt is not in models/animatediff_models" in node("LoadMotion").VALIDATE_INPUTS(
-        "gone.ckpt", "none", "none"
-    )
-    assert "animatediff_motion_lora" in node("LoadMotion").VALIDATE_INPUTS(module, "zoom.safetensors", "none")
+    assert "gone.ckpt is not in models/animatediff_models" in node("LoadMotion").VALIDATE_INPUTS("gone.ckpt")
+    with pytest.raises(InputError, match="`motion_lora_name` is 'zoom.safetensors', which is not in its list"):
+        node("LoadMotion").load(module, "zoom.safetensors", 1.0, "none", 1.0)
     save_motion(
         comfy.models / "animatediff_models" / "other.safetensors",
         MotionModule(block_out_channels=(32, 32), motion_layers_per_block=1),
@@ -169,12 +167,9 @@ def test_a_motion_lora_changes_the_module_and_an_adapter_the_unet(model, module,
     (plain,) = load.load(module, *PLAIN)
     zoom = lora_of(plain.module.model.inner, "motion_modules")
     adapter = lora_of(model.unet.model.inner, "attn1")
-    for folder, name, state in (("animatediff_motion_lora", "zoom.ckpt", zoom), ("loras", "adapter.ckpt", adapter)):
+    for folder, name, state in (("animatediff_motion_lora", "zoom.ckpt", zoom), ("loras", "adapter.pth", adapter)):
         (comfy.models / folder).mkdir(exist_ok=True)
         torch.save(state, comfy.models / folder / name)
-    assert load.VALIDATE_INPUTS(module, "zoom.ckpt", "adapter.ckpt") is True
-    assert "models/animatediff_motion_lora" in load.VALIDATE_INPUTS(module, "none", "gone.ckpt")
-
     (zooming,) = load.load(module, "zoom.ckpt", 0.5, "none", 1.0)
     name = next(iter(zoom)).removesuffix(".processor.to_q_lora.up.weight")
     weights = (motion.module.model.inner.state_dict()[f"{name}.to_q.weight"] for motion in (zooming, plain))
@@ -182,7 +177,7 @@ def test_a_motion_lora_changes_the_module_and_an_adapter_the_unet(model, module,
     up, down = (zoom[f"{name}.processor.to_q_lora.{side}.weight"] for side in ("up", "down"))
     assert torch.allclose(changed, before + 0.5 * up @ down, atol=1e-6)
 
-    (adapted,) = apply.apply(model, 1.0, 0.0, 1.0, load.load(module, *PLAIN[:2], "adapter.ckpt", 0.7)[0])
+    (adapted,) = apply.apply(model, 1.0, 0.0, 1.0, load.load(module, *PLAIN[:2], "adapter.pth", 0.7)[0])
     assert not model.unet.patches and adapted.unet.model is model.unet.model
     name = next(iter(adapter)).removesuffix(".processor.to_q_lora.up.weight")
     strength, (up, down) = adapted.unet.patches[f"inner.{name}.to_q.weight"]
@@ -198,16 +193,16 @@ def test_unusable_loras_are_refused(model, module, node, comfy, core):
     (comfy.models / "animatediff_motion_lora").mkdir()
     motion = load.load(module, *PLAIN)[0].module.model.inner
     torch.save(lora_of(motion, "motion_modules"), comfy.models / "animatediff_motion_lora" / "zoom.ckpt")
-    torch.save(lora_of(model.unet.model.inner, "attn1"), comfy.models / "animatediff_motion_lora" / "adapter.ckpt")
+    torch.save(lora_of(model.unet.model.inner, "attn1"), comfy.models / "animatediff_motion_lora" / "adapter.pth")
     torch.save({"lora_unet_x.lora_up.weight": torch.ones(2, 2)}, comfy.models / "animatediff_motion_lora" / "sd.ckpt")
     with pytest.raises(InputError, match="is a motion LoRA: choose it in `motion_lora_name`"):
         load.load(module, "none", 1.0, "zoom.ckpt", 1.0)
     with pytest.raises(InputError, match="spatial LoRA, .* give it as adapter"):
-        load.load(module, "adapter.ckpt", 1.0, "none", 1.0)
+        load.load(module, "adapter.pth", 1.0, "none", 1.0)
     with pytest.raises(InputError, match="not a LoRA for a motion module"):
         load.load(module, "none", 1.0, "sd.ckpt", 1.0)
     state = lora_of(model.unet.model.inner, "attn1")
     name = next(name for name in state if name.endswith("down.weight"))
-    torch.save(state | {name: torch.zeros(2, 7)}, comfy.models / "animatediff_motion_lora" / "adapter.ckpt")
+    torch.save(state | {name: torch.zeros(2, 7)}, comfy.models / "animatediff_motion_lora" / "adapter.pth")
     with pytest.raises(InputError, match="another shape"):
-        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, load.load(module, "none", 1.0, "adapter.ckpt", 1.0)[0])
+        node("ApplyMotion").apply(model, 1.0, 0.0, 1.0, load.load(module, "none", 1.0, "adapter.pth", 1.0)[0])
