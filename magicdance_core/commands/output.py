@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from ..errors import InputError
 from ..files import atomic_write, check_target, read_json
-from ..schema import differences
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,6 +86,8 @@ class FrameFolder:
         self._check_settings()
 
     def _check_settings(self) -> None:
+        from ..schema import differences
+
         file = self.path / SETTINGS
         if not file.exists():
             return
