@@ -22,7 +22,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 PROTOCOLS = ("correct", "published")  # of an evaluation
 FITS = ("keep", "square")
 
-DETECTORS = ("openpose", "dwpose", "drawn")
+DETECTORS = ("auto", "dwpose", "openpose", "mediapipe", "drawn")
+TORCH_DETECTORS = ("openpose", "mediapipe")  # run by torch, on the device that is asked for
 PEOPLE = ("continuity", "size")  # or a number
 SMOOTHING_METHODS = ("savitzky-golay", "one-euro")
 PLACES = ("auto", "reference", "driving")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE
+from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE, TORCH_DETECTORS
 from .comfy import folders, memory, progress, user_files
 from .model_files import LastResult, SameObject
 from .socket_values import to_arrays, video_pictures
@@ -18,7 +18,16 @@ EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
 class MagicDanceExtractPose:
     """Detect people in pictures or a video, and follow one of them."""
 
-    SEARCH_ALIASES = ["magicdance", "openpose", "dwpose", "detect pose", "keypoints", "track person", "pose estimation"]
+    SEARCH_ALIASES = [
+        "magicdance",
+        "openpose",
+        "dwpose",
+        "mediapipe",
+        "detect pose",
+        "keypoints",
+        "track person",
+        "pose estimation",
+    ]
     CATEGORY = "MagicDance/pose"
     DESCRIPTION = (
         "Detects the people in each frame, follows one of them, removes outliers and fills short gaps. Frames without "
@@ -29,7 +38,8 @@ class MagicDanceExtractPose:
     RETURN_NAMES = ("keypoints", "report")
     OUTPUT_TOOLTIPS = (
         "At most one person in each frame, for Retarget Pose, Smooth Pose or Draw Poses.",
-        "JSON: how many keypoints of each body part were found, filled and lost. For Preview Any.",
+        "JSON: the detector and why it was used, how many keypoints of each body part were found, filled and lost, "
+        "and what is missing in words. For Preview Any.",
     )
     FUNCTION = "extract"
 
@@ -42,9 +52,10 @@ class MagicDanceExtractPose:
             "required": {
                 "detector": choice(
                     DETECTORS,
-                    "openpose: needs body_pose_model.pth, hand_pose_model.pth and facenet.pth. dwpose: needs "
-                    "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. drawn: the pictures are pose "
-                    "maps; their bodies are read back.",
+                    "auto: the first of dwpose, openpose and mediapipe whose files are there. dwpose: needs "
+                    "yolox_l.onnx, dw-ll_ucoco_384.onnx and the package onnxruntime. openpose: needs "
+                    "body_pose_model.pth, hand_pose_model.pth and facenet.pth. mediapipe: needs the wheel of mediapipe "
+                    "0.10.21 and nothing installed. drawn: the pictures are pose maps; their bodies are read back.",
                 ),
                 "person": choice(
                     [*PEOPLE, INDEX],
@@ -77,14 +88,14 @@ class MagicDanceExtractPose:
 
         if (connected := sum(source is not None for source in (images, video, keypoints))) != 1:
             raise InputError(f"Extract Pose has {connected} sources: connect one of `images`, `video` and `keypoints`.")
-        damaged = 0
+        how: dict[str, Any] = {"damaged": 0}
         if keypoints is not None:
             people = frames_from_pose_keypoint(keypoints)
         else:
             source = (SameObject(images), 0) if video is None else (SameObject(video), fps)
-            people, damaged = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
+            people, how = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
         extraction = follow(people, person_index if person == INDEX else person, max_gap)
-        report = json.dumps(extraction.report | {"damaged": damaged}, indent=2)
+        report = json.dumps(extraction.report | how, indent=2)
         return frames_to_pose_keypoint(extraction.frames), report
 
 
@@ -177,25 +188,28 @@ class MagicDanceSaveKeypoints:
         return {"ui": {"text": [str(path)]}, "result": (keypoints,)}
 
 
-def _detect(images, video, fps: float, name: str) -> tuple[list, int]:
-    """Return all people of each frame, and the number of frames of a video that could not be decoded."""
+def _detect(images, video, fps: float, name: str) -> tuple[list, dict[str, Any]]:
+    """Return all people of each frame, and for the report the detector and the number of damaged frames of a video."""
+    from ..magicdance_core.pose.detectors import choose_detector
     from ..magicdance_core.pose.extraction import detect
 
-    detector, network = _make_detector(name)
+    chosen = choose_detector(name, folders.detector_folder)
+    how = {"detector": chosen.name, "detector_reason": chosen.reason}
+    detector, network = _make_detector(chosen)
     with progress.interruptible(network):
         if video is None:
-            return detect(to_arrays(progress.counted(images), "images"), detector), 0
+            return detect(to_arrays(progress.counted(images), "images"), detector), how | {"damaged": 0}
         with video_pictures(video, fps) as pictures:
             count = max(1, round(user_files.seconds(video) * fps))
-            return detect(progress.counted(pictures, count), detector), pictures.damaged
+            return detect(progress.counted(pictures, count), detector), how | {"damaged": pictures.damaged}
 
 
-def _make_detector(name: str):
+def _make_detector(chosen):
     """Return a detector, and its network under ComfyUI's memory management; None if it has no torch network."""
-    from ..magicdance_core.pose.detectors import detector_file, make_detector
+    from ..magicdance_core.pose.detectors import make_detector
 
-    detector: Any = make_detector(name, folders.detector_folder(detector_file(name)))
-    if name != "openpose":
+    detector: Any = make_detector(chosen.name, chosen.folder)
+    if chosen.name not in TORCH_DETECTORS:
         return detector, None
     held = memory.hold(detector.networks, "detector")
     memory.load([held], memory.DETECTOR_MEMORY)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..choices import DETECTORS
 from .common import file_path, finite_float, frame_rate, nonnegative_int, positive_int
+from .extract import load_detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="poses named like the videos: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
     parser.add_argument(
-        "--detector", choices=DETECTORS, default=DETECTORS[0], help="finds the poses if --poses is not given"
+        "--detector",
+        choices=DETECTORS,
+        default=DETECTORS[0],
+        help="finds the poses without --poses (default: auto, the first of dwpose, openpose, mediapipe with its files)",
     )
     parser.add_argument(
         "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
         help="folder of the detectors' files (default: models/magicdance_pose)",
     )  # fmt: skip
     parser.add_argument(
-        "--device", default="cpu", help="device of the detector openpose: cpu, cuda, mps, ... (default: cpu)"
+        "--device", help="for openpose and mediapipe: cpu, cuda, mps, ... (default: a GPU where there is one)"
     )
     parser.add_argument("--fps", type=frame_rate, default=30.0, help="frames per second (default: 30)")
     parser.add_argument("--short-side", type=positive_int, metavar="N", help="scale larger pictures down to N pixels")
@@ -71,7 +75,6 @@ def run(options: argparse.Namespace) -> None:
 
     from ..data.contact_sheet import write_sheet
     from ..data.prepare import Filters, Output, find_poses, find_videos, known_splits, prepare_video, write_index
-    from ..pose.detectors import make_detector
 
     known_splits(options.out)  # refused now rather than after all videos
     videos = find_videos(options.videos)
@@ -80,7 +83,10 @@ def run(options: argparse.Namespace) -> None:
     output = Output(options.fps, options.short_side, options.png)
     number, of = options.shard
     chosen = list(videos.items())[number - 1 :: of]
-    detector = None if poses else make_detector(options.detector, options.models, options.device)
+    detector = None
+    if not poses:
+        detector, choice = load_detector(options)
+        print(f"detector {choice.name}: {choice.reason}")
     with tqdm(chosen, desc="videos", unit="video") as bar:
         for name, path in bar:
             record = prepare_video(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import existing_file, read_json, write_text
 from .common import file_path, nonnegative_float
-from .extract import add_extraction_arguments
+from .extract import add_extraction_arguments, load_detector
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,13 +150,13 @@ def _extract(
     from tqdm import tqdm
 
     from ..media.resampling import ResampledFrames
-    from ..pose.detectors import make_detector
     from ..pose.extraction import detect, follow
     from ..pose.look_ahead import look_ahead
     from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
 
-    detector = make_detector(options.detector, options.models, _detector_device(options))
+    detector, choice = load_detector(options)
+    print(f"detector {choice.name}: {choice.reason}")
     person = first_frame_with_people(detect([np.asarray(reference)], detector))
     pictures = ResampledFrames(video, fps)
     with tqdm(desc="detecting", unit="frame") as bar:
@@ -169,7 +169,8 @@ def _extract(
     person = person.scaled(round(person.width * scale), round(person.height * scale))
     fitted = retarget(driving, person)
     ahead = look_ahead(person, extraction.frames, fitted, fps)
-    report = extraction.report | {"proportions": ahead.proportions, "findings": ahead.findings}
+    report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
+    report |= {"proportions": ahead.proportions, "findings": ahead.findings}
     return fitted, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
 
 
@@ -212,9 +213,3 @@ def _on_canvas(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     canvas, fitted = Image.new("RGB", size, (24, 24, 24)), ImageOps.contain(picture, size)
     canvas.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
     return canvas
-
-
-def _detector_device(options: argparse.Namespace) -> str:
-    from .common import torch_device
-
-    return str(torch_device(options.device))

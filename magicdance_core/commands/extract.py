@@ -1,10 +1,16 @@
 """Keypoints and pose maps of a person in a video, for `animate` and for training."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS
-from .common import file_path, frame_rate, nonnegative_int, positive_int
+from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
+from .common import file_path, frame_rate, nonnegative_int, positive_int, torch_device
+
+if TYPE_CHECKING:
+    from ..pose.detectors import Detector, DetectorChoice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=file_path, metavar="DIR", help="a new folder for everything")
     add_extraction_arguments(parser)
-    parser.add_argument("--device", default="cpu", help="for openpose: cpu, cuda, mps, ... (default: cpu)")
+    parser.add_argument(
+        "--device", help="for openpose and mediapipe: cpu, cuda, mps, ... (default: a GPU where there is one)"
+    )
     parser.add_argument("--fps", type=frame_rate, default=30.0, help="of the poses, by a video's times (default: 30)")
     parser.add_argument(
         "--retarget", type=file_path, metavar="PERSON",
@@ -30,7 +38,8 @@ def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._Argumen
     """Add the options of detecting and following a person. smooth: the default of --smooth."""
     parser.add_argument(
         "--detector", choices=DETECTORS, default=DETECTORS[0],
-        help="openpose: controlnet-aux (default); dwpose: onnxruntime; drawn: the video shows pose maps, read the body",
+        help="auto: the first of the next three whose files are there (default); dwpose: onnxruntime; openpose: "
+        "controlnet-aux; mediapipe: Google's networks, run by torch; drawn: the video shows pose maps, read the body",
     )  # fmt: skip
     parser.add_argument(
         "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
@@ -57,8 +66,9 @@ def run(options: argparse.Namespace) -> None:
     from ..pose.smooth import smooth
 
     with atomic_folder(options.out) as folder:
-        person = first_frame_with_people(_found(options.retarget, options)[0]) if options.retarget else None
-        found, pictures = _found(options.source, options)
+        search = _Search(options)
+        person = first_frame_with_people(search.people(options.retarget)[0]) if options.retarget else None
+        found, pictures = search.people(options.source)
         extraction = follow(found, options.person, options.max_gap)
         frames = extraction.frames
         if options.smooth != "none":
@@ -67,30 +77,58 @@ def run(options: argparse.Namespace) -> None:
         save_keypoints(folder / "keypoints.npz", fitted)
         save_keypoints(folder / "keypoints.json", fitted)
         _draw(folder, frames, fitted, pictures, options.fps)
-        report = {"source": str(options.source), "detector": options.detector if pictures else "keypoints"}
+        report = {"source": str(options.source), **search.report(pictures is not None)}
         report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
         report |= {"retarget": str(options.retarget) if person else None}
         write_json(folder / "report.json", report | extraction.report)
+    search.tell()
     _summary(extraction.report, options.out)
 
 
-def _found(source: Path, options: argparse.Namespace):
-    """Everybody in each frame, and the pictures to draw over, if there are any."""
-    from tqdm import tqdm
+def load_detector(options: argparse.Namespace) -> tuple[Detector, DetectorChoice]:
+    """Return the detector of --detector, --models and --device, and why it was chosen."""
+    from ..pose.detectors import choose_detector, make_detector
 
-    from ..files import existing
-    from ..media.resampling import ResampledFrames
-    from ..pose.detectors import make_detector
-    from ..pose.extraction import detect
-    from ..pose.keypoint_files import holds_keypoints, load_keypoints
+    choice = choose_detector(options.detector, lambda file: options.models)
+    device = torch_device(options.device) if choice.name in TORCH_DETECTORS else "cpu"
+    return make_detector(choice.name, choice.folder, device), choice
 
-    source = existing(source)
-    if holds_keypoints(source):
-        return load_keypoints(source, options.width, options.height), None
-    pictures = ResampledFrames(source, options.fps)
-    detector = make_detector(options.detector, options.models, options.device)
-    with tqdm(total=pictures.count, desc="detecting", unit="frame") as bar:
-        return detect(pictures, detector, lambda done: bar.update(done - bar.n)), pictures
+
+class _Search:
+    """Finds people in files; loads the detector when a file with pictures needs it."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.detector: Detector | None = None
+        self.choice: DetectorChoice | None = None
+
+    def people(self, source: Path):
+        """Return everybody in each frame, and the pictures to draw over, None if the file holds keypoints."""
+        from tqdm import tqdm
+
+        from ..files import existing
+        from ..media.resampling import ResampledFrames
+        from ..pose.extraction import detect
+        from ..pose.keypoint_files import holds_keypoints, load_keypoints
+
+        source, options = existing(source), self.options
+        if holds_keypoints(source):
+            return load_keypoints(source, options.width, options.height), None
+        pictures = ResampledFrames(source, options.fps)
+        if self.detector is None:
+            self.detector, self.choice = load_detector(options)
+        with tqdm(total=pictures.count, desc="detecting", unit="frame") as bar:
+            return detect(pictures, self.detector, lambda done: bar.update(done - bar.n)), pictures
+
+    def report(self, searched: bool) -> dict[str, str]:
+        """Return the detector and why it was chosen. searched: whether the source was searched for people."""
+        if self.choice is None or not searched:
+            return {"detector": "keypoints"}
+        return {"detector": self.choice.name, "detector_reason": self.choice.reason}
+
+    def tell(self) -> None:
+        if self.choice is not None:
+            print(f"detector {self.choice.name}: {self.choice.reason}")
 
 
 def _draw(folder: Path, frames: list, fitted: list, pictures, fps: float) -> None:
@@ -125,3 +163,5 @@ def _summary(report: dict, out: Path) -> None:
     print(f"a person in {shown} of {total} frames; keypoints, poses, overlay.mp4 and report.json in {out}")
     for part, counts in report["parts"].items():
         print(f"{part:<11}" + "".join(f"  {name} {number}" for name, number in counts.items()))
+    for sentence in report["missing"]:
+        print(sentence)

@@ -242,6 +242,8 @@ def _poses(
     """Yield pictures with their keypoints or pose maps. done: keypoints of the first pictures, of an earlier run."""
     if poses is None:
         before, pose = None, None
+        if detector is not None:
+            detector.reset()
         for number, picture in enumerate(pictures):
             if number < len(done):
                 pose = done[number] or pose

@@ -9,6 +9,7 @@ from ..errors import InputError
 from .detectors.detector import Detector
 from .filling import Repaired, count_parts, repair
 from .keypoints import PoseFrame, frames_to_points, points_to_frames
+from .missing import missing_in_words
 from .tracking import select_person, track
 
 MAX_GAP = 15
@@ -28,10 +29,11 @@ def detect(
     """Detect everybody in each picture, uint8 [H, W, 3] RGB; None (an unreadable picture) gives an empty frame.
 
     Pictures are processed one by one and not kept; the keypoints of a person take about 2 KB per frame. A picture that
-    is the same object as the one before is not processed again.
+    is the same object as the one before is not processed again. The detector is reset first.
     progress: called with the number of frames done; may raise to stop.
     Raises InputError if there is no picture or the size changes.
     """
+    detector.reset()
     frames: list[PoseFrame] = []
     previous = None
     for picture in pictures:
@@ -59,8 +61,9 @@ def follow(frames: Sequence[PoseFrame], person: str | int = "continuity", max_ga
 
     person: see `tracking.select_person`. max_gap: the longest gap in frames that is filled; 0 fills none.
     The report has frames, frames_with_person, frames_empty (nobody found), frames_crowded (several people found),
-    people (number of tracks), dropped (outliers) and parts: keypoints found, filled and lost of body, left_hand,
-    right_hand, face and feet. Frames without anybody are empty, not an error.
+    people (number of tracks), dropped (outliers), parts: keypoints found, filled and lost of body, left_hand,
+    right_hand, face and feet, and missing: sentences on what is missing after the filling, and for
+    how long. Frames without anybody are empty, not an error.
     Raises InputError if there are no frames, `max_gap` is negative or `person` is unknown.
     """
     if max_gap < 0:
@@ -85,4 +88,5 @@ def _report(tracked: list[PoseFrame], result: list[PoseFrame], found: np.ndarray
         "people": len({p.identity for frame in tracked for p in frame.people}),
         "dropped": int(repaired.dropped.sum()),
         "parts": count_parts(found, repaired),
+        "missing": missing_in_words(repaired.points),
     }

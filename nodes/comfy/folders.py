@@ -8,7 +8,7 @@ FOLDER = "magicdance"
 LORA_FOLDER = "loras"
 EXTENSIONS = {".th", ".safetensors", ".sft", ".ckpt", ".pth", ".pt", ".bin"}
 DETECTOR_FOLDER = "magicdance_pose"
-DETECTOR_EXTENSIONS = {".pth", ".onnx"}
+DETECTOR_EXTENSIONS = {".pth", ".onnx", ".whl", ".tflite"}
 MOTION_FOLDER, MOTION_LORA_FOLDER = "animatediff_models", "animatediff_motion_lora"  # AnimateDiff-Evolved's
 
 

@@ -83,6 +83,9 @@ class KnownPoses:
     def __init__(self, poses, fatal=None, first=0):
         self.poses, self.fatal, self.first, self.calls = load_keypoints(poses), fatal, first, 0
 
+    def reset(self):
+        pass
+
     def detect(self, picture):
         if self.calls == self.fatal:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,5 +1,5 @@
 """Detectors of people's keypoints in pictures."""
 
-from .detector import Detector, detector_file, make_detector
+from .detector import Detector, DetectorChoice, choose_detector, detector_file, make_detector
 
-__all__ = ["Detector", "detector_file", "make_detector"]
+__all__ = ["Detector", "DetectorChoice", "choose_detector", "detector_file", "make_detector"]

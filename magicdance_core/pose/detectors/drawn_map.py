@@ -17,6 +17,9 @@ class DrawnMapDetector:
     Hands and face stay missing: many of their points share one colour and cannot be told apart.
     """
 
+    def reset(self) -> None:
+        """See `Detector.reset`; nothing is remembered."""
+
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See `Detector.detect`; the picture is the map. Confidence is the visible share of a joint's disc."""
         body = np.zeros((18, 3), np.float32)

@@ -37,6 +37,9 @@ class DWPoseDetector:
         """
         return cls(*map(onnx_network, [required_file(folder, name, SOURCE) for name in (BOX_FILE, POSE_FILE)]))
 
+    def reset(self) -> None:
+        """See `Detector.reset`; nothing is remembered."""
+
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See `Detector.detect`."""
         pixels, scale = letterbox(picture)

@@ -54,6 +54,9 @@ class OpenPoseDetector:
         kinds = ["body", *["hand"] * hands, *["face"] * face]
         return cls(nn.ModuleDict({kind: load_network(kind, folder) for kind in kinds}).to(device), resolution)
 
+    def reset(self) -> None:
+        """See `Detector.reset`; nothing is remembered."""
+
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         """See `Detector.detect`."""
         return tuple(self._person(picture, body) for body in self._bodies(picture))
