@@ -1,4 +1,4 @@
-"""What several commands share: options, loading a model, printing and writing reports."""
+"""Shared by the commands: options, loading a model, printing and writing reports."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def seeded_generator(seed: int) -> torch.Generator:
 
 
 def size_unit(pipe: MagicDancePipeline) -> int:
-    """What the sides of pictures should be multiples of, so that the UNet halves them evenly: 64 as published."""
+    """Return the number that both sides of pictures should be multiples of: 64 as published."""
     from ..models import size_multiple
 
     return size_multiple(pipe.unet, pipe.vae)

@@ -50,7 +50,7 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class DenoisingInputs:
-    """What a run starts from and is conditioned on.
+    """Initial noise and conditions of a run.
 
     noise: of every frame. frames: how many. context: prompt `[1, n, C]`; the networks compute on its device and in its
     dtype, guidance and scheduler in float32. uncond_context: prompt of the unconditional prediction; None for

@@ -27,7 +27,7 @@ Device = tuple[torch.device, torch.dtype]
 
 @dataclass(frozen=True)
 class Phase:
-    """What a run is about to compute.
+    """The part of a run that is computed next.
 
     roles: the networks that it needs together, "vae" first where pictures are encoded or decoded. batch: pictures or
     latents per forward pass, the reference's included. height, width: of each, in pixels for the VAE, else in latents'.
