@@ -11,9 +11,9 @@ from PIL import Image
 from magicdance_core import limits
 from magicdance_core.errors import InputError
 from magicdance_core.limits import check_fps, check_size
-from magicdance_core.media import read as read_module
-from magicdance_core.media import read_frames, read_picture, write_animation
+from magicdance_core.media import pictures, read_frames, read_picture, write_animation
 from magicdance_core.media.resampling import ResampledFrames, resample
+from magicdance_core.media.timing import Timed
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_from_pose_keypoint, keypoint_files
 from magicdance_core.pose.keypoint_files import load_archive, load_keypoints
 from magicdance_core.pose.maps import read_poses
@@ -164,7 +164,7 @@ def test_pictures_beyond_the_limit_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "MAX_SIDE", 50)
     Image.new("L", (60, 1)).save(tmp_path / "a.png")
     Image.new("L", (60, 1)).save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("L", (60, 1), 9)])
-    monkeypatch.setattr(read_module, "_upright_rgb", lambda image: pytest.fail("decoded"))
+    monkeypatch.setattr(pictures, "upright_rgb", lambda *arguments: pytest.fail("decoded"))
     for name in ("a.png", "b.gif"):
         with pytest.raises(InputError, match=f"{name}, a picture of 60 x 1 pixels is too large"):
             read_picture(tmp_path / name)
@@ -190,7 +190,7 @@ def test_videos_beyond_the_limit(tmp_path, monkeypatch):
 
 def test_a_video_that_jumps_to_the_end_of_time():
     with pytest.raises(InputError, match="seconds long: cut it"):
-        list(resample([(0, "a"), (1e12, "b")], 30))
+        list(resample([Timed(0, "a", 1e12), Timed(1e12, "b", 1)], 30))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """Resample the frames of a video, a folder or an animation to a constant rate."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..limits import MAX_FRAMES, check_fps
-from .read import read_frames
-from .video import Timed, decode
+from ..files import existing, existing_file
+from ..limits import check_fps
+from .pictures import WHITE, Colour
+from .read import is_picture, is_timed, read_frames, timed_frames
+from .timing import MAX_HOLD, resample, resample_numbers
+from .video import open_video
+
+__all__ = ["DATASET_FPS", "MAX_HOLD", "ResampledFrames", "resample"]
 
 DATASET_FPS = 30.0
-# Seconds that a frame is repeated at most when the next ones are unreadable; then there is none, so that the pose is
-# interpolated, not frozen.
-MAX_HOLD = 0.12
 
 
 @dataclass
@@ -27,17 +28,18 @@ class ResampledFrames:
 
     path: Path
     fps: float = DATASET_FPS
+    background: Colour = WHITE
     damaged: int = field(default=0, init=False)
 
     def __post_init__(self):
         self.fps = check_fps(self.fps)
-        self._frames = read_frames(self.path)
-        self._is_video = self._frames.count is None
-
-    @property
-    def timed(self) -> bool:
-        """Return whether the source has times; a folder of pictures has none."""
-        return self._is_video or self._frames.fps is not None
+        self.path = existing(self.path)
+        self.timed = is_timed(self.path)
+        if not self.timed:
+            self._frames = read_frames(self.path, self.background)
+        elif not is_picture(self.path):
+            with open_video(existing_file(self.path)):  # refuse other files at once
+                pass
 
     @property
     def count(self) -> int | None:
@@ -45,36 +47,14 @@ class ResampledFrames:
         return None if self.timed else self._frames.count
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
+        return (picture for _, picture in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int | None, np.ndarray | None]]:
+        """Yield the frames with their numbers in the source; (None, None) where a video is damaged."""
         self.damaged = 0
-        if self._is_video:
-            return resample(decode(self.path, self._count), self.fps)
-        pictures, fps = map(np.asarray, self._frames), self._frames.fps
-        if fps is None:
-            return pictures
-        return resample(((k / fps, picture) for k, picture in enumerate(pictures)), self.fps)
+        if not self.timed:
+            return ((number, np.asarray(picture)) for number, picture in enumerate(self._frames))
+        return resample_numbers(timed_frames(self.path, self._count, self.background), self.fps)
 
     def _count(self, error: Exception, done: int) -> None:
         self.damaged += 1
-
-
-def resample(timed: Iterable[Timed], fps: float) -> Iterator[np.ndarray | None]:
-    """Yield for each time k / fps, from the first frame to the last, the nearest frame.
-
-    None is yielded if that is more than MAX_HOLD seconds away. A frame whose time is not after the one before is
-    dropped. Raises InputError if the frames last longer than limits.py allows.
-    """
-    previous, k = None, 0
-    for time, picture in timed:
-        if previous is not None and time <= previous[0]:
-            continue
-        if time * fps > MAX_FRAMES:
-            raise InputError(f"The video is {time:.0f} seconds long: cut it to {MAX_FRAMES / fps:.0f} or less.")
-        while previous is not None and k / fps - previous[0] < time - k / fps:
-            yield previous[1] if k / fps - previous[0] <= MAX_HOLD else None
-            k += 1
-        while previous is not None and k / fps < time:
-            yield picture if time - k / fps <= MAX_HOLD else None
-            k += 1
-        previous = time, picture
-    if previous is not None:
-        yield previous[1]

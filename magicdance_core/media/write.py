@@ -19,6 +19,8 @@ from ..limits import check_fps
 
 VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 PICTURE_FORMATS = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}
+# Milliseconds that a format counts in, and the shortest duration: browsers show shorter GIFs slowly.
+DURATIONS = {"GIF": (10, 20), "PNG": (1, 1), "WEBP": (1, 1)}
 FILE_SUFFIXES = (*PICTURE_FORMATS, *VIDEO_FORMATS)
 
 # The palette of a GIF is computed from about this many pixels, spread over all frames.
@@ -52,7 +54,7 @@ def write_animation(path: str | Path, fps: float) -> Iterator[AddFrame]:
 
     The suffix selects the format: GIF (one palette for the whole clip), PNG or WebP (animated if there are several
     frames), H.264 video in MP4, MOV or MKV (streamed; 4:2:0, odd sides padded by repeating the last row or column).
-    fps: frames per second; GIF rounds times to 1/100 s and shows at most 50 per second.
+    fps: frames per second; GIF rounds times to 1/100 s, PNG and WebP to 1/1000 s, and GIF shows at most 50 per second.
     Raises InputError for an unknown suffix, a rate that is not positive, no frames, or if writing fails.
     """
     path = as_path(path)
@@ -78,17 +80,20 @@ def _animated_picture(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
         return
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     if len(frames) > 1:
-        options |= {"duration": _durations(len(frames), fps), "loop": 0}
+        options |= {"duration": _durations(len(frames), fps, *DURATIONS[kind]), "loop": 0}
     if kind == "GIF":
         frames = _with_common_palette(frames)
         options |= {"optimize": False}
     frames[0].save(part, format=kind, save_all=len(frames) > 1, append_images=frames[1:], **options)
 
 
-def _durations(count: int, fps: float) -> list[int]:
-    """Return milliseconds per frame, in whole hundredths of a second that add up to the right length."""
-    ends = [round(100 * i / fps) for i in range(count + 1)]
-    return [10 * max(2, end - start) for start, end in zip(ends, ends[1:])]
+def _durations(count: int, fps: float, unit: int, shortest: int) -> list[int]:
+    """Return milliseconds per frame, in whole units that add up to the right length.
+
+    unit: milliseconds that the format counts in. shortest: duration in milliseconds.
+    """
+    ends = [unit * round(1000 / unit * i / fps) for i in range(count + 1)]
+    return [max(shortest, end - start) for start, end in zip(ends, ends[1:])]
 
 
 def _with_common_palette(frames: list[Image.Image]) -> list[Image.Image]:
@@ -112,7 +117,8 @@ def _video(part: Path, kind: str, fps: float) -> Iterator[AddFrame]:
                 pixels = np.asarray(picture)
                 pixels = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
                 if not opened:
-                    container = stack.enter_context(av.open(str(part), "w", format=kind))
+                    where = str(part.absolute())  # a name such as 10:20.mp4 would be taken for a protocol
+                    container = stack.enter_context(av.open(where, "w", format=kind))
                     opened.extend((container, _h264_stream(container, rate, pixels.shape[1], pixels.shape[0])))
                 container, stream = opened
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")

@@ -57,11 +57,6 @@ def close(image, colour, tolerance=8):
 # Pictures
 
 
-def test_alpha_is_dropped_not_composited(tmp_path):
-    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png").getpixel((0, 0)) == (10, 20, 30)
-
-
 def test_exif_rotation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise

@@ -17,6 +17,7 @@ from magicdance_core.__main__ import main
 from magicdance_core.errors import InputError
 from magicdance_core.media import write_animation
 from magicdance_core.media.resampling import ResampledFrames, resample
+from magicdance_core.media.timing import Timed
 from magicdance_core.pose import Person, PoseFrame, draw_pose, frames_to_pose_keypoint
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
 from magicdance_core.pose.draw import overlay
@@ -55,41 +56,44 @@ def levels(pictures):
 # Times
 
 
-def test_resampling_takes_the_nearest_frame_in_time():
-    times = [0, 0.1, 0.2, 0.5, 0.52, 1.0]
-    shown = list(resample(((t, round(100 * t)) for t in times), 10))
-    assert shown == [0, 10, 20, 20, 50, 50, 52, None, None, 100, 100]
-    assert list(resample([(0, "a")], 30)) == ["a"] and list(resample([], 30)) == []
-    assert list(resample([(0, 0), (0.1, 1), (0.05, 9), (0.2, 2)], 10)) == [0, 1, 2]
+def timed(times, end):
+    return [Timed(t, round(100 * t), next_one - t) for t, next_one in zip(times, [*times[1:], end])]
+
+
+def test_resampling_shows_a_frame_until_the_next_one():
+    shown = list(resample(timed([0, 0.1, 0.2, 0.5, 0.52, 1.0], 1.2), 10))
+    assert shown == [0, 10, 20, 20, 20, 50, 52, 52, 52, 52, 100, 100]
+    assert list(resample([Timed(0, "a", 0.01)], 30)) == ["a"] and list(resample([], 30)) == []
 
 
 def test_fast_video_is_thinned_and_slow_video_repeats(tmp_path):
     fast = write_video(tmp_path / "fast.mp4", [grey(4 * k) for k in range(60)], rate=60)
-    assert levels(ResampledFrames(fast)) == pytest.approx([8 * k for k in range(30)] + [236], abs=5)
+    assert levels(ResampledFrames(fast)) == pytest.approx([8 * k for k in range(30)], abs=5)
     slow = write_video(tmp_path / "slow.mp4", [grey(10 * k) for k in range(20)], rate=15)
     pictures = list(ResampledFrames(slow))
-    assert len(pictures) == 39 and len({id(p) for p in pictures}) == 20
+    assert len(pictures) == 40 and len({id(p) for p in pictures}) == 20
 
 
 def test_variable_frame_rate_is_resampled_evenly(tmp_path):
     times = [0, 0.02, 0.1, 0.2, 0.21, 0.22, 0.3, 0.5]
     path = write_video(tmp_path / "a.mp4", [grey(round(400 * t)) for t in times], times)
     shown = levels(ResampledFrames(path, fps=20))
-    nearest = [min(times, key=lambda t: abs(t - k / 20)) for k in range(11)]
-    assert shown == pytest.approx([400 * t for t in nearest], abs=5)
+    begins = [0, *(b - min(b - a, 1 / 20) / 2 for a, b in zip(times, times[1:]))]
+    held = [max(t for t, begin in zip(times, begins) if begin <= k / 20) for k in range(11)]
+    assert shown[:11] == pytest.approx([400 * t for t in held], abs=5) and len(shown) in (11, 12)
 
 
 def test_folders_keep_their_frames_and_animations_are_resampled(tmp_path):
     for k in range(3):
         (tmp_path / "folder").mkdir(exist_ok=True)
-        Image.fromarray(np.dstack([grey(k), np.zeros((SIDE, SIDE, 1), np.uint8)])).save(tmp_path / f"folder/{k}.png")
+        Image.fromarray(grey(k)).save(tmp_path / f"folder/{k}.png")
     folder = ResampledFrames(tmp_path / "folder")
     assert levels(folder) == [0, 1, 2] and folder.count == 3 and not folder.timed
     with write_animation(tmp_path / "a.gif", 10) as add:
         for k in range(4):
             add(Image.fromarray(grey(60 * k)))
     assert levels(ResampledFrames(tmp_path / "a.gif")) == pytest.approx(
-        [0, 0, 60, 60, 60, 120, 120, 120, 180, 180], abs=9
+        [0, 0, 0, 60, 60, 60, 120, 120, 120, 180, 180, 180], abs=9
     )
 
 
@@ -126,7 +130,7 @@ def test_damage_in_the_middle_loses_only_damaged_frames(tmp_path):
 
 
 def test_long_gaps_without_pictures_give_none():
-    shown = list(resample([(0, "a"), (1.0, "b")], 30))
+    shown = list(resample([Timed(0, "a", 1 / 30), Timed(1.0, "b", 1 / 30)], 30))
     assert shown.count(None) > 20 and (shown[0], shown[-1]) == ("a", "b") and len(shown) == 31
 
 

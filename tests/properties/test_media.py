@@ -12,7 +12,8 @@ from magicdance_core.errors import InputError
 from magicdance_core.limits import MAX_MADE_PIXELS
 from magicdance_core.media import fit, fitted_size, read_frames, read_picture, size_of_area, write_animation
 from magicdance_core.media.fit import crop_box, describe_crop
-from magicdance_core.media.resampling import MAX_HOLD, ResampledFrames, resample
+from magicdance_core.media.resampling import ResampledFrames, resample
+from magicdance_core.media.timing import Timed
 
 SIDES = st.integers(1, 5000)
 FRACTIONS = st.tuples(*[st.floats(0, 1)] * 4).map(
@@ -149,12 +150,11 @@ def test_damaged_videos(tmp_path_factory, videos, suffix, data):
             assert "\n" not in str(error)
 
 
-@given(st.lists(st.floats(-1, 5), min_size=1, max_size=8), st.sampled_from([1.0, 7.5, 30.0]))
-def test_resampled_rate_is_even(steps, fps):
-    times = np.cumsum([0.0, *steps[1:]]).tolist()
-    shown = list(resample(list(zip(times, times)), fps))
-    later = [time for k, time in enumerate(times) if k == 0 or time > max(times[:k])]
-    assert shown[0] == later[0] and shown[-1] == later[-1]
-    assert abs(len(shown) - 1 - (later[-1] - later[0]) * fps) <= 1
-    for k, time in enumerate(shown[:-1]):
-        assert time is None or abs(time - k / fps) <= MAX_HOLD + 1e-9
+@given(st.lists(st.floats(0.001, 5), min_size=1, max_size=8), st.sampled_from([1.0, 7.5, 30.0]))
+def test_resampled_rate_is_even_and_frames_are_held(durations, fps):
+    times = np.cumsum([0.0, *durations]).tolist()
+    shown = list(resample(map(Timed, times, times, durations), fps))
+    assert len(shown) == max(1, round(times[-1] * fps)) or abs(len(shown) - times[-1] * fps) <= 1
+    for k, time in enumerate(shown):
+        current = max(start for start in times[:-1] if start <= k / fps)
+        assert time >= current - 1e-9 and time - k / fps <= 0.5 / fps + 1e-9
