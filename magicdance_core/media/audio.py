@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
-from .video import open_video
+from .video import open_video, picture_track
 from .write import VIDEO_FORMATS
 
 # Codecs that players expect in a container; others are encoded as AAC. Matroska takes all.
@@ -47,7 +47,7 @@ def extract_audio(out: Path, source: Path, start: float, end: float) -> str:
 def _mux(part: Path, kind: str, source: Path, start: float, end: float, template=None, pictures: Iterable = ()) -> str:
     """Write a container with given video packets and the sound of `source`; returns how the sound was taken over."""
     try:
-        with open_video(source) as heard, av.open(str(part), "w", format=kind) as out:
+        with open_video(source) as heard, av.open(str(part.absolute()), "w", format=kind) as out:
             if not heard.streams.audio:
                 return "" if template is None else _copy(out, template, pictures)
             audio = heard.streams.audio[0]
@@ -86,7 +86,7 @@ def _time(packet) -> Fraction:
 
 def _first_picture(container) -> Fraction:
     """Return the time of the first frame, from which `video.decode` counts, and rewind the container."""
-    stream = container.streams.video[0]
+    stream = picture_track(container)
     for packet in container.demux(stream):
         for frame in packet.decode():
             container.seek(0)

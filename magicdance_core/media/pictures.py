@@ -120,9 +120,9 @@ def _reason(error: Exception) -> str:
 def _to_8_bits(image: Image.Image, has_32_bits: bool) -> Image.Image:
     """Return a grey picture of 16 or 32 bits as mode L; convert() would clip its values.
 
-    has_32_bits: pictures of mode I do; otherwise they have 16. Those with 16 bits have 0 to 65535. Those with 32 bits, integers and floats, do not say what white is: it is
-    the first of 1 (floats only), 255, 65535 and 2^31 - 1 that no pixel exceeds; floats beyond are scaled to their
-    maximum.
+    has_32_bits: whether integers have 32 bits (mode I may have 16, which are 0 to 65535). 32 bits, integers and floats,
+    do not say what white is: it is the first of 1 (floats only), 255, 65535 and 2^31 - 1 that no pixel exceeds; floats
+    beyond are scaled to their maximum.
     """
     values = np.nan_to_num(np.asarray(image, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode.startswith("I;16") or (image.mode == "I" and not has_32_bits):

@@ -38,11 +38,8 @@ Damaged = Callable[[Exception, int], None]
 
 
 @contextlib.contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a video file and yield its PyAV container and its video track. Raises InputError if it cannot be read.
-
-    Of several tracks it is the one that is marked as default, else the first; cover pictures of music are no track.
-    """
+def open_video(path: Path) -> Iterator:
+    """Open a video file and yield its PyAV container. Raises InputError if it has no picture track."""
     import av
 
     try:
@@ -52,15 +49,24 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     with container:
-        flags = av.stream.Disposition
-        tracks = [track for track in container.streams.video if not track.disposition & flags.attached_pic]
-        if not tracks:
+        track = picture_track(container)
+        if track is None:
             raise InputError(f"{path} has no picture track: give a video.")
-        track = next((track for track in tracks if track.disposition & flags.default), tracks[0])
         context = track.codec_context
         if context.width or context.height:  # otherwise each frame is checked
             check_size(context.width, context.height, f"{path}, a video")
-        yield container, track
+        yield container
+
+
+def picture_track(container: Any) -> Any:
+    """Return the video track of a container that is marked as default, else the first; None if there is none.
+
+    Cover pictures of music are no video track.
+    """
+    from av.stream import Disposition
+
+    tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
+    return next((track for track in tracks if track.disposition & Disposition.default), tracks[0] if tracks else None)
 
 
 def decode(path: Path, damaged: Damaged, background: Colour = WHITE) -> Iterator[Timed]:
@@ -70,7 +76,8 @@ def decode(path: Path, damaged: Damaged, background: Colour = WHITE) -> Iterator
     decoding continues behind it. background: put behind transparent pixels. Raises InputError if the file cannot be
     opened.
     """
-    with open_video(path) as (container, track):
+    with open_video(path) as container:
+        track = picture_track(container)
         ratio = _pixel_ratio(track)
         for time, frame, duration in _timed(container, track, damaged):
             yield Timed(time, _to_array(frame, ratio, background, path), duration)
@@ -78,8 +85,8 @@ def decode(path: Path, damaged: Damaged, background: Colour = WHITE) -> Iterator
 
 def frame_times(path: Path, damaged: Damaged) -> Iterator[Timed]:
     """Yield when the frames of a video are shown, with None as pictures; see `decode`."""
-    with open_video(path) as (container, track):
-        for time, _, duration in _timed(container, track, damaged):
+    with open_video(path) as container:
+        for time, _, duration in _timed(container, picture_track(container), damaged):
             yield Timed(time, None, duration)
 
 

@@ -31,7 +31,7 @@ def write(path, codec="libx264", pix_fmt="yuv420p", picture=None, count=4, rate=
         stream.options = options or {}
         if ratio:
             stream.codec_context.sample_aspect_ratio = ratio
-        for k in range(count):
+        for _ in range(count):
             frame = av.VideoFrame.from_ndarray(picture, format="rgba" if picture.shape[2] == 4 else "rgb24")
             container.mux(stream.encode(frame.reformat(format=pix_fmt)))
         container.mux(stream.encode())
