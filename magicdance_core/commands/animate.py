@@ -27,6 +27,7 @@ from .common import (
     size_unit,
 )
 from .driving_video import add_video_arguments, check_video_options, extract_motion, write_with_audio
+from .jobs import read_jobs, run_jobs
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import FrameFolder, batches_to_make, write_file
 
@@ -43,9 +44,9 @@ NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="embedded, a checkpoint file, or a model folder")
-    parser.add_argument("--reference", required=True, type=file_path, metavar="IMG", help="picture of the person")
-    motion = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("--model", help="embedded, a checkpoint file, or a model folder")
+    parser.add_argument("--reference", type=file_path, metavar="IMG", help="picture of the person")
+    motion = parser.add_mutually_exclusive_group()
     motion.add_argument(
         "--video", type=file_path, metavar="VIDEO",
         help="a video of somebody dancing: extracted, followed, smoothed, retargeted to the reference; with its sound",
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--poses", type=file_path, metavar="DIR|VIDEO|JSON|NPZ", help="OpenPose maps, or keypoints to draw them from"
     )
     parser.add_argument(
-        "--out", required=True, type=file_path, metavar="FILE|DIR",
+        "--out", type=file_path, metavar="FILE|DIR",
         help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: 0)")
@@ -74,17 +75,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fps", type=frame_rate, help="frame rate of the file (default: the driving video's, else 30)")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N poses")
+    parser.add_argument(
+        "--jobs", type=file_path, metavar="FILE.csv",
+        help="many runs: a table whose columns are options (reference, video, out, seed, ...); a failed job does not "
+        "stop the others, the same command continues, and processes of accelerate launch share the rows",
+    )  # fmt: skip
     add_model_arguments(parser)
     add_motion_arguments(parser)
     add_video_arguments(parser)
+    parser.set_defaults(parser=parser, detections=None)
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.jobs is None:
+        check(options)
+        animate(options)
+    else:
+        run_jobs(read_jobs(options.jobs, options.parser, options, check), options.jobs, animate)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise InputError for options that cannot be run, before anything heavy is imported."""
+    required = {"--model": options.model, "--reference": options.reference, "--out": options.out}
+    required["--video or --poses"] = options.video or options.poses
+    if missing := [name for name, value in required.items() if value is None]:
+        raise InputError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required: see animate --help.")
+    if options.video and options.poses:
+        raise InputError("--video and --poses are both given: give one of them.")
     check_model(options.model)
     for path in filter(None, (options.reference, options.video, options.poses)):
         existing(path)
     check_video_options(options)
+    if options.out.suffix and options.resume and options.poses and not options.out.is_dir():
+        raise InputError(f"Only a folder can be resumed and {options.out} is a file: give --out a name without suffix.")
 
+
+def animate(options: argparse.Namespace) -> None:
+    """Make one video or folder of frames of checked options."""
     from ..media import check_animation_path, read_picture
     from ..pose.maps import draw_maps, read_poses
 
@@ -92,8 +119,6 @@ def run(options: argparse.Namespace) -> None:
     to_folder = out.is_dir() or not out.suffix
     if to_folder:
         FrameFolder.check(out, options.resume)
-    elif options.resume and options.poses:
-        raise InputError(f"Only a folder can be resumed and {out} is a file: give --out a name without suffix.")
     else:
         check_animation_path(out)
     reference = read_picture(options.reference)

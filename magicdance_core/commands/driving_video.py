@@ -151,6 +151,7 @@ def _extract(
 
     from ..media.resampling import ResampledFrames
     from ..pose.extraction import detect, follow
+    from ..pose.keypoint_files import load_keypoints, save_keypoints
     from ..pose.look_ahead import look_ahead
     from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
@@ -159,8 +160,14 @@ def _extract(
     print(f"detector {choice.name}: {choice.reason}")
     person = first_frame_with_people(detect([np.asarray(reference)], detector))
     pictures = ResampledFrames(video, fps)
-    with tqdm(desc="detecting", unit="frame") as bar:
-        found = detect(_part(pictures, options), detector, lambda done: bar.update(done - bar.n))
+    kept = _detections(options, video, fps, choice.name)
+    if kept is not None and kept.is_file():
+        found = load_keypoints(kept)
+    else:
+        with tqdm(desc="detecting", unit="frame") as bar:
+            found = detect(_part(pictures, options), detector, lambda done: bar.update(done - bar.n))
+        if kept is not None:
+            save_keypoints(kept, found)
     extraction = follow(found, options.person, options.max_gap)
     driving = extraction.frames
     if options.smooth != "none":
@@ -172,6 +179,15 @@ def _extract(
     report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
     report |= {"proportions": ahead.proportions, "findings": ahead.findings}
     return fitted, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
+
+
+def _detections(options: argparse.Namespace, video: Path, fps: float, detector: str) -> Path | None:
+    """Return the file that shares the people of a video among jobs; None for a single run."""
+    if options.detections is None:
+        return None
+    stat = video.stat()
+    key = [str(video.resolve()), stat.st_size, stat.st_mtime_ns, fps, detector, options.start, options.end]
+    return options.detections / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"
 
 
 def _part(pictures, options: argparse.Namespace) -> Iterator[np.ndarray | None]:

@@ -1,0 +1,186 @@
+"""Many runs of `animate` from one table: checked before the first starts, each failure told, resumable, in parts."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import difflib
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import existing_file, read_json, write_text
+
+MAX_TABLE_BYTES, MAX_JOBS = 2**24, 100_000
+DETECTIONS, REPORT = "detections", "report.csv"
+UNUSED = ("jobs", "run", "parser", "detections")
+YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
+
+Check = Callable[[argparse.Namespace], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the table (numbered from 1, after the head) and its options."""
+
+    row: int
+    options: argparse.Namespace
+
+    @property
+    def key(self) -> str:
+        """A hash of the options, by which a finished job is recognised."""
+        values = {name: str(value) for name, value in vars(self.options).items() if name not in UNUSED}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def process_number() -> tuple[int, int]:
+    """Return the rank of this process and their number, as `accelerate launch` and torchrun set them.
+
+    Raises InputError if the variables are no such numbers.
+    """
+    try:
+        rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    except ValueError:
+        rank, size = -1, 0
+    if not 0 <= rank < size:
+        found = ", ".join(f"{name}={os.environ.get(name)!r}" for name in ("RANK", "WORLD_SIZE"))
+        raise InputError(f"{found} name no process: start with accelerate launch, or unset them.")
+    return rank, size
+
+
+def read_jobs(table: Path, parser: argparse.ArgumentParser, shared: argparse.Namespace, check: Check) -> list[Job]:
+    """Read a CSV table whose columns are named like the command's options (reference, video, out, seed, ...).
+
+    parser: the command's. shared: the options of the command line, for what a row leaves empty. check: raises
+    InputError for options that cannot be run.
+    Raises InputError that names the first row that cannot be run, before anything is done.
+    """
+    rows = _rows(table)
+    options = {action.dest: action for action in parser._actions if action.option_strings and action.dest != "help"}
+    for column in rows[0] if rows else ():
+        if _name(column) not in options or _name(column) in UNUSED:
+            close = difflib.get_close_matches(_name(column), options, 1)
+            hint = f": did you mean {close[0]}?" if close else ": name it like an option of animate."
+            raise InputError(f"{table}: the column {column!r} is unknown{hint}")
+    jobs, wrong, outs = [], [], set()
+    for number, row in enumerate(rows, 1):
+        try:
+            namespace = copy.copy(shared)
+            parser.parse_args(_arguments(row, options), namespace)
+            check(namespace)
+            if (out := namespace.out.resolve()) in outs:
+                raise InputError(f"{namespace.out} is the result of another row, too: give each its own.")
+            outs.add(out)
+            jobs.append(Job(number, namespace))
+        except InputError as error:
+            wrong.append(f"row {number}: {error}")
+    if wrong:
+        more = f" {len(wrong) - 1} more rows are wrong." if len(wrong) > 1 else ""
+        raise InputError(f"{table}, {wrong[0]}{more}")
+    if not jobs:
+        raise InputError(f"{table} has no rows: give one for each job below the names of the columns.")
+    return jobs
+
+
+def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace], None]) -> None:
+    """Run this process' part of the jobs; what is done already is skipped, and a failure does not stop the others.
+
+    Each job's outcome is kept beside the table, in TABLE.jobs/, where the report is. Raises InputError at the end if a
+    job failed.
+    """
+    rank, size = process_number()
+    folder = table.with_name(f"{table.name}.jobs")
+    part = jobs[rank::size]
+    for number, job in enumerate(part, 1):
+        if _outcome(folder, job).get("status") == "done" and job.options.out.exists():
+            continue
+        print(f"[{number}/{len(part)}] row {job.row}: {job.options.out}")
+        job.options.detections = folder / DETECTIONS
+        job.options.resume = job.options.out.is_dir()
+        start, outcome = time.monotonic(), {"status": "done", "message": ""}
+        try:
+            run(job.options)
+        except InputError as error:
+            outcome = {"status": "failed", "message": str(error)}
+            print(f"row {job.row} failed: {error}", file=sys.stderr)
+        outcome |= {"key": job.key, "seconds": round(time.monotonic() - start, 1)}
+        write_text(folder / f"{job.row:05d}.json", json.dumps(outcome, indent=1) + "\n")
+    outcomes = {job.row: _outcome(folder, job) for job in jobs}
+    write_text(folder / REPORT, _report(jobs, outcomes))
+    failed = [job.row for job in part if outcomes[job.row].get("status") == "failed"]
+    print(f"{len(part) - len(failed)} of {len(part)} jobs done; report in {folder / REPORT}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(part)} jobs failed, row {failed[0]} first: see {folder / REPORT}.")
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if existing_file(table).stat().st_size > MAX_TABLE_BYTES:
+        raise InputError(f"{table} is larger than {MAX_TABLE_BYTES / 1e6:.0f} MB: give a table of jobs.")
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = [dict(row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table} is no CSV table in UTF-8 ({error}): save it as one.") from error
+    if len(rows) > MAX_JOBS:
+        raise InputError(f"{table} has {len(rows)} rows: give at most {MAX_JOBS}.")
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise InputError(f"{table}, row {number}: there are more or fewer cells than columns: give one for each.")
+    return rows
+
+
+def _name(column: str) -> str:
+    return column.strip().lstrip("-").replace("-", "_")
+
+
+def _arguments(row: dict[str, str], options: dict[str, argparse.Action]) -> list[str]:
+    """Return a row as a command line; empty cells are left out."""
+    arguments = []
+    for column, cell in row.items():
+        action, cell = options[_name(column)], cell.strip()
+        option = action.option_strings[-1]
+        if action.nargs == 0:
+            if cell.lower() not in YES + NO:
+                raise InputError(f"{column} is {cell!r}: give yes or no.")
+            arguments += [option] if cell.lower() in YES else []
+        elif cell and action.nargs:
+            arguments += [option, *cell.split()]
+        elif cell:
+            arguments.append(f"{option}={cell}")
+    return arguments
+
+
+def _outcome(folder: Path, job: Job) -> dict:
+    """Return what is known of a job from an earlier run with the same options."""
+    try:
+        outcome = read_json(folder / f"{job.row:05d}.json", "a report of animate")
+    except InputError:
+        return {}
+    return outcome if isinstance(outcome, dict) and outcome.get("key") == job.key else {}
+
+
+def _report(jobs: Sequence[Job], outcomes: dict[int, dict]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["row", "out", "status", "seconds", "message"])
+    for job in jobs:
+        outcome = outcomes[job.row]
+        message = str(outcome.get("message", ""))
+        writer.writerow(
+            [job.row, job.options.out, outcome.get("status", "open"), outcome.get("seconds", ""), _plain_cell(message)]
+        )
+    return text.getvalue()
+
+
+def _plain_cell(text: str) -> str:
+    """Return a text that spreadsheets do not take for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

@@ -1,0 +1,148 @@
+"""animate --jobs: a table of runs."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from magicdance_core import media, pipeline
+from magicdance_core.__main__ import main
+from magicdance_core.commands import driving_video
+from magicdance_core.commands.jobs import process_number
+from magicdance_core.errors import InputError
+from magicdance_core.evaluation.puppet_scores import make_scene
+
+POSES, SIDE = 4, 256
+
+
+@pytest.fixture(scope="module")
+def folder(make_tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    pipeline.MagicDancePipeline(make_tiny()).save_pretrained(folder / "model")
+    scene = make_scene(0, range(POSES), SIDE)
+    media.write_picture(folder / "a.png", scene.reference)
+    with media.write_animation(folder / "dance.mp4", 10) as add:
+        for number, pose in enumerate(scene.poses):
+            media.write_picture(folder / f"poses/{number}.png", pose)
+            add(pose)
+    media.write_picture(folder / "map.png", scene.poses[0])
+    return folder
+
+
+@pytest.fixture
+def work(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "a.png", "map.png", "poses", "dance.mp4"):
+        Path(name).symlink_to(folder / name)
+    return tmp_path
+
+
+def table(text, name="jobs.csv"):
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def jobs(text, *more):
+    given = ["animate", "--jobs", table(text), "--model", "model", "--size", "16", "--steps", "1", "--device", "cpu"]
+    return main([*given, *more])
+
+
+def report():
+    return list(csv.DictReader(Path("jobs.csv.jobs/report.csv").read_text().splitlines()))
+
+
+GOOD = "reference,poses,out,seed\na.png,poses,one.gif,1\na.png,poses,two,2\na.png,poses,three.gif,\n"
+
+
+def test_rows_run_one_after_the_other_and_done_ones_are_skipped(work, capsys, monkeypatch):
+    assert jobs(GOOD) == 0
+    assert Path("one.gif").exists() and len(list(Path("two").glob("*.png"))) == POSES
+    assert [row["status"] for row in report()] == ["done"] * 3 and "3 of 3 jobs done" in capsys.readouterr().out
+    Path("three.gif").unlink()
+    with monkeypatch.context() as patch:
+        made = []
+        patch.setattr("magicdance_core.commands.animate.animate", lambda options: made.append(options.out.name))
+        assert jobs(GOOD) == 0
+        assert made == ["three.gif"]  # what is gone is made again, and nothing else
+        assert jobs(GOOD, "--steps", "2") == 0
+    assert made == ["three.gif", "one.gif", "two", "three.gif"]  # other options, other results
+
+
+def test_a_failed_job_is_told_and_the_others_are_done(work, capsys):
+    Path("broken.png").write_bytes(b"no picture")
+    assert jobs("reference,poses,out\nbroken.png,poses,one.gif\na.png,poses,two.gif\n") == 2
+    err = capsys.readouterr().err
+    assert (
+        "row 1 failed: broken.png cannot be read" in err and "1 of 2 jobs failed, row 1 first" in err.splitlines()[-1]
+    )
+    assert [row["status"] for row in report()] == ["failed", "done"] and Path("two.gif").exists()
+
+
+def test_jobs_with_one_video_share_its_extraction(work, monkeypatch):
+    seen = []
+    make = driving_video._part
+    monkeypatch.setattr(driving_video, "_part", lambda *of: (seen.append(1), make(*of))[1])
+    rows = "reference,video,out,seed,no-audio\nmap.png,dance.mp4,one.mp4,1,yes\nmap.png,dance.mp4,two.mp4,2,no\n"
+    assert jobs(rows, "--detector", "drawn") == 0
+    assert len(seen) == 1 + 2 and len(list(Path("jobs.csv.jobs/detections").iterdir())) == 1  # and a sheet each
+    assert Path("one.mp4").exists() and Path("two.mp4").exists()
+
+
+def test_processes_share_the_rows(work, monkeypatch):
+    for rank in (1, 0):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert jobs(GOOD) == 0
+        if rank:
+            assert [row["status"] for row in report()] == ["open", "done", "open"]
+    assert [row["status"] for row in report()] == ["done"] * 3
+
+
+@pytest.mark.parametrize(("rank", "size"), [("a", "2"), ("5", "2"), ("-1", "2"), ("0", "0"), ("0", "")])
+def test_variables_that_name_no_process_are_refused(monkeypatch, rank, size):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    with pytest.raises(InputError, match="name no process"):
+        process_number()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has no rows"),
+        ("reference,poses,out\n", "has no rows"),
+        ("reference,pose,out\na.png,poses,b.gif\n", "the column 'pose' is unknown: did you mean poses?"),
+        ("jobs,out\na,b\n", "the column 'jobs' is unknown"),
+        ("reference,poses,out\na.png,poses,b.gif\na.png,poses,b.gif\n", "row 2: b.gif is the result of another row"),
+        ("reference,poses,out\nno.png,poses,b.gif\nno.png,poses,c.gif\n", "row 1: no.png does not exist.* 1 more rows"),
+        ("reference,poses,out,seed\na.png,poses,b.gif,x\n", "row 1: .*--seed"),
+        ("reference,poses,out,loop\na.png,poses,b.gif,maybe\n", "row 1: loop is 'maybe': give yes or no"),
+        ("reference,poses,out\na.png,poses\n", "more or fewer cells"),
+        ("reference,out\na.png,b.gif\n", "--video or --poses is required"),
+        ("reference,poses,video,out\na.png,poses,dance.mp4,b.gif\n", "not allowed with argument --poses"),
+    ],
+)
+def test_a_table_is_checked_whole_before_anything_is_done(work, capsys, text, words):
+    import re
+
+    before = sorted(path.name for path in work.iterdir())
+    assert jobs(text) == 2
+    assert re.search(words, capsys.readouterr().err.splitlines()[-1])
+    assert sorted(path.name for path in work.iterdir()) == sorted([*before, "jobs.csv"])
+
+
+def test_outcomes_of_other_options_are_not_taken(work):
+    assert jobs("reference,poses,out\na.png,poses,one.gif\n") == 0
+    outcome = json.loads(Path("jobs.csv.jobs/00001.json").read_text())
+    assert outcome["status"] == "done" and len(outcome["key"]) == 16
+
+
+def test_a_single_run_names_what_is_missing(capsys):
+    assert main(["animate", "--model", "embedded"]) == 2
+    assert "--reference, --out, --video or --poses are required" in capsys.readouterr().err
+
+
+def test_a_row_and_the_command_line_cannot_both_name_a_motion(work, capsys):
+    assert jobs("reference,video,out\na.png,dance.mp4,b.gif\n", "--poses", "poses") == 2
+    assert "--video and --poses are both given" in capsys.readouterr().err
