@@ -146,3 +146,18 @@ def test_a_single_run_names_what_is_missing(capsys):
 def test_a_row_and_the_command_line_cannot_both_name_a_motion(work, capsys):
     assert jobs("reference,video,out\na.png,dance.mp4,b.gif\n", "--poses", "poses") == 2
     assert "--video and --poses are both given" in capsys.readouterr().err
+
+
+def test_extract_takes_a_folder_of_videos(work, capsys, monkeypatch):
+    import shutil
+
+    Path("videos").mkdir()
+    for name in ("one.mp4", "two.mp4", "three.mp4"):
+        shutil.copy("dance.mp4", f"videos/{name}")
+    Path("videos/two.mp4").write_bytes(b"no video" * 100)
+    command = ["extract", "videos", "--out", "poses_of", "--detector", "drawn"]
+    assert main(command) == 2
+    assert "two.mp4 failed" in capsys.readouterr().err
+    assert sorted(path.name for path in Path("poses_of").iterdir()) == ["one", "three"]
+    shutil.copy("dance.mp4", "videos/two.mp4")
+    assert main(command) == 0 and (Path("poses_of") / "two" / "keypoints.npz").exists()

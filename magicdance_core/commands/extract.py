@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
+from ..errors import InputError
 from .common import file_path, frame_rate, nonnegative_int, positive_int, torch_device
+from .jobs import process_number
+
+REPORT = "report.json"
 
 if TYPE_CHECKING:
     from ..pose.detectors import Detector, DetectorChoice
@@ -16,7 +21,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", type=file_path, metavar="VIDEO",
-        help="a video, a folder of pictures, an animation; or keypoints (.json, .npz) to track, fill and smooth",
+        help="a video, a folder of pictures, an animation, or a folder of videos, which processes of accelerate launch "
+        "share; or keypoints (.json, .npz) to track, fill and smooth",
     )  # fmt: skip
     parser.add_argument("--out", required=True, type=file_path, metavar="DIR", help="a new folder for everything")
     add_extraction_arguments(parser)
@@ -58,6 +64,49 @@ def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._Argumen
 
 
 def run(options: argparse.Namespace) -> None:
+    if videos := _videos(options.source):
+        _extract_all(videos, options)
+    else:
+        _extract(options)
+
+
+def _videos(source: Path) -> list[Path]:
+    """Return the videos of a folder that holds videos and no pictures; otherwise the source is one motion."""
+    from ..files import existing, files_with_suffix
+
+    if not existing(source).is_dir():
+        return []
+    from ..media.read import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+
+    return [] if files_with_suffix(source, PICTURE_SUFFIXES) else files_with_suffix(source, VIDEO_SUFFIXES)
+
+
+def _extract_all(videos: list[Path], options: argparse.Namespace) -> None:
+    """Extract this process' part of the videos, each into a folder of its name; those that are done are skipped.
+
+    Raises InputError at the end if a video failed, which does not stop the others.
+    """
+    twice = {video.stem for video in videos if sum(other.stem == video.stem for other in videos) > 1}
+    if twice:
+        raise InputError(f"{options.source} holds two videos named {min(twice)}: give them different names.")
+    rank, size = process_number()
+    part, failed = videos[rank::size], []
+    for number, video in enumerate(part, 1):
+        out = options.out / video.stem
+        if (out / REPORT).is_file():
+            continue
+        print(f"[{number}/{len(part)}] {video.name}")
+        try:
+            _extract(argparse.Namespace(**vars(options) | {"source": video, "out": out}))
+        except InputError as error:
+            failed.append(video.name)
+            print(f"{video.name} failed: {error}", file=sys.stderr)
+    print(f"{len(part) - len(failed)} of {len(part)} videos in {options.out}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(part)} videos failed, {failed[0]} first: see the messages above.")
+
+
+def _extract(options: argparse.Namespace) -> None:
     from ..files import atomic_folder
     from ..media import write_json
     from ..pose.extraction import follow
@@ -80,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
         report = {"source": str(options.source), **search.report(pictures is not None)}
         report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
         report |= {"retarget": str(options.retarget) if person else None}
-        write_json(folder / "report.json", report | extraction.report)
+        write_json(folder / REPORT, report | extraction.report)
     search.tell()
     _summary(extraction.report, options.out)
 
