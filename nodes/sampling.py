@@ -152,7 +152,7 @@ class MagicDanceSample:
         sentences = domain_warnings(reference, poses) if model.puppets_only else []
         if model.motion is None and context.windows not in (None, Windows()):
             sentences.append(
-                "Context windows have no effect without a motion module: put Apply Motion Module before this node."
+                "Put Apply Motion Module before this node: without a motion module, context windows have no effect."
             )
         self._remarks.show(sentences)
         count, (height, width) = len(poses), poses.shape[2:]
@@ -184,7 +184,7 @@ class MagicDanceSample:
                 run_progress.decoded(done, part)
                 done += len(part)
         samples = memory.output(sample.latents.cpu() / components.vae.config.scaling_factor)
-        return memory.output(frames), {"samples": samples}
+        return self._remarks.results(sentences, type(self).__name__, memory.output(frames), {"samples": samples})
 
 
 def _require_controls(model: MagicDanceModel) -> None:

@@ -27,14 +27,15 @@ def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
     warnings = []
     if max(flatness(picture) for picture in reference) < MIN_FLAT:
         warnings.append(
-            "The reference looks like a photograph. The embedded model was trained on drawn puppets only (see Draw "
-            "Puppets): for photographs use the published weights (workflow 2) or your own checkpoint (3 and 4)."
+            "Photographs need the published weights (workflow 2) or your own checkpoint (3 and 4): the reference looks "
+            "like one, and the embedded model was trained on drawn puppets only (see Draw Puppets)."
         )
     unusual = sum(not is_familiar_pose(pose) for pose in poses)
     if unusual > len(poses) / 2:
         warnings.append(
-            f"In {unusual} of {len(poses)} pose maps there is no single person from head to feet, as in the embedded "
-            "model's training data: fit the motion to the puppet with Retarget Pose, or use the published weights."
+            "Fit the motion to the puppet with Retarget Pose, or use the published weights: "
+            f"{unusual} of {len(poses)} pose maps do not show a single person from head to feet, as the embedded model's "
+            "training data does."
         )
     return warnings
 

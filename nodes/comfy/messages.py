@@ -35,7 +35,11 @@ def with_plain_errors(node: Any) -> Any:
 
 
 class Remarks:
-    """Sentences about a run: in the log, and on the node, where they stay until its next run."""
+    """Sentences about a run: in the log, and on the node, where they stay until its next run.
+
+    `results` also hands them to the web extension (web/js/messages.js), which shows them whole, and again when ComfyUI
+    takes the node's results from its cache.
+    """
 
     def __init__(self) -> None:
         self._shown = False
@@ -52,3 +56,11 @@ class Remarks:
 
             PromptServer.instance.send_progress_text("\n".join(sentences), context.node_id)
         self._shown = bool(sentences)
+
+    @staticmethod
+    def results(sentences: Sequence[str], node_id: str, *results: Any) -> Any:
+        """Return what a node's function returns. node_id: the node's key in NODE_CLASS_MAPPINGS."""
+        if not sentences:
+            return results
+        remarks = [{"type": node_id, "sentence": sentence} for sentence in sentences]
+        return {"ui": {"magicdance_remarks": remarks}, "result": results}

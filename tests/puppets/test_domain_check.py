@@ -53,5 +53,5 @@ def test_poses_of_puppets_are_familiar_and_others_are_not():
     for other in (near, far, torch.zeros(6, 3, 64, 64), reference.expand(6, -1, -1, -1)):
         assert not any(is_familiar_pose(pose) for pose in other)
     (remark,) = domain_warnings(reference, torch.cat([maps[:2], far]))
-    assert "In 6 of 8" in remark and "Retarget Pose" in remark
+    assert "6 of 8" in remark and "Retarget Pose" in remark
     assert domain_warnings(reference, torch.cat([maps, far[:4]])) == []  # a few frames may be anything
