@@ -7,7 +7,7 @@ from typing import Any
 from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE, TORCH_DETECTORS
 from .comfy import folders, memory, progress, user_files
 from .model_files import LastResult, SameObject
-from .socket_values import to_arrays, video_pictures
+from .socket_values import to_arrays, video_audio, video_pictures
 from .widget_checks import LINKED
 from .widgets import choice, integer, socket, video_fps
 
@@ -34,12 +34,14 @@ class MagicDanceExtractPose:
         "a person stay empty and do not stop the run. Connect pictures, a video of any length, or keypoints of another "
         "detector. Detector files go to models/magicdance_pose; nothing is downloaded."
     )
-    RETURN_TYPES = ("POSE_KEYPOINT", "STRING")
-    RETURN_NAMES = ("keypoints", "report")
+    RETURN_TYPES = ("POSE_KEYPOINT", "STRING", "AUDIO", "FLOAT")
+    RETURN_NAMES = ("keypoints", "report", "audio", "fps")
     OUTPUT_TOOLTIPS = (
         "At most one person in each frame, for Retarget Pose, Smooth Pose or Draw Poses.",
         "JSON: the detector and why it was used, how many keypoints of each body part were found, filled and lost, "
         "and what is missing in words. For Preview Any.",
+        "The sound of `video`, for Create Video; nothing if it has none.",
+        "Frames per second of the keypoints, for Create Video.",
     )
     FUNCTION = "extract"
 
@@ -96,7 +98,7 @@ class MagicDanceExtractPose:
             people, how = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
         extraction = follow(people, person_index if person == INDEX else person, max_gap)
         report = json.dumps(extraction.report | how, indent=2)
-        return frames_to_pose_keypoint(extraction.frames), report
+        return frames_to_pose_keypoint(extraction.frames), report, None if video is None else video_audio(video), fps
 
 
 class MagicDanceLoadKeypoints:

@@ -51,6 +51,17 @@ def video_pictures(video, fps: float) -> Iterator[ResampledFrames]:
         yield ResampledFrames(file, fps)
 
 
+def video_audio(video) -> dict | None:
+    """Return the sound of a VIDEO as AUDIO, read from its file; None if it has none."""
+    import torch
+
+    from ..magicdance_core.media.audio import read_audio
+
+    with user_files.video_file(video) as file:
+        sound = read_audio(file)
+    return None if sound is None else {"waveform": torch.from_numpy(sound[0])[None], "sample_rate": sound[1]}
+
+
 def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
     """Return pictures `[N, 3, H, W]` resized to `height` x `width`, antialiased, without keeping the aspect ratio."""
     import torch.nn.functional as F

@@ -44,6 +44,32 @@ def extract_audio(out: Path, source: Path, start: float, end: float) -> str:
     return made
 
 
+def read_audio(source: Path) -> tuple[np.ndarray, int] | None:
+    """Return the sound of a video from its first frame on, float32 `[channels, samples]` in [-1, 1], and its rate.
+
+    None if there is no sound. Raises InputError if the file cannot be read.
+    """
+    with open_video(source) as container:
+        if not container.streams.audio:
+            return None
+        audio, offset = container.streams.audio[0], _first_picture(container)
+        rate, layout = audio.codec_context.sample_rate, audio.codec_context.layout.name
+        resampler, parts, done = av.AudioResampler("fltp", layout, rate), [], 0
+        try:
+            for frame in container.decode(audio):
+                first = 0 if frame.pts is None else round((frame.pts * frame.time_base - offset) * rate)
+                for part in resampler.resample(frame):
+                    samples = part.to_ndarray()[:, max(0, done - first) if first < done else 0 :]
+                    if first > done:  # silence, where the sound has a gap or begins later
+                        samples = np.pad(samples, ((0, 0), (first - done, 0)))
+                    parts.append(samples)
+                    done += samples.shape[1]
+                    first = done
+        except av.FFmpegError as error:
+            raise InputError(f"The sound of {source} cannot be read ({error.strerror}): use another video.") from error
+    return (np.concatenate(parts, axis=1), rate) if parts else None
+
+
 def _mux(part: Path, kind: str, source: Path, start: float, end: float, template=None, pictures: Iterable = ()) -> str:
     """Write a container with given video packets and the sound of `source`; returns how the sound was taken over."""
     try:

@@ -8,7 +8,7 @@ from sound_videos import FPS, write_source
 
 from magicdance_core import InputError
 from magicdance_core.media import write_animation
-from magicdance_core.media.audio import add_audio, extract_audio
+from magicdance_core.media.audio import add_audio, extract_audio, read_audio
 
 
 def write_silent(path, frames):
@@ -76,3 +76,11 @@ def test_a_damaged_source_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a video"):
         add_audio(tmp_path / "out.mp4", silent, tmp_path / "source.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["silent.mp4", "source.mp4"]
+
+
+def test_sound_is_read_from_the_first_frame_on(tmp_path):
+    samples, rate = read_audio(write_source(tmp_path / "source.mp4", "mp4", "aac", seconds=2.0, beep=0.5))
+    loud = np.flatnonzero(np.abs(samples[0]) > 0.2) / rate
+    assert samples.shape[0] == 1 and samples.shape[1] / rate == pytest.approx(2.0, abs=0.1)
+    assert loud[0] == pytest.approx(0.5, abs=0.08) and loud[-1] == pytest.approx(1.0, abs=0.08)
+    assert read_audio(write_silent(tmp_path / "silent.mp4", 3)) is None
