@@ -9,9 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from .checks import printable
 from .errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 128 + signal.SIGINT
+CURSOR_UP = "\x1b[A"  # which progress bars below others write
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,8 +30,7 @@ def execute(parser: argparse.ArgumentParser, arguments: list[str] | None = None,
     Returns 0 on success, 2 after one line on stderr for bad input, and 128 + the signal (130 interrupted, 143
     terminated) after the command has cleaned up; it may raise KeyboardInterrupt with a message.
     """
-    logging.basicConfig(format="%(message)s")
-    with _signals() as received, _pipe_tolerant_output():
+    with _signals() as received, _tolerant_output(), _one_line_logging():
         try:
             options = parser.parse_args(arguments)
             options.run(options)
@@ -78,14 +79,43 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class _PipeTolerant:
-    """A stream whose reader may close it, as `| head` does: the rest is discarded."""
+class _OneLine(logging.Formatter):
+    """Messages in one line each, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(" ".join(super().format(record).split()))
+
+
+@contextlib.contextmanager
+def _one_line_logging() -> Iterator[None]:
+    """Write messages of the log to stderr, unless somebody else shows them."""
+    root, handler = logging.getLogger(), logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(message)s"))
+    if root.handlers:
+        yield
+        return
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Tolerant:
+    """A stream for texts from files, which shows control characters and what its encoding lacks as escape sequences.
+
+    Line ends and the carriage returns and cursor movements of progress bars pass. Its reader may close it, as `| head`
+    does: the rest is discarded.
+    """
 
     def __init__(self, stream):
         self._stream = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        self._ignoring_closed_pipes(self._stream.write, text)
+        shown = CURSOR_UP.join(printable(part, "\n\r\t") for part in text.split(CURSOR_UP))
+        shown = shown.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        self._ignoring_closed_pipes(self._stream.write, shown)
         return len(text)
 
     def flush(self) -> None:
@@ -106,10 +136,10 @@ class _PipeTolerant:
 
 
 @contextlib.contextmanager
-def _pipe_tolerant_output() -> Iterator[None]:
+def _tolerant_output() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         nowhere = stack.enter_context(open(os.devnull, "w"))  # for streams that were closed from the beginning
-        out, err = (_PipeTolerant(stream or nowhere) for stream in (sys.stdout, sys.stderr))
+        out, err = (_Tolerant(stream or nowhere) for stream in (sys.stdout, sys.stderr))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         try:
@@ -120,5 +150,5 @@ def _pipe_tolerant_output() -> Iterator[None]:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f"{name}:", " ".join(message.split()), file=sys.stderr)
+    print(f"{name}:", printable(" ".join(message.split())), file=sys.stderr)
     return status

@@ -47,6 +47,9 @@ def _run(options: argparse.Namespace) -> None:
         print(describe(config, options.processes, options.tflops))
         return
 
+    from .launcher import rank_and_size
+
+    rank_and_size()  # refused now; Accelerate would wait for processes that do not exist, or fail in many lines
     from .training.engine import train
 
     gc.freeze()  # libraries stay in memory, so garbage collection need not visit their objects

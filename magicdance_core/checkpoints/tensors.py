@@ -76,7 +76,7 @@ class TensorFile:
         for path, wanted in by_path.items():
             stored = {name: self._places[name][1] for name in wanted}
             for name, tensor in _stored(path, stored, self._mapped.get(path)):
-                yield name, _checked(tensor, name, path)
+                yield name, checked_tensor(tensor, name, path)
 
 
 class TensorsInMemory:
@@ -90,7 +90,7 @@ class TensorsInMemory:
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """Yield pairs (name, tensor) on the CPU, checked like those of a file. Copy those that are kept."""
         for name in names:
-            yield name, _checked(self._tensors[name].detach().cpu(), name, self.path)
+            yield name, checked_tensor(self._tensors[name].detach().cpu(), name, self.path)
 
 
 Tensors: TypeAlias = TensorFile | TensorsInMemory
@@ -145,7 +145,8 @@ def _stored(path: Path, names: dict[str, str], mapped: dict[str, Tensor] | None)
                 yield name, state[stored]
 
 
-def _checked(tensor: Tensor, name: str, source: Path | str) -> Tensor:
+def checked_tensor(tensor: Tensor, name: str, source: Path | str) -> Tensor:
+    """Return a tensor of a file. Raises InputError unless they are finite floats. source: the file, in messages."""
     if tensor.dtype not in FLOATS:
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InputError(f"{source}: {name} has dtype {kind}: give a model in float32, float16 or bfloat16.")
@@ -158,7 +159,7 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Return the tensors of a torch file, and whether they are memory-mapped (not in the format before torch 1.6)."""
     zipped = zipfile.is_zipfile(path)
     if zipped:
-        _check_archive(path)
+        check_archive(path)
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
@@ -175,7 +176,7 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     return tensors, zipped
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Raise InputError for an archive made to fill the memory: torch does not compress, so that it should not grow."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())

@@ -6,9 +6,11 @@ import argparse
 import logging
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checks import shown
 from ..choices import DEFAULT, DTYPES, PRESETS, SCHEDULERS
 from ..errors import InputError
 from ..files import as_path, existing
@@ -203,9 +205,17 @@ def torch_device(name: str | None) -> torch.device:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device {name} cannot be used ({str(error).splitlines()[0]}): try cpu.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of drivers and backends; the refusal says it
+            device = torch.device(name)
+            if device.type == "meta":
+                raise InputError("The device meta holds no values: try cpu.")
+            return (torch.zeros(1, device=device) + 1).device
+    except InputError:
+        raise
+    except Exception as error:  # backends that torch names but this machine lacks raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"The device {shown(name)} cannot be used ({shown(reason)}): try cpu.") from error
 
 
 def torch_dtype(name: str | None) -> torch.dtype | None:

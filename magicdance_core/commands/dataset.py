@@ -1,10 +1,10 @@
 """Make training data from videos: frames at an even rate, poses, filters, splits and a report."""
 
 import argparse
-import os
 from pathlib import Path
 
 from ..choices import DETECTORS
+from ..launcher import rank_and_size
 from .common import file_path, finite_float, frame_rate, nonnegative_int, positive_int
 from .extract import load_detector
 
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--test", type=_share, default=0.05, metavar="SHARE", help="share of the videos (default: 0.05)"
     )
     parser.add_argument(
-        "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
+        "--shard", type=shard, metavar="K/N",
         help="only every N-th video from the K-th on, for several machines (default: all, or this launched process's)",
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
     poses = find_poses(options.poses, videos) if options.poses else {}
     filters = Filters(options.min_keypoints, options.min_area)
     output = Output(options.fps, options.short_side, options.png)
-    number, of = options.shard
+    number, of = options.shard or shard_of_launcher()
     chosen = list(videos.items())[number - 1 :: of]
     detector = None
     if not poses:
@@ -119,11 +119,13 @@ def _share(text: str) -> float:
 def shard(text: str) -> tuple[int, int]:
     """Return K and N of the text K/N."""
     number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise argparse.ArgumentTypeError(f"{text} is no shard: give K/N with K from 1 to N")
+    digits = (number + of).isascii() and number.isdecimal() and of.isdecimal() and len(text) <= 20
+    if not (digits and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is no shard: give K/N with K from 1 to N")
     return int(number), int(of)
 
 
 def shard_of_launcher() -> tuple[int, int]:
     """Return the shard of this process if `accelerate launch` or `torchrun` started several."""
-    return int(os.environ.get("RANK", 0)) + 1, int(os.environ.get("WORLD_SIZE", 1))
+    rank, size = rank_and_size()
+    return rank + 1, size

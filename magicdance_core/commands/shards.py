@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clips", type=positive_int, default=64, metavar="N", help="clips per file (default: 64)")
     parser.add_argument(
-        "--shard", type=shard, default=shard_of_launcher(), metavar="K/N",
+        "--shard", type=shard, metavar="K/N",
         help="only every N-th file from the K-th on, for several machines (default: all, or this launched process's)",
     )  # fmt: skip
 
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(
             f"--frames is {options.frames}: give {MIN_FRAMES} or more, for reference and targets share a clip."
         )
+    chosen = options.shard or shard_of_launcher()
     entries = read_layout(options.set)
     with tqdm(desc="files", unit="file") as bar:
 
@@ -48,9 +49,7 @@ def run(options: argparse.Namespace) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        index = write_shards(
-            entries, options.out, options.frames, options.consecutive, options.clips, options.shard, update
-        )
+        index = write_shards(entries, options.out, options.frames, options.consecutive, options.clips, chosen, update)
     if index is None:
         print(f"this shard of the files is ready; {options.out} is complete once all shards are")
         return

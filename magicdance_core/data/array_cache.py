@@ -52,11 +52,15 @@ class ArrayCache:
             self.make()
             try:
                 arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in self._shapes}
-                for name, (_, shape) in self._shapes.items():
-                    if arrays[name].shape != shape:
-                        raise ValueError(f"{name} has the shape {arrays[name].shape}, not {shape}")
-            except (OSError, ValueError) as error:
-                raise InputError(f"{self.folder} is damaged ({error}): remove it, and it is made again.") from error
+                for name, (dtype, shape) in self._shapes.items():
+                    found = arrays[name]
+                    if found.shape != shape or found.dtype != np.dtype(dtype):
+                        raise ValueError(f"{name} is {found.dtype} {found.shape}, not {np.dtype(dtype)} {shape}")
+            except Exception as error:  # NumPy raises nearly anything for damaged headers
+                if isinstance(error, MemoryError):
+                    raise
+                reason = str(error).split("\n")[0]
+                raise InputError(f"{self.folder} is damaged ({reason}): remove it, and it is made again.") from error
             self._arrays = arrays
         return self._arrays
 

@@ -50,4 +50,9 @@ class Captions:
     def read(self, video: int) -> Tensor:
         """Return the encoded caption of a video."""
         row = self._rows[video]
-        return self.empty[0] if row is None else torch.from_numpy(np.array(self.cache.open()["embeddings"][row]))
+        if row is None:
+            return self.empty[0]
+        encoded = torch.from_numpy(np.array(self.cache.open()["embeddings"][row]))
+        if not encoded.isfinite().all():
+            raise InputError(f"{self.cache.folder} has captions that are not finite: remove it, and it is made again.")
+        return encoded

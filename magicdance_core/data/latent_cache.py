@@ -44,9 +44,15 @@ class LatentCache:
         self.cache = ArrayCache(folder, "latents", key, shapes)
 
     def read(self, video: int, frames: Iterable[int], crop: int) -> Tensor:
-        """Return the latents of some frames, float32 `[n, 4, h, w]`; they must have been filled in."""
+        """Return the latents of some frames, float32 `[n, 4, h, w]`; they must have been filled in.
+
+        Raises InputError if they are not finite.
+        """
         rows = [self._row(video, frame, crop) for frame in frames]
-        return torch.from_numpy(self.cache.open()["latents"][rows]).float()
+        latents = torch.from_numpy(self.cache.open()["latents"][rows]).float()
+        if not latents.isfinite().all():
+            raise InputError(f"{self.cache.folder} has latents that are not finite: remove it, and it is made again.")
+        return latents
 
     @torch.no_grad()
     def fill(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ..checks import printable
 from ..errors import InputError
-from ..files import atomic_write, write_text
+from ..files import write_text
 from ..media import contact_sheet, read_frames, write_json, write_picture
 from . import plots
 from .method_comparison import MethodComparison
 from .metrics import difference
-from .table import Column, Table, as_csv, as_data, as_latex
+from .table import Column, Table, as_csv, as_data, as_latex, csv_text
 from .videos import match_videos
 
 MOMENTS = 4  # frames of a clip on a contact sheet
@@ -96,14 +98,16 @@ def write_page(comparison: MethodComparison, folder: Path) -> None:
 
 
 def _write_frames(comparison: MethodComparison, path: Path) -> None:
-    with atomic_write(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        keys = list(next(iter(comparison.scores.values()))[0])
-        writer.writerow(["method", "video", "frame", *keys])
-        for method, videos in comparison.scores.items():
-            for name, scores in zip(comparison.videos, videos):
-                for frame, values in enumerate(zip(*(scores[key].tolist() for key in keys))):
-                    writer.writerow([method, name, frame, *("" if v != v else repr(v) for v in values)])
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    keys = list(next(iter(comparison.scores.values()))[0])
+    writer.writerow(["method", "video", "frame", *keys])
+    for method, videos in comparison.scores.items():
+        for name, scores in zip(comparison.videos, videos):
+            for frame, values in enumerate(zip(*(scores[key].tolist() for key in keys))):
+                about = csv_text(method), csv_text(name), frame
+                writer.writerow([*about, *("" if v != v else repr(v) for v in values)])
+    write_text(path, out.getvalue())
 
 
 def ranked(comparison: MethodComparison, method: str) -> list[tuple[str, str, float]]:
@@ -123,7 +127,7 @@ def clip(comparison: MethodComparison, method: str, video: str) -> Image.Image:
     moments = {round(i * (count - 1) / (MOMENTS - 1)) for i in range(MOMENTS)}
     pairs = zip(*(_frames_at(videos[video], moments) for videos in (comparison.videos, made)))
     rows = [[true, result, difference(result.resize(true.size), true, AMPLIFICATION)] for true, result in pairs]
-    return contact_sheet(rows, ("truth", method, f"difference x {AMPLIFICATION}"), PANEL)
+    return contact_sheet(rows, ("truth", printable(method), f"difference x {AMPLIFICATION}"), PANEL)
 
 
 def _frames_at(path: Path, moments: Collection[int]) -> list[Image.Image]:
@@ -151,7 +155,9 @@ def _template():
         from jinja2 import Environment
     except ImportError as error:
         raise InputError(f"The page needs jinja2 ({error}); run pip install jinja2, or leave out --out.") from error
-    return Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    shown = {str: lambda text: printable(text, "\n")}  # other texts, such as plots, are marked as safe
+    environment = Environment(autoescape=True, finalize=lambda value: shown.get(type(value), lambda same: same)(value))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def bias_lines(comparison: MethodComparison) -> list[str]:

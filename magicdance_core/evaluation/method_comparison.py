@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from ..checks import printable
 from ..errors import InputError
 from ..media import read_frames
 from ..pose.keypoint_files import load_keypoints
@@ -20,7 +21,7 @@ from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
 from .result_cache import ResultCache, fingerprint
-from .scores import body_points, pose_scores, score_frames
+from .scores import PIXEL_SCORES, body_points, pose_scores, score_frames
 from .table import Cell, Column, Table
 from .videos import ONLY, frame_pairs, match_videos, videos_by_name
 
@@ -133,9 +134,12 @@ class _Measurement:
     def scores(self, path: Path, truth: Path, label: str) -> Arrays:
         lpips = self.networks.lpips
         key = ["scores", fingerprint(path), fingerprint(truth), self.published, self.networks.files if lpips else None]
-        return self.cache.get(
-            key, lambda: score_frames(self.track(frame_pairs(path, truth), label), lpips, self.published)
-        )
+        names = (*PIXEL_SCORES, "resized", "width", "height", *(("lpips",) if lpips else ()))
+
+        def measure() -> dict[str, np.ndarray]:
+            return score_frames(self.track(frame_pairs(path, truth), label), lpips, self.published)
+
+        return self.cache.get(key, measure, names)
 
     def features(self, path: Path, label: str) -> dict[str, np.ndarray]:
         extractors = self.networks.extractors
@@ -148,7 +152,7 @@ class _Measurement:
             frames = self.track(read_frames(path), f"{label}, networks")
             return extract_features(map(np.asarray, frames), extractors)
 
-        return dict(self.cache.get(key, measure))
+        return dict(self.cache.get(key, measure, [extractor.name for extractor in extractors]))
 
 
 def compare_methods(
@@ -268,7 +272,7 @@ def _compare_features(
 def show_progress(frames: Iterable, label: str) -> Iterator:
     """Show a bar on stderr for one video's frames, or for resamples."""
     total = len(frames) if isinstance(frames, Sized) else getattr(frames, "count", None)
-    return iter(tqdm(frames, desc=label, total=total, leave=False))
+    return iter(tqdm(frames, desc=printable(label), total=total, leave=False))
 
 
 def _warnings(comparison: MethodComparison) -> list[str]:
@@ -298,7 +302,7 @@ def _reconstruction_warning(truth: Path, videos: Mapping[str, Path]) -> str | No
                 "every method that shares it. Compare with the real frames."
             )
     folder = next((path for path in videos.values() if path.is_dir()), None)
-    pictures = sorted(folder.iterdir())[:1] if folder else []
+    pictures = sorted(file for file in folder.iterdir() if file.is_file())[:1] if folder else []
     if pictures and pictures[0].suffix.lower() in (".jpg", ".jpeg"):
         with Image.open(pictures[0]) as picture:
             if picture.size == (512, 512):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import warnings
 from types import ModuleType
 
 import numpy as np
 
+from ..checks import printable
 from ..errors import InputError
 from .method_comparison import MethodComparison
 from .table import Column, Table
@@ -40,7 +42,7 @@ def _interval_panel(ax, table: Table, column: Column) -> None:
         ax.plot(cell.value, row, "o", color=colour, markersize=6)
     arrow = {1: " (more is better)", -1: " (less is better)", 0: ""}[column.better]
     ax.set_title(column.title + arrow, fontsize=9)
-    ax.set_yticks(range(len(table.rows)), list(table.rows), fontsize=8)
+    ax.set_yticks(range(len(table.rows)), [printable(method) for method in table.rows], fontsize=8, parse_math=False)
     ax.set_ylim(len(table.rows) - 0.5, -0.5)
     ax.tick_params(axis="x", labelsize=8)
     ax.grid(axis="x", alpha=0.25)
@@ -58,12 +60,15 @@ def distribution(comparison: MethodComparison, column: Column) -> str:
         values = values[np.isfinite(values)]
         if len(values):
             shares = np.arange(1, len(values) + 1) / len(values)
-            ax.step(values, 100 * shares, where="post", label=method, color=COLOURS[number % len(COLOURS)])
+            name = printable(method)
+            label = f" {name}" if name.startswith("_") else name  # matplotlib leaves out what begins with _
+            ax.step(values, 100 * shares, where="post", label=label, color=COLOURS[number % len(COLOURS)])
     ax.set_xlabel(column.title, fontsize=9)
     ax.set_ylabel("% of frames below", fontsize=9)
     ax.tick_params(labelsize=8)
     ax.grid(alpha=0.25)
-    ax.legend(fontsize=8, frameon=False)
+    for text in ax.legend(fontsize=8, frameon=False).get_texts():
+        text.set_parse_math(False)  # $ in a name is a dollar
     return as_svg(figure)
 
 
@@ -72,7 +77,8 @@ def as_svg(figure) -> str:
     out = io.StringIO()
     # Without date and random names, so that equal data give equal files; text stays text.
     style = {"svg.fonttype": "none", "svg.hashsalt": "magicdance", "font.family": ["sans-serif"]}
-    with import_matplotlib()[1].rc_context(style):
+    with import_matplotlib()[1].rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # of names; the reader's fonts may have them
         figure.savefig(out, format="svg", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]

@@ -8,6 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..checks import printable
+
+FORMULA = ("=", "+", "-", "@")  # beginnings of cells that a spreadsheet computes
+
 
 @dataclass(frozen=True)
 class Column:
@@ -66,7 +70,8 @@ class Table:
 
 def as_text(table: Table) -> str:
     """Return aligned columns, in several blocks if they are wider than a terminal."""
-    names = max(map(len, ("method", *table.rows)))
+    shown = ["method", *map(printable, table.rows)]
+    names = max(map(len, shown))
     blocks, block, used = [], [], names
     for column in table.columns:
         cells = [column.title, *(table.cell(method, column).text(column.digits) for method in table.rows)]
@@ -77,7 +82,7 @@ def as_text(table: Table) -> str:
         block.append([f"{cell:>{width}}" for cell in cells])
         used += 2 + width
     blocks.append(block)
-    labels = [f"{name:<{names}}" for name in ("method", *table.rows)]
+    labels = [f"{name:<{names}}" for name in shown]
     return "\n\n".join("\n".join("  ".join(line).rstrip() for line in zip(labels, *block)) for block in blocks)
 
 
@@ -90,8 +95,14 @@ def as_csv(table: Table) -> str:
     for method in table.rows:
         cells = [table.cell(method, column) for column in table.columns]
         values = [v for c in cells for v in ((c.value if c.known else None), *(c.interval or (None, None)))]
-        writer.writerow([method, *("" if value is None else repr(value) for value in values)])
+        writer.writerow([csv_text(method), *("" if value is None else repr(value) for value in values)])
     return out.getvalue()
+
+
+def csv_text(text: str) -> str:
+    """Return a name as the text of a cell of CSV, never a formula."""
+    text = printable(text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def as_latex(table: Table) -> str:
@@ -131,4 +142,4 @@ def _latex_cell(cell: Cell, column: Column, best: float | None) -> str:
 
 def _escape(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(sign, "\\" + sign if sign in "&%$#_{}" else sign) for sign in text)
+    return "".join(special.get(sign, "\\" + sign if sign in "&%$#_{}" else sign) for sign in printable(text))

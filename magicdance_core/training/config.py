@@ -7,15 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..checks import printable, shown
 from ..data.data_config import DataConfig
 from ..errors import InputError
-from ..files import existing_file
+from ..files import read_bytes
 from ..schema import Configuration, Float, ListOf, PairOf, build, setting
 
 NetworkName = Literal["vae", "unet", "appearance", "pose", "motion", "temporal_decoder"]
 ControlName = Literal["appearance", "pose", "motion"]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 CONFIGS = Path(__file__).parent / "configs"
+MAX_CONFIG_BYTES, MAX_VALUES = 1_000_000, 100_000
+# What PyYAML raises for scalars that look like numbers, dates and data: 0x_, !!float abc, 2026-99-99.
+SCALAR_ERRORS = (ValueError, TypeError, OverflowError, AttributeError, KeyError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class StageConfig(Configuration):
     noises: ListOf[Literal["independent", "shared", "mixed"]] = setting([])
     change_weight: Float = setting(0.0, ge=0, le=1000)
     still_weight: Float = setting(0.0, ge=0, le=1000)
-    rollout_steps: int = setting(0, ge=0, le=1000)
+    rollout_steps: int = setting(0, ge=0, le=999)  # the published schedule's offset takes one of 1000
     rollout_guidance: Float = setting(1.0, ge=0, le=100)
     distance: int = setting(0, ge=0, le=1_000_000)
     plain: Float = setting(0.0, ge=0, le=1)
@@ -234,8 +238,6 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
     such as data.size or stages.0.steps and the value YAML.
     Raises InputError that names the wrong key and what to write.
     """
-    import yaml
-
     path = Path(path)
     included = CONFIGS / f"{path.name.removesuffix('.yaml')}.yaml"
     if not path.exists() and path.parent == Path("."):
@@ -244,25 +246,53 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Trainin
             raise InputError(f"{path} is neither a file nor one of the included configurations: {names}.")
         path = included
     try:
-        tree = yaml.safe_load(existing_file(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"Cannot read the configuration {path}: {reason}. Give a YAML file.") from error
+        tree = _parsed(read_bytes(path, MAX_CONFIG_BYTES).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"Cannot read the configuration {path} ({error}): give a YAML file in UTF-8.") from error
+    except InputError as error:
+        raise InputError(f"Cannot read the configuration {path}: {error}") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path} is not a training configuration: give keys such as stages and networks.")
     for text in overrides or []:
         key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--set {shown(text)}: write KEY=VALUE, such as data.folder=my_videos.")
         try:
-            if not equals:
-                raise InputError(f"--set {text}: write KEY=VALUE, such as data.folder=my_videos.")
-            _override(tree, key, yaml.safe_load(value))
-        except (yaml.YAMLError, RecursionError) as error:
-            raise InputError(f"--set {text}: the value is not YAML ({' '.join(str(error).split())}).") from error
+            parsed = _parsed(value)
+        except InputError as error:
+            raise InputError(f"--set {shown(text)}: {error}") from error
+        _override(tree, key, parsed)
     config = build(TrainingConfig, tree, str(path))
     start, networks = config.start, config.networks
     if networks and networks.warm_start:
         networks = dataclasses.replace(networks, warm_start=_absolute_path(networks.warm_start))
     return dataclasses.replace(config, start=start and _with_absolute_paths(start), networks=networks)
+
+
+def _parsed(text: str) -> Any:
+    """Return the value of a YAML text. Raises InputError if it is none, or unfolds to too much."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, *SCALAR_ERRORS) as error:
+        reason = printable(" ".join(str(error).split()))[:300] or type(error).__name__
+        raise InputError(f"it is not YAML ({reason}): give keys and values.") from error
+    left, waiting = MAX_VALUES, [value]
+    while waiting:
+        value_or_list = waiting.pop()
+        left -= 1
+        if left < 0:
+            raise InputError(f"it has more than {MAX_VALUES:,} values: give a shorter one.")
+        if isinstance(value_or_list, dict):
+            waiting += [*value_or_list.keys(), *value_or_list.values()]
+        elif isinstance(value_or_list, (list, tuple, set)):
+            waiting += value_or_list
+        elif type(value_or_list) is int and value_or_list.bit_length() > 64:
+            raise InputError(f"it has a number of {value_or_list.bit_length()} bits: give a smaller one.")
+        elif value_or_list is not None and type(value_or_list) not in (str, int, float, bool):
+            raise InputError(f"{shown(repr(value_or_list))} is of no kind that a configuration has: write a text.")
+    return value
 
 
 def _override(tree: dict, key: str, value: object) -> None:

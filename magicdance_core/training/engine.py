@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
-from ..checkpoints import Components, save_published, weights_fingerprint
+from ..checkpoints import Components, load, save_published, weights_fingerprint
 from ..checkpoints.text_encoder import prompt_encoder
 from ..cpu import threads, threads_for
 from ..data import open_frames
@@ -25,16 +25,20 @@ from ..data.frame_sets import FrameSet
 from ..data.latent_cache import LatentCache
 from ..data.samples import Batch, ProcessBatches, load_batches
 from ..errors import InputError
+from ..files import atomic_folder
 from ..sampling.vae import VAE_PIXELS
 from .config import StageConfig, TrainingConfig
 from .journal import Journal
 from .low_rank import add_low_rank, merge_low_rank
 from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
-from .optimizer import Average, learning_rate_factor, make_optimizers
+from .optimizer import Average, learning_rate_factor, load_optimizer, make_optimizers
+from .preflight import check_stages, people_per_pass
 from .run_folder import RunFolder, State
 from .starting import DTYPES, start_from_unet, starting_point, trainable_networks, with_stored_weights
+from .stored import StageFacts, check_averages, check_optimizer, check_weights
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+MIN_DEVIATION = 2e-4
 SCALE_PICTURES = 2048
 """Number of pictures from which the scaling factor of a new VAE is measured."""
 
@@ -75,15 +79,28 @@ def train(config: TrainingConfig, out: Path, device: str | None = None, cache: P
 
     device: "cpu" for the CPU; by default Accelerate chooses. cache: folder of drawn puppets and latents, which several
     runs may share; `out/cache` by default. Returns the model with averaged weights, on the device.
-    Raises InputError for what cannot be trained. After a KeyboardInterrupt the last saved state remains.
+    Raises InputError for what cannot be trained, before a new folder is made if possible. After a KeyboardInterrupt the
+    last saved state remains.
     """
-    folder = RunFolder(out, cache)
+    folder, is_new = RunFolder(out, cache), not out.exists()
+    try:
+        return _train(config, folder, device)
+    except InputError:
+        if is_new:
+            folder.discard_unused()
+        raise
+
+
+def _train(config: TrainingConfig, folder: RunFolder, device: str | None) -> Components:
     accelerator = _accelerator(config, folder, device)
+    folder.check(config)
+    model = starting_point(config)
+    frames = open_frames(config.data, folder.cache)
+    check_stages(config, frames, accelerator.num_processes)
+    accelerator.wait_for_everyone()  # until all have looked at the folder
     if accelerator.is_main_process:
         folder.claim(config)
     accelerator.wait_for_everyone()
-    model = starting_point(config)
-    frames = open_frames(config.data, folder.cache)
     number = config.threads or threads_for(*model.networks().values())
     with threads(number), Journal(config, folder, accelerator, frames) as journal:
         run = TrainingRun(config, folder, accelerator, frames, model, journal)
@@ -95,10 +112,24 @@ def train(config: TrainingConfig, out: Path, device: str | None = None, cache: P
                 train_stage(run, index)
         if accelerator.is_main_process:
             if not folder.final.exists():
-                save_published(folder.final, with_stored_weights(config, model), DTYPES[config.export])
+                _export(run)
             journal.finish()
         accelerator.wait_for_everyone()
     return model
+
+
+def _export(run: TrainingRun) -> None:
+    """Write the final model, which gets its name once it has been loaded. Raises InputError if that fails."""
+    final, stored = run.folder.final, with_stored_weights(run.config, run.model)
+    with atomic_folder(final.parent, replaces=final.name) as part:
+        save_published(part / final.name, stored, DTYPES[run.config.export])
+        try:
+            load(part / final.name)
+        except InputError as error:
+            raise InputError(
+                f"The trained model cannot be used ({str(error).rstrip('.').replace(str(part), 'final')}): lower "
+                "learning_rate, set clip, or export: float32; the weights of the stages remain."
+            ) from error
 
 
 def train_stage(run: TrainingRun, index: int) -> None:
@@ -117,7 +148,8 @@ def train_stage(run: TrainingRun, index: int) -> None:
         optimizer.zero_grad(set_to_none=True)
 
     process, processes = accelerator.process_index, accelerator.num_processes
-    numbers = ProcessBatches(first, stage.steps, stage.references, _per_pass(run, stage), process, processes)
+    per_pass = people_per_pass(stage, processes)
+    numbers = ProcessBatches(first, stage.steps, stage.references, per_pass, process, processes)
     pin = accelerator.device.type == "cuda"
     loader = load_batches(objective.sample, numbers, run.config.data.workers, pin)
     run.journal.begin(index, first, objective)
@@ -171,7 +203,7 @@ def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) 
     # Parameters of a control that a step drops for all samples get no gradient.
     some_unused = any(stage.plain or stage.drop_reference or stage.drop_pose for stage in config.stages)
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision=PRECISIONS[config.precision],
             log_with=config.trackers or None,
@@ -180,6 +212,10 @@ def _accelerator(config: TrainingConfig, folder: RunFolder, device: str | None) 
         )
     except (ValueError, ImportError) as error:
         raise InputError(f"Accelerate refuses the configuration ({error}): change precision or trackers.") from error
+    if len(accelerator.log_with) < len(config.trackers):
+        names = ", ".join(config.trackers)
+        raise InputError(f"trackers is {names}, and not all are installed: install them with pip.")
+    return accelerator
 
 
 def _load_result(run: TrainingRun, index: int) -> bool:
@@ -189,16 +225,29 @@ def _load_result(run: TrainingRun, index: int) -> bool:
     if found is None:
         return False
     weights, facts = found
+    _check_result(run, index, weights, facts)
     start_from_unet(run.model.unet, {name: run.networks[name] for name in stage.from_unet})
     for name in stage.train:
         state = {k.removeprefix(f"{name}."): w for k, w in weights.items() if k.startswith(f"{name}.")}
-        try:
-            run.networks[name].load_state_dict(state, strict=not stage.rank)
-        except RuntimeError as error:
-            raise InputError(f"{run.folder.result(index, stage.name)} does not fit the {name}: remove it.") from error
-    if "scaling_factor" in facts:
-        run.model.vae.register_to_config(scaling_factor=facts["scaling_factor"])
+        run.networks[name].load_state_dict(state)
+    if facts.scaling_factor is not None:
+        run.model.vae.register_to_config(scaling_factor=facts.scaling_factor)
     return True
+
+
+def _check_result(run: TrainingRun, index: int, weights: dict[str, Tensor], facts: StageFacts) -> None:
+    """Raise InputError unless the result of a stage has the weights of its networks."""
+    stage = run.config.stages[index]
+    wanted = {f"{name}.{key}": w for name in stage.train for key, w in run.networks[name].state_dict().items()}
+    try:
+        check_weights(weights, wanted, "its weights")
+        if facts.steps != stage.steps or (facts.scaling_factor is None) != (stage.train != ["vae"]):
+            raise InputError("its facts are of another stage")
+    except InputError as error:
+        raise InputError(
+            f"{run.folder.result(index, stage.name)} does not fit ({error}): remove it and later files, and the "
+            "stage is trained again."
+        ) from error
 
 
 def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[str, nn.Module]:
@@ -210,17 +259,6 @@ def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[
     if stage.rank:
         add_low_rank(run.model.appearance, stage.rank, run.config.seed + index)
     return {name: run.networks[name] for name in stage.train}
-
-
-def _per_pass(run: TrainingRun, stage: StageConfig) -> int:
-    processes = run.accelerator.num_processes
-    per_pass = stage.per_pass or stage.references // processes
-    if not per_pass or stage.references % (per_pass * processes):
-        raise InputError(
-            f"stage {stage.name}: {stage.references} references cannot be shared by {processes} processes"
-            f"{f' in passes of {stage.per_pass}' if stage.per_pass else ''}: choose a multiple."
-        )
-    return per_pass
 
 
 def _accumulate(accelerator: Accelerator, module: nn.Module, loader, passes: int) -> tuple[float, Batch]:
@@ -244,7 +282,19 @@ def _with_first(loader: Iterator[Batch], call: Callable[[Batch], None]) -> Itera
 
 def _resume(run: TrainingRun, index: int, parameters: dict[str, Tensor], average: Average, optimizers: list) -> int:
     """Load the last saved state of a stage, if there is one; return the first step to do."""
-    state = run.folder.load_state(index)
+    stage = run.config.stages[index]
+
+    def check(state: State) -> None:
+        if state.step >= stage.steps or state.average_steps != (state.step if stage.ema else 0):
+            raise InputError(f"it has {state.average_steps} averages after {state.step} of {stage.steps} steps")
+        check_weights(state.weights, parameters, "its weights")
+        check_averages(state.average, list(parameters.values()) if stage.ema else [])
+        if len(state.optimizers) != len(optimizers):
+            raise InputError("it has other optimizers")
+        for saved, optimizer in zip(state.optimizers, optimizers):
+            check_optimizer(saved, optimizer)
+
+    state = run.folder.load_state(index, check)
     if run.accelerator.is_main_process:
         names = [stage.name for stage in run.config.stages]
         run.folder.cut_log(names[:index], names[index], state.step if state else 0)
@@ -255,7 +305,7 @@ def _resume(run: TrainingRun, index: int, parameters: dict[str, Tensor], average
             parameter.copy_(state.weights[name])
     average.load(state.average, state.average_steps)
     for optimizer, saved in zip(optimizers, state.optimizers):
-        optimizer.load_state_dict(saved)
+        load_optimizer(optimizer, saved)
     run.journal.print(f"resuming {run.config.stages[index].name} after step {state.step}")
     if state.threads != torch.get_num_threads():
         run.journal.print(
@@ -277,8 +327,13 @@ def _save_state(run: TrainingRun, index: int, step: int, parameters: dict, avera
 def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, nn.Module]) -> None:
     if stage.rank:
         merge_low_rank(run.model.appearance)
-    for network in learning.values():
+    for name, network in learning.items():
         network.requires_grad_(False)
+        if not all(weight.isfinite().all() for weight in network.state_dict().values()):
+            raise InputError(
+                f"Weights of the {name} are not finite after the last step of {stage.name}: lower learning_rate or set "
+                "clip, and start again; the last saved state remains."
+            )
     facts = {"steps": stage.steps}
     if stage.train == ["vae"]:
         facts["scaling_factor"] = measure_scaling_factor(run)
@@ -303,7 +358,13 @@ def measure_scaling_factor(run: TrainingRun) -> float:
     for part in torch.stack(pictures).split(max(1, VAE_PIXELS // config.size**2)):
         unit = to_unit(part).to(run.accelerator.device, vae.dtype)
         rows.append(vae.encode(unit * 2 - 1).latent_dist.mode().float().cpu())
-    return round(1 / torch.cat(rows).std().item(), 5)
+    deviation = torch.cat(rows).std().item()
+    if not MIN_DEVIATION <= deviation <= 1 / MIN_DEVIATION:
+        raise InputError(
+            f"The VAE's latents have a standard deviation of {deviation:g}, and no scaling factor makes it 1: look at "
+            "the pictures, or lower learning_rate."
+        )
+    return round(1 / deviation, 5)
 
 
 def _latents(run: TrainingRun) -> LatentCache:

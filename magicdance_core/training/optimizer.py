@@ -95,6 +95,14 @@ def make_optimizers(
     return [AdamW8bit(parameters, lr=lr, weight_decay=weight_decay)]
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
+    """Load the states of a state dict; the settings, such as betas, stay those of the configuration."""
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, kept in zip(optimizer.param_groups, settings):
+        group.update(kept)
+
+
 def learning_rate_factor(step: int, stage: StageConfig) -> float:
     """Return the factor of the learning rate, which rises for `warmup` steps and falls to 0 in the last `decay`."""
     rising = (step + 1) / stage.warmup if stage.warmup else 1.0

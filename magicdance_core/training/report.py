@@ -3,14 +3,14 @@
 import base64
 import html
 import io
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
-from ..files import atomic_write
+from ..checks import printable
+from ..files import read_bytes, write_text
 from ..schema import plain
 from .config import TrainingConfig
 from .run_folder import RunFolder
@@ -38,10 +38,10 @@ COLOURS = ("#4c8bf5", "#e8743b", "#3aa76d", "#b05cc6", "#d9a514")
 
 def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> None:
     """Write `folder.report` from the log and the pictures of a run. Curves need matplotlib."""
-    records = [json.loads(line) for line in folder.log.read_text(encoding="utf-8").splitlines()]
+    records = folder.records()
     parts = [
-        f"<h1>{html.escape(folder.path.absolute().name)}</h1>",
-        f"<p>{html.escape(command)}</p>",
+        f"<h1>{html.escape(printable(folder.path.absolute().name))}</h1>",
+        f"<p>{html.escape(printable(command))}</p>",
         _summary(records),
     ]
     for stage in config.stages:
@@ -53,12 +53,11 @@ def write_report(config: TrainingConfig, folder: RunFolder, command: str) -> Non
     text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
     parts.append(f"<h2>Configuration</h2><section><pre>{html.escape(text)}</pre></section>")
     page = "\n".join(parts)
-    with atomic_write(folder.report) as part:
-        part.write_text(
-            f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>\n'
-            f"<body>{page}</body></html>\n",
-            encoding="utf-8",
-        )
+    write_text(
+        folder.report,
+        f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Training</title><style>{STYLE}</style>\n'
+        f"<body>{page}</body></html>\n",
+    )
 
 
 def _summary(records: Sequence[dict]) -> str:
@@ -111,8 +110,8 @@ def _curves(records: Sequence[dict]) -> list[str]:
 
 
 def _figure(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    caption = html.escape(path.stem)
+    data = base64.b64encode(read_bytes(path)).decode()
+    caption = html.escape(printable(path.stem))
     return (
         f'<figure><figcaption>{caption}</figcaption><img src="data:image/png;base64,{data}" alt="{caption}"></figure>'
     )

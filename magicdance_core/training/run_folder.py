@@ -5,23 +5,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..checks import shown
 from ..errors import InputError
-from ..files import atomic_folder, atomic_write, check_target, read_json
+from ..files import atomic_folder, atomic_write, check_folder, check_target, read_bytes, read_json, write_text
 from ..schema import build, differences, plain
 from .config import TrainingConfig
+from .stored import StageFacts, StateFacts, log_record, read_optimizers, read_weights
 
 MARK = "state.json"
+STAGE_METADATA = "magicdance_stage"
+STATE_NAME = re.compile(r"\d{2}-(\d{8})")
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,18 @@ class RunFolder:
         self.log, self.report = self.path / "log.jsonl", self.path / "report.html"
         self.final = self.path / "final" / "model.safetensors"
 
-    def claim(self, config: TrainingConfig) -> None:
-        """Write the configuration to the folder.
+    def check(self, config: TrainingConfig) -> None:
+        """Check that a run may use the folder; nothing is written.
 
-        Raises InputError that names the differing key if the folder holds results of another configuration.
+        Raises InputError that names the differing key if the folder holds results of another configuration, and if
+        something in it leads out of it or is neither file nor folder.
         """
-        check_target(self.path / "config.json")
         file = self.path / "config.json"
+        check_target(file)
+        check_target(self.final)
+        for folder in {self.path, self.cache}:
+            if folder.is_dir():
+                check_folder(folder)
         learned = self.path.is_dir() and any(itertools.chain(self.path.glob("stages/*"), self.path.glob("states/*")))
         if file.exists() and learned:
             try:
@@ -75,8 +86,18 @@ class RunFolder:
                 )
         elif learned:
             raise InputError(f"{self.path} holds a run without its config.json: give another folder with --out.")
-        with atomic_write(file) as part:
-            part.write_text(json.dumps(plain(config), indent=2) + "\n", encoding="utf-8")
+
+    def claim(self, config: TrainingConfig) -> None:
+        """Write the configuration to the folder. Raises InputError as `check` does."""
+        self.check(config)
+        write_text(self.path / "config.json", json.dumps(plain(config), indent=2) + "\n")
+
+    def discard_unused(self) -> None:
+        """Remove the folder of a refused run that has made nothing yet."""
+        made = (self.log, self.pictures, self.path / "stages", self.path / "states", self.final)
+        cached = self.cache.glob("*/*.npy")
+        if not any(path.exists() for path in made) and not any(_is_begun(file) for file in cached):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def result(self, number: int, name: str) -> Path:
         """Return the file of the weights that a stage learned."""
@@ -87,24 +108,20 @@ class RunFolder:
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
         with _explained(self.result(number, name)), atomic_write(self.result(number, name), size) as part:
-            save_file(
-                tensors, part, {"magicdance_stage": json.dumps(facts)}
-            )  # one key, for equal runs give equal bytes
+            save_file(tensors, part, {STAGE_METADATA: json.dumps(facts)})  # one key, for equal runs give equal bytes
         self._prune(number, keep=0)
 
-    def load_result(self, number: int, name: str) -> tuple[dict[str, Tensor], dict] | None:
+    def load_result(self, number: int, name: str) -> tuple[dict[str, Tensor], StageFacts] | None:
         """Return weights and facts of a finished stage; None if it is not finished. Raises InputError if damaged."""
         path = self.result(number, name)
         if not path.exists():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, json.loads(
-                    file.metadata()["magicdance_stage"]
-                )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            weights, metadata = read_weights(path)
+            return weights, build(StageFacts, json.loads(metadata[STAGE_METADATA]), STAGE_METADATA)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{path} is damaged: remove it and later files, and the stage is trained again."
+                f"{path} is damaged ({_reason(error)}): remove it and later files, and the stage is trained again."
             ) from error
 
     def save_state(self, number: int, state: State, keep: int) -> None:
@@ -118,43 +135,54 @@ class RunFolder:
             save_file(average, part / "average.safetensors")
             torch.save(state.optimizers, part / "optimizers.pt")
             facts = {"step": state.step, "threads": state.threads, "average_steps": state.average_steps}
-            (part / MARK).write_text(json.dumps(facts), encoding="utf-8")
+            write_text(part / MARK, json.dumps(facts))
         self._prune(number, keep)
 
-    def load_state(self, number: int) -> State | None:
-        """Return the last saved state of a stage, None if there is none. Raises InputError if it is damaged."""
+    def load_state(self, number: int, check: Callable[[State], None]) -> State | None:
+        """Return the last saved state of a stage, None if there is none.
+
+        check: raises InputError if the state is not of the networks. Raises InputError if it is damaged.
+        """
         states = self._states(number)
         if not states:
             return None
         path = states[-1]
         try:
-            facts = read_json(path / MARK, "a state")
-            weights, average = (_tensors(path / f"{name}.safetensors") for name in ("weights", "average"))
-            optimizers = torch.load(path / "optimizers.pt", map_location="cpu", weights_only=True)
+            facts = build(StateFacts, read_json(path / MARK, "a state"), MARK)
+            if facts.step != int(path.name[3:]):
+                raise InputError(f"{MARK} is of step {facts.step}")
+            weights, average = (read_weights(path / f"{name}.safetensors")[0] for name in ("weights", "average"))
             averages = [average[str(k)] for k in range(len(average))]
-            return State(facts["step"], weights, averages, facts["average_steps"], optimizers, facts["threads"])
+            optimizers = read_optimizers(path / "optimizers.pt")
+            state = State(facts.step, weights, averages, facts.average_steps, optimizers, facts.threads)
+            check(state)
+            return state
         except Exception as error:  # readers raise nearly anything for damaged bytes
             if isinstance(error, MemoryError):
                 raise
             raise InputError(
-                f"The state {path} is damaged ({str(error).split(chr(10))[0]}): remove it, and the run resumes from "
-                "the state before or restarts the stage."
+                f"The state {path} is damaged ({_reason(error)}): remove it, and the run resumes from the state before "
+                "or restarts the stage."
             ) from error
 
     def cut_log(self, stages: list[str], stage: str, step: int) -> None:
         """Remove records of steps that will be done again. stages: the finished ones. stage: the current one."""
         if not self.log.exists():
             return
-        lines = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-                if record["stage"] in stages or (record["stage"] == stage and record["step"] <= step):
-                    lines.append(line)
-            except (ValueError, KeyError, TypeError):
-                continue  # a killed process wrote half a line
-        with atomic_write(self.log) as part:
-            part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        kept = [
+            record
+            for record in self.records()
+            if record["stage"] in stages or (record["stage"] == stage and record["step"] <= step)
+        ]
+        write_text(self.log, "".join(f"{json.dumps(record)}\n" for record in kept))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of the log, without lines that a killed process or somebody else wrote."""
+        records = []
+        for line in read_bytes(self.log).decode("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                records.append(log_record(json.loads(line)))
+        return records
 
     def write_log(self, record: dict) -> None:
         """Append a record to the log."""
@@ -162,7 +190,8 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def _states(self, number: int) -> list[Path]:
-        return sorted(path for path in self.path.glob(f"states/{number:02d}-*") if (path / MARK).is_file())
+        states = self.path.glob(f"states/{number:02d}-*")
+        return sorted(path for path in states if STATE_NAME.fullmatch(path.name) and (path / MARK).is_file())
 
     def _prune(self, number: int, keep: int) -> None:
         states = self._states(number)
@@ -184,9 +213,15 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(".") or type(error).__name__
+
+
+def _is_begun(file: Path) -> bool:
+    """Return whether the marks of finished parts in a cache, "done" and "drawn", have a mark."""
+    with contextlib.suppress(OSError, ValueError):
+        return file.name in ("done.npy", "drawn.npy") and bool(np.load(file, mmap_mode="r").any())
+    return False
 
 
 def _bytes(value: object) -> int:

@@ -59,7 +59,7 @@ def test_an_unknown_name_lists_the_included_configurations():
         load_config("smok")
 
 
-@pytest.mark.parametrize(("text", "words"), [("- 1", "not a training configuration"), ("a: [", "Give a YAML file")])
+@pytest.mark.parametrize(("text", "words"), [("- 1", "not a training configuration"), ("a: [", "is not YAML")])
 def test_files_that_are_not_configurations_are_refused(tmp_path, text, words):
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -89,3 +89,30 @@ def test_networks_are_checked_before_they_are_built(change, says):
     networks = replace(config.networks, unet=config.networks.unet | change)
     with pytest.raises(InputError, match=f"networks.unet.*{says}"):
         random_model(config, networks)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0x_", "1" * 5000, "0x" + "f" * 5000, "!!float abc", "!!int abc", "!!bool x", "2026-99-99", "2026-02-30",
+     "!!binary x",
+     "!!binary aGk=", "!!timestamp x", "!!set {a, b}", "&a [*a]", "[" * 3000, "!!python/name:os.system", "? [a]\n: b",
+     "\x1b",
+     "{1: 2}", "!!omap [a: 1]", "{<<: 3}", "1:99:99", "*a", "%", "- a\nb: c"],
+)  # fmt: skip
+def test_scalars_that_yaml_cannot_hold_are_one_sentence(tmp_path, value):
+    file = tmp_path / "c.yaml"
+    file.write_text(f"seed: {value}\nstages: [{{name: a, train: [vae], steps: 1}}]\n")
+    for path, overrides in ((file, []), ("smoke", [f"seed={value}"])):
+        with pytest.raises(InputError) as error:
+            load_config(path, overrides)
+        assert str(error.value).isprintable() and len(str(error.value)) < 600
+
+
+def test_a_text_that_unfolds_to_millions_of_values_is_refused(tmp_path):
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="more than 100,000 values"):
+        load_config(tmp_path / "c.yaml")
+    (tmp_path / "d.yaml").write_text("#" * 2_000_000)
+    with pytest.raises(InputError, match="larger than 1 MB"):
+        load_config(tmp_path / "d.yaml")
