@@ -14,7 +14,18 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoints import EMBEDDED, ROLES, Components, load_folder, load_motion, load_published, merge_lora, save_folder
+from .checkpoints import (
+    EMBEDDED,
+    ROLES,
+    SUPPORTED_SCHEDULERS,
+    Components,
+    is_supported,
+    load_folder,
+    load_motion,
+    load_published,
+    merge_lora,
+    save_folder,
+)
 from .checks import check_type
 from .errors import InputError
 from .models import AppearanceControlModel, MotionModule, PoseControlNet, check_motion_fits, vae_scale_factor
@@ -197,11 +208,16 @@ class MagicDancePipeline:
 
     @property
     def scheduler(self) -> SchedulerMixin:
-        """Any diffusers scheduler for the model's prediction type; DDIM as published by default."""
+        """One of `checkpoints.SUPPORTED_SCHEDULERS`, for the model's prediction type; by default DDIM as published."""
         return self.components.scheduler
 
     @scheduler.setter
     def scheduler(self, scheduler: SchedulerMixin) -> None:
+        if not is_supported(scheduler):
+            raise InputError(
+                f"{type(scheduler).__name__} is not for models of Stable Diffusion 1.5, such as this one: give one of "
+                f"{', '.join(SUPPORTED_SCHEDULERS)}."
+            )
         prediction_type = scheduler.config.get("prediction_type", self._prediction_type)
         if prediction_type != self._prediction_type:
             raise InputError(

@@ -1,5 +1,6 @@
 """The one way into every command: exit status, one line a mistake, signals, readers that leave."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -114,3 +115,33 @@ def test_streams_that_are_closed_from_the_beginning(tmp_path):
     with start(tmp_path, preexec_fn=close) as process:
         assert process.wait() == 0
     assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_control_characters_of_messages_reach_no_terminal(capsys, caplog):
+    def run(options):
+        print("a\x1b[2Jb\u202ec\tд\n", end="")
+        logging.getLogger("x").warning("two\nlines \x1b]0;title\x07")
+        raise InputError("name\x1b[31m\r\x9b\n\udcff")
+
+    handlers, root = logging.getLogger().handlers[:], logging.getLogger()
+    root.handlers = []
+    try:
+        assert outcome(run) == 2
+    finally:
+        root.handlers = handlers
+    out, err = capsys.readouterr()
+    assert out == "a\\x1b[2Jb\\u202ec\tд\n"
+    assert err == "two lines \\x1b]0;title\\x07\nmagicdance: name\\x1b[31m \\x9b \\udcff\n"
+
+
+def test_progress_bars_may_move_the_cursor(capsys):
+    assert outcome(lambda options: print("\rbar\x1b[A", end="")) == 0
+    assert capsys.readouterr().out == "\rbar\x1b[A"
+
+
+def test_a_terminal_without_unicode_gets_escape_sequences(tmp_path):
+    program = "import sys\nfrom magicdance_core.entry import Parser, execute\nparser = Parser(prog='p')\n"
+    program += "parser.set_defaults(run=lambda options: print('舞 é \\udcff'))\nsys.exit(execute(parser))"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "\\u821e \\xe9 \\udcff\n", "")

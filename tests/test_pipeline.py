@@ -1,5 +1,6 @@
 """The public face: what it accepts, what it gives back, and what it says about bad input."""
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -209,6 +210,25 @@ def test_scheduler_is_settable(make_tiny, reference, poses):
     assert pipe(reference, poses, 3, output_type="pt").frames.isfinite().all()
     with pytest.raises(InputError, match="v_prediction .* expects epsilon.*from_config"):
         pipe.scheduler = EulerDiscreteScheduler()
+
+
+@pytest.mark.parametrize("name", ["PNDMScheduler", "DPMSolverMultistepScheduler"])
+@pytest.mark.parametrize("more", [{}, {"skip_prk_steps": True}])
+def test_schedulers_with_a_memory_keep_one_for_each_frame(make_tiny, reference, poses, name, more):
+    pipe = MagicDancePipeline(make_tiny())
+    outs = []
+    for batch in (1, 2, 3):
+        pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **more)
+        settings = SamplingSettings(num_inference_steps=6, frames_per_batch=batch)
+        outs.append(pipe(reference, poses, settings=settings, generator=seeded(), output_type="latent").frames)
+    assert all(torch.allclose(out, outs[0], atol=1e-4) for out in outs)
+
+
+def test_schedulers_of_other_models_are_refused_in_a_line(make_tiny):
+    pipe = MagicDancePipeline(make_tiny())
+    for name in ("FlowMatchEulerDiscreteScheduler", "EDMEulerScheduler", "DDIMInverseScheduler"):
+        with pytest.raises(InputError, match=f"{name} is not for models of Stable Diffusion 1.5.*DDIMScheduler"):
+            pipe.scheduler = getattr(diffusers, name)()
 
 
 def test_cast(make_tiny, reference, poses, relative_error):

@@ -1,6 +1,13 @@
 """Load networks from files and save them; only here are file formats and tensor names known."""
 
-from .components import EMBEDDED, EMBEDDED_MOTION, PUBLISHED_DEFAULTS, Components
+from .components import (
+    EMBEDDED,
+    EMBEDDED_MOTION,
+    PUBLISHED_DEFAULTS,
+    SUPPORTED_SCHEDULERS,
+    Components,
+    is_supported,
+)
 from .diffusers_folder import load_folder, save_folder
 from .formats import convert, load, load_control
 from .motion_files import Lora, load_motion, merge_lora, read_lora, save_motion
@@ -13,10 +20,12 @@ __all__ = [
     "EMBEDDED_MOTION",
     "PUBLISHED_DEFAULTS",
     "ROLES",
+    "SUPPORTED_SCHEDULERS",
     "Components",
     "Lora",
     "Role",
     "convert",
+    "is_supported",
     "load",
     "load_control",
     "load_file",

@@ -92,9 +92,14 @@ SUPPORTED_SCHEDULERS = (
     "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler",
     "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "LMSDiscreteScheduler",
-    "PNDMScheduler", "UniPCMultistepScheduler",
+    "PNDMScheduler", "UniPCMultistepScheduler", "LCMScheduler", "TCDScheduler",
 )  # fmt: skip
-"""Schedulers that need one prediction per step and no arguments beyond those of the denoising loop."""
+"""Schedulers of diffusion (not of flow matching) that need one prediction per step and no other arguments."""
+
+
+def is_supported(scheduler: object) -> bool:
+    """Return whether a scheduler is one of SUPPORTED_SCHEDULERS, or of a class derived from one."""
+    return any(kind.__name__ in SUPPORTED_SCHEDULERS for kind in type(scheduler).__mro__)
 
 
 def scheduler_from_config(config: object, where: str) -> SchedulerMixin:

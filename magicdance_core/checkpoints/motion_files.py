@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..checks import number
 from ..errors import InputError
 from ..files import as_path, atomic_write, existing
 from ..models import MotionModule
@@ -26,6 +27,7 @@ METADATA = "magicdance_motion"  # key of the configuration, as JSON, in files th
 SECOND_TABLE = ".attention_blocks.1.pos_encoder.pe"
 LORA = re.compile(r"(.+?)(?:\.processor)?\.to_(q|k|v|out)(?:\.0)?(?:_lora|\.lora)[._](down|up|A|B)\.weight")
 LORA_SIDES = {"A": "down", "B": "up"}
+MAX_STRENGTH = 100  # of a LoRA; the usual one is 1
 SDXL_WIDTHS = [320, 640, 1280]
 
 
@@ -120,8 +122,10 @@ def read_lora(path: str | Path) -> Lora:
 def merge_lora(path: str | Path, strength: float, motion: MotionModule, unet: nn.Module | None = None) -> None:
     """Merge a LoRA into weights: a motion LoRA into the motion module, AnimateDiff v3's adapter into the UNet.
 
-    Raises InputError for a file that is neither or does not fit; nothing is changed then.
+    Raises InputError for a file that is neither or does not fit, and for a strength that is not finite; nothing is
+    changed then.
     """
+    strength = number(float, strength, f"The strength of {path}", -MAX_STRENGTH, MAX_STRENGTH)
     lora = read_lora(path)
     network = motion if lora.is_motion else unet
     if network is None:
@@ -142,6 +146,11 @@ def _config(file: TensorFile, shapes: Shapes, stated: dict) -> dict:
 
     if has("temporal_attentions.") or has("pos_encoder.positional_encoding"):
         raise InputError(f"{file.path} is HotShot-XL, a module for SDXL: give one for Stable Diffusion 1.5.")
+    if has("img_encoder."):
+        raise InputError(
+            f"{file.path} is AnimateLCM-I2V, which also reads a picture by an encoder of its own: give AnimateLCM's "
+            "module for text to video."
+        )
     if any(map(LORA.fullmatch, file.shapes)):
         kind = "a motion LoRA" if shapes else "a spatial LoRA, like AnimateDiff v3's adapter"
         raise InputError(f"{file.path} is {kind}: give it as a LoRA beside a motion module.")

@@ -125,6 +125,6 @@ def with_motion(settings: SamplingSettings, pipe: MagicDancePipeline, options: a
 def _lora(text: str) -> tuple[Path, float]:
     name, _, strength = text.rpartition("=")
     try:
-        return (file_path(name), float(strength)) if name else (file_path(text), 1.0)
+        return (file_path(name), finite_float(strength)) if name else (file_path(text), 1.0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no FILE=STRENGTH") from None

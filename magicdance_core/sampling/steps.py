@@ -75,7 +75,7 @@ class FrameScheduler:
 
 def is_stateful(scheduler: SchedulerMixin) -> bool:
     """Return whether a scheduler's step depends on earlier steps, so that it cannot resume from latents alone."""
-    return hasattr(scheduler, "step_index")
+    return hasattr(scheduler, "step_index") or hasattr(scheduler, "ets")  # the second in PNDM and IPNDM
 
 
 class FiniteCheck:

@@ -243,3 +243,16 @@ def test_missing_and_extra_tensors_are_named(write):
         load_motion(write(state))
     with pytest.raises(InputError, match="incomplete"):
         load_motion(write({name: tensor for name, tensor in state.items() if name.startswith("up_blocks")}))
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf"), 1e9, "1", None, True])
+def test_a_strength_that_is_no_number_is_refused_before_anything_is_read(write, strength):
+    motion = MotionModule(**SHAPE)
+    with pytest.raises(InputError, match="The strength of .*absent.safetensors is"):
+        merge_lora("absent.safetensors", strength, motion)
+
+
+def test_the_picture_encoder_of_animatelcm_i2v_is_named_instead_of_dropped(write):
+    state = animatediff(adapter()) | {"img_encoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}
+    with pytest.raises(InputError, match="is AnimateLCM-I2V, which also reads a picture"):
+        load_motion(write(state))
