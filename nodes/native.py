@@ -8,6 +8,7 @@ from ..magicdance_core.choices import CONTROL_MODES
 from .comfy import conversion, folders
 from .link_types import APPEARANCE_TYPE
 from .model_files import LastResult, SameObject, control_loader, find_file, validate_file
+from .pose_map_checks import check_pose_maps
 from .socket_values import check_reference_count, to_embeddings, to_latents, to_mask, to_pictures
 from .widget_checks import LINKED
 from .widgets import Input, choice, socket, strength_and_range, toggle
@@ -234,6 +235,7 @@ class MagicDanceEmptyFrames:
 
         if poses.dim() != 4 or len(poses) == 0 or min(poses.shape[1:3]) < 8:
             raise InputError("`poses` is not an IMAGE with sides of at least 8 pixels: connect pose maps.")
+        check_pose_maps(to_pictures(poses, "poses"), "poses")
         frames, height, width, _ = poses.shape
         latent = {"samples": torch.zeros(frames, 4, height // 8, width // 8)}
         if shared_noise:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..magicdance_core.choices import CONTROL_MODES, DEFAULT, PRESETS, SCHEDULERS
 from .comfy import memory, messages, progress
 from .link_types import CONTEXT_TYPE, MODEL_TYPE, SPEED_TYPE, ContextOptions, MagicDanceModel
+from .pose_map_checks import check_pose_maps, size_remarks
 from .socket_values import check_reference_count, in_own_shape, stretch, to_embeddings, to_pictures
 from .widgets import MODEL_DEFAULT, choice, integer, number, seed, socket
 
@@ -30,7 +31,7 @@ class MagicDanceSample:
     FUNCTION = "sample"
 
     def __init__(self) -> None:
-        self._remarks = messages.Remarks()
+        self._remarks = messages.Remarks(type(self).__name__)
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -149,7 +150,9 @@ class MagicDanceSample:
             quick=context.quick,
         )
         reference, poses = _fit_sizes(reference, poses, vae_scale_factor(components.vae))
-        sentences = domain_warnings(reference, poses) if model.puppets_only else []
+        check_pose_maps(poses, "poses")
+        sentences = size_remarks(poses, model.defaults["sample_size"])
+        sentences += domain_warnings(reference, poses) if model.puppets_only else []
         if model.motion is None and context.windows not in (None, Windows()):
             sentences.append(
                 "Put Apply Motion Module before this node: without a motion module, context windows have no effect."
@@ -166,6 +169,13 @@ class MagicDanceSample:
             prompt_embeds=prompts[0],
             negative_prompt_embeds=prompts[1],
         )
+        forecast = progress.Forecast(count, (width, height))
+
+        def denoised(step) -> None:
+            run_progress.denoised(step.fraction, step.numbers, step.denoised)
+            if sentence := forecast.after(step.fraction):
+                self._remarks.add(sentence)
+
         with (
             progress.interruptible(*components.networks().values()),
             progress.RunProgress(model, count, settings.steps) as run_progress,
@@ -176,7 +186,7 @@ class MagicDanceSample:
                 inputs,
                 poses,
                 placement=memory.placement(model),
-                callback=lambda p: run_progress.denoised(p.fraction, p.numbers, p.denoised),
+                callback=denoised,
             )
             frames, done = torch.empty(count, height, width, 3), 0
             for part in sample.frames:
@@ -184,7 +194,7 @@ class MagicDanceSample:
                 run_progress.decoded(done, part)
                 done += len(part)
         samples = memory.output(sample.latents.cpu() / components.vae.config.scaling_factor)
-        return self._remarks.results(sentences, type(self).__name__, memory.output(frames), {"samples": samples})
+        return memory.output(frames), {"samples": samples}
 
 
 def _require_controls(model: MagicDanceModel) -> None:

@@ -37,30 +37,37 @@ def with_plain_errors(node: Any) -> Any:
 class Remarks:
     """Sentences about a run: in the log, and on the node, where they stay until its next run.
 
-    `results` also hands them to the web extension (web/js/messages.js), which shows them whole, and again when ComfyUI
-    takes the node's results from its cache.
+    The web extension (web/js/messages.js) shows them whole, and again when ComfyUI takes the node's results from its
+    cache.
     """
 
-    def __init__(self) -> None:
-        self._shown = False
+    def __init__(self, node_type: str) -> None:
+        """node_type: the node's key in NODE_CLASS_MAPPINGS."""
+        self._type = node_type
+        self._sentences: list[str] = []
 
     def show(self, sentences: Sequence[str]) -> None:
         """Replace the sentences of the run before by these."""
+        changed = bool(sentences or self._sentences)
+        self._sentences = []
+        if changed:
+            self._send(sentences)
+
+    def add(self, sentence: str) -> None:
+        """Show one more sentence while the node runs."""
+        self._send([sentence])
+
+    def _send(self, sentences: Sequence[str]) -> None:
         from comfy_execution.utils import get_executing_context
 
+        self._sentences += sentences
         for sentence in sentences:
             logging.warning("MagicDance: %s", sentence)
         context = get_executing_context()
-        if context is not None and (sentences or self._shown):
+        if context is not None:
             from server import PromptServer
 
-            PromptServer.instance.send_progress_text("\n".join(sentences), context.node_id)
-        self._shown = bool(sentences)
-
-    @staticmethod
-    def results(sentences: Sequence[str], node_id: str, *results: Any) -> Any:
-        """Return what a node's function returns. node_id: the node's key in NODE_CLASS_MAPPINGS."""
-        if not sentences:
-            return results
-        remarks = [{"type": node_id, "sentence": sentence} for sentence in sentences]
-        return {"ui": {"magicdance_remarks": remarks}, "result": results}
+            server = PromptServer.instance
+            server.send_progress_text("\n".join(self._sentences), context.node_id)
+            remarks = {"node": context.node_id, "type": self._type, "sentences": list(sentences)}
+            server.send_sync("magicdance.remarks", remarks, server.client_id)

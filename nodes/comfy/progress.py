@@ -22,6 +22,7 @@ PREVIEW_SIDE = 384  # pixels; wider than nodes usually are
 MAX_PREVIEW_SIDE = 512  # ComfyUI's own limit
 MAX_PREVIEWS = 64  # frames kept for the preview
 FPS = 8  # of the preview
+LONG_RUN = 180  # seconds from which a forecast is told
 PREVIEW_SHARE = 0.1  # largest part of the run's time that is spent on decoding previews
 
 BLOCKS = re.compile(r"(.*\.)?(resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+")
@@ -109,6 +110,40 @@ class RunProgress:
             except mm.InterruptProcessingException:
                 mm.interrupt_current_processing()  # raising has cleared the flag, but the run has to see it
                 return
+
+
+class Forecast:
+    """Forecast of the time that a run takes, made once: by the second batch, as the first one warms up.
+
+    frames: number of frames of the run. size: their width and height.
+    """
+
+    def __init__(self, frames: int, size: tuple[int, int]):
+        self._frames, self._size = frames, size
+        self._first: tuple[float, float] | None = None
+        self._told = False
+
+    def after(self, fraction: float) -> str | None:
+        """Return a sentence if the run takes longer than `LONG_RUN`. fraction: part of the denoising that is done."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = now, fraction
+        if self._told or fraction <= self._first[1]:
+            return None
+        self._told = True
+        seconds = (now - self._first[0]) / (fraction - self._first[1])
+        if seconds < LONG_RUN:
+            return None
+        width, height = self._size
+        return (
+            f"This run takes about {_duration(seconds)}: {self._frames} frames of {width} x {height} pixels, "
+            f"{seconds / self._frames:.1f} s each. The preset `fast` and smaller pose maps take less."
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def counted(items: Iterable, total: int | None = None) -> Iterator:

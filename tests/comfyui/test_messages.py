@@ -17,7 +17,7 @@ def node(kind: str, **inputs) -> dict:
     return {"class_type": kind, "inputs": inputs}
 
 
-PUPPETS = node("MagicDancePuppets", identity=1, choreography=2, frames=2, seed=3, width=64, height=64)
+PUPPETS = node("MagicDancePuppets", identity=1, choreography=2, frames=2, seed=3, width=128, height=128)
 SAMPLE = node(
     "MagicDanceSample", model=["1", 0], reference=["2", 0], poses=["2", 1], seed=7, steps=2, cfg=0.0,
     sampler_name="default", control_mode="controlnet_important", preset="exact", frames_per_batch=4,
@@ -29,10 +29,14 @@ MISSING = SAMPLED | {"1": node("MagicDanceLoadPublished", ckpt_name="gone.th")}
 
 
 def remarked(seed: int) -> dict:
-    """Return a prompt whose pose map shows nobody."""
-    sample = node("MagicDanceSample", **SAMPLE["inputs"] | {"poses": ["5", 0], "seed": seed})
-    red = node("EmptyImage", width=64, height=64, batch_size=1, color=0xFF0000)
-    return SAMPLED | {"1": node("MagicDanceLoadBackbone", ckpt_name="embedded"), "3": sample, "5": red}
+    """Return a prompt with context windows, but without a motion module."""
+    sample = node("MagicDanceSample", **SAMPLE["inputs"] | {"context_options": ["5", 0], "seed": seed})
+    options = node(
+        "MagicDanceContextOptions", context_length=8, context_overlap=4, closed_loop=False, noise_type="default",
+        beta_schedule="default", context_stride=1, fuse_method="pyramid", motion_in_uncond=False, random_starts=False,
+        quick_preview=False,
+    )  # fmt: skip
+    return SAMPLED | {"1": node("MagicDanceLoadBackbone", ckpt_name="embedded"), "3": sample, "5": options}
 
 
 @pytest.fixture(scope="module")
@@ -71,4 +75,4 @@ def test_sentences_are_seen_where_the_frontend_hides_them(page_server, nodes2):
             assert words in shown["detail"] and shown["visible"] and shown["severity"] == "error"
     for toasts in (remark, cached):
         (shown,) = toasts
-        assert shown["severity"] == "warn" and shown["visible"] and "Retarget Pose" in shown["detail"][:50]
+        assert shown["severity"] == "warn" and shown["visible"] and "Apply Motion Module" in shown["detail"][:50]

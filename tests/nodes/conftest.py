@@ -45,9 +45,16 @@ class Comfy:
         self.interrupt_after: int | None = None
         self.checks = 0
         self.texts: list[tuple[str, str]] = []
+        self.events: list[tuple[str, dict]] = []
 
     def send_progress_text(self, text, node_id):
         self.texts.append((text, node_id))
+
+    client_id = "page"
+
+    def send_sync(self, event, data, sid):
+        assert sid == "page"
+        self.events.append((event, data))
 
     def check_interrupt(self):
         self.checks += 1
@@ -187,6 +194,22 @@ def core(pack):
 def node(pack):
     """Return a function that makes a node: `node("Sample")`."""
     return lambda name: pack.NODE_CLASS_MAPPINGS[f"MagicDance{name}"]()
+
+
+@pytest.fixture
+def pose_maps():
+    """Return a function that draws an IMAGE of strokes in the colours of pose maps: `pose_maps(frames, height, width)`."""
+
+    def draw(frames: int, height: int, width: int, seed: int = 2) -> torch.Tensor:
+        maps = torch.zeros(frames, height, width, 3)
+        columns = torch.rand(frames, 6, generator=torch.Generator().manual_seed(seed)) * width
+        hues = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]]).float()
+        for frame, places in enumerate(columns.long().tolist()):
+            for row, (column, hue) in enumerate(zip(places, hues)):
+                maps[frame, (row + 1) * height // 8, column // 2 : column + 1] = hue
+        return maps
+
+    return draw
 
 
 @pytest.fixture

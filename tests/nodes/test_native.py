@@ -312,10 +312,10 @@ def test_an_image_is_encoded_once(node, model, appearance, patch):
     assert encoded == [(1, 64, 64, 3)]
 
 
-def test_empty_frames_have_the_size_of_the_poses(node):
-    (latent,) = node("EmptyFrames").make(torch.zeros(3, 64, 100, 3), True)
+def test_empty_frames_have_the_size_of_the_poses(node, pose_maps):
+    (latent,) = node("EmptyFrames").make(pose_maps(3, 64, 100), True)
     assert latent["samples"].shape == (3, 4, 8, 12) and latent["batch_index"] == [0, 0, 0]
-    assert "batch_index" not in node("EmptyFrames").make(torch.zeros(3, 64, 64, 3), False)[0]
+    assert "batch_index" not in node("EmptyFrames").make(pose_maps(3, 64, 64), False)[0]
     with pytest.raises(ValueError, match="sides of at least 8"):
         node("EmptyFrames").make(torch.zeros(3, 4, 64, 3), True)
 

@@ -18,8 +18,8 @@ def reference():
 
 
 @pytest.fixture
-def poses():
-    return torch.rand(3, 32, 32, 3, generator=torch.Generator().manual_seed(2))
+def poses(pose_maps):
+    return pose_maps(3, 32, 32)
 
 
 @pytest.fixture
@@ -107,12 +107,12 @@ def test_inputs_are_not_modified_and_may_have_any_dtype_and_channels(sample, ref
     assert torch.equal(sample(poses=alpha)[0], frames)
     assert sample(poses=poses.half(), reference=reference.half())[0].dtype == torch.float32
     assert sample(poses=poses[:1])[0].shape == (1, 32, 32, 3)
-    assert sample(poses=poses[..., :1])[0].shape == frames.shape
+    assert sample(reference=reference[..., :1])[0].shape == frames.shape
     assert not torch.equal(sample(reference=torch.rand(2, 32, 32, 3))[0], frames)
 
 
-def test_sizes_are_rounded_to_what_the_model_takes(sample):
-    frames, _ = sample(poses=torch.rand(2, 35, 50, 3), reference=torch.rand(1, 90, 41, 3))
+def test_sizes_are_rounded_to_what_the_model_takes(sample, pose_maps):
+    frames, _ = sample(poses=pose_maps(2, 35, 50), reference=torch.rand(1, 90, 41, 3))
     assert frames.shape == (2, 36, 48, 3)
 
 
@@ -186,6 +186,7 @@ def test_photographs_for_the_embedded_model_cause_a_warning(node, held, comfy, c
     from dataclasses import replace
 
     reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    held = replace(held, defaults=held.defaults | {"sample_size": 64})
     photograph = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
     sampler, puppets_only = node("Sample"), replace(held, puppets_only=True)
 
@@ -196,7 +197,7 @@ def test_photographs_for_the_embedded_model_cause_a_warning(node, held, comfy, c
     run(puppets_only, reference)
     assert comfy.texts == [] and caplog.text == ""
     run(puppets_only, photograph)
-    assert "photograph" in caplog.text and [node for _, node in comfy.texts] == ["7"]
+    assert "Photographs need" in caplog.text and [node for _, node in comfy.texts] == ["7"]
     run(puppets_only, reference)
     assert comfy.texts[1:] == [("", "7")]  # and goes with the next run
 
@@ -204,13 +205,15 @@ def test_photographs_for_the_embedded_model_cause_a_warning(node, held, comfy, c
 # ------------------------------------------------------------------------------------------------ controls
 
 
-def test_controls_do_not_modify_the_model(node, held, sample):
+def test_controls_do_not_modify_the_model(node, held, sample, pose_maps):
     own = "default"
     (weaker,) = node("ApplyAppearance").apply(held, own, 0.0, 0.0, 1.0)
     (none,) = node("ApplyPose").apply(weaker, own, 0.0, 0.0, 1.0)
     assert held.appearance_control is None and none.unet is held.unet
     plain = sample(model=none)[0]
-    assert torch.equal(plain, sample(model=none, reference=torch.rand(1, 32, 32, 3), poses=torch.rand(3, 32, 32, 3))[0])
+    assert torch.equal(
+        plain, sample(model=none, reference=torch.rand(1, 32, 32, 3), poses=pose_maps(3, 32, 32, seed=5))[0]
+    )
     assert not torch.equal(plain, sample()[0])
     with pytest.raises(FrozenInstanceError):
         held.pose = None

@@ -34,7 +34,7 @@ def test_photographs_are_not_flat(name):
     photograph = picture(Image.fromarray(getattr(data, name)()))
     assert flatness(photograph[0]) < MIN_FLAT
     (remark,) = domain_warnings(photograph, pose_map(0))
-    assert "photograph" in remark and "published weights" in remark
+    assert "Photographs need" in remark and "published weights" in remark
 
 
 def test_noise_with_a_natural_spectrum_is_not_flat():

@@ -36,10 +36,6 @@ function refusals(nodeErrors) {
 
 const remarks = new Map(); // node id -> remarks of its last execution, since a cached node sends none
 
-function showRemarks(node) {
-  for (const { type, sentence } of remarks.get(String(node)) ?? []) show("warn", type, sentence);
-}
-
 app.registerExtension({
   name: "MagicDance.Messages",
   setup() {
@@ -56,11 +52,13 @@ app.registerExtension({
       if (isOurs(detail?.node_type)) showErrors(new Map([[inOneLine(detail.exception_message), detail.node_type]]));
     });
     api.addEventListener("executing", ({ detail }) => remarks.delete(String(detail?.node ?? detail)));
-    api.addEventListener("executed", ({ detail }) => {
-      if (!detail?.output?.magicdance_remarks) return;
-      remarks.set(String(detail.node), detail.output.magicdance_remarks);
-      showRemarks(detail.node);
+    api.addEventListener("magicdance.remarks", ({ detail: { node, type, sentences } }) => {
+      const made = sentences.map((sentence) => [type, sentence]);
+      remarks.set(String(node), [...(remarks.get(String(node)) ?? []), ...made]);
+      for (const remark of made) show("warn", ...remark);
     });
-    api.addEventListener("execution_cached", ({ detail }) => detail?.nodes?.forEach(showRemarks));
+    api.addEventListener("execution_cached", ({ detail }) => {
+      for (const node of detail?.nodes ?? []) for (const remark of remarks.get(String(node)) ?? []) show("warn", ...remark);
+    });
   },
 });
