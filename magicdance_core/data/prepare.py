@@ -12,17 +12,17 @@ import numpy as np
 from ..checks import printable
 from ..errors import InputError
 from ..files import check_folder, check_target, content_digest, existing, files_with_suffix, resolve_inside, write_text
-from ..media import read_frames
-from ..media.read import PICTURE_SUFFIXES
+from ..media.read import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_timed
 from ..media.resampling import DATASET_FPS, ResampledFrames
 from ..pose.detectors.detector import Detector
-from ..pose.keypoint_files import holds_keypoints, load_keypoints
+from ..pose.keypoint_json import FOREIGN_THRESHOLD
 from ..pose.keypoints import PoseFrame
+from .given_poses import paired_poses
 from .index_files import VideoIndex, read_index, safe_name
 from .layouts import INDEX, read_caption, split_by_name
 from .unfinished_video import RECORD, UnfinishedVideo, read_record
 
-VIDEO_SUFFIXES = (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".webp", ".wmv")
+ANIMATION_SUFFIXES = (".apng", ".gif", ".webp")
 REPORT = "report.json"
 DAMAGED, NOBODY, SEVERAL, FEW, SMALL, SIZE = (
     "damaged", "nobody", "several people", "few keypoints", "too small", "another size",
@@ -80,12 +80,9 @@ def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in map(existing, paths):
-        if path.is_file() or files_with_suffix(path, PICTURE_SUFFIXES):
-            inside = [path]
-        else:
+        if not path.is_file():
             check_folder(path)
-            folders = [p for p in path.iterdir() if p.is_dir() and files_with_suffix(p, PICTURE_SUFFIXES)]
-            inside = [*files_with_suffix(path, VIDEO_SUFFIXES), *folders]
+        inside = [path] if path.is_file() else _films(path)
         if not inside:
             raise InputError(f"{path} holds no videos: give video files, or a folder of them.")
         for video in inside:
@@ -94,6 +91,17 @@ def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
                 raise InputError(f"{video} and {found[name]} have the same name: rename one, poses are found by it.")
             found[name] = video
     return dict(sorted(found.items()))
+
+
+def _films(folder: Path) -> list[Path]:
+    """Return a folder's videos, animations and folders of pictures, or the folder itself if it has pictures only."""
+    stills = tuple(suffix for suffix in PICTURE_SUFFIXES if suffix not in ANIMATION_SUFFIXES)
+    animations = [file for file in files_with_suffix(folder, ANIMATION_SUFFIXES) if is_timed(file)]
+    videos = files_with_suffix(folder, VIDEO_SUFFIXES)
+    if not videos and files_with_suffix(folder, stills if animations else PICTURE_SUFFIXES):
+        return [folder]
+    folders = [path for path in folder.iterdir() if path.is_dir() and files_with_suffix(path, PICTURE_SUFFIXES)]
+    return [*videos, *animations, *folders]
 
 
 def find_poses(folder: str | Path, videos: Iterable[str]) -> dict[str, Path]:
@@ -134,13 +142,14 @@ def prepare_video(
     filters: Filters,
     output: Output,
     progress: Callable[[int], None] = lambda done: None,
+    threshold: float = FOREIGN_THRESHOLD,
 ) -> dict[str, Any]:
     """Write the frames of a video that pass the filters, with their poses, to `out/videos/NAME`; return its record.
 
     Each frame is read once. A video that was prepared before is left as it is; the record of one that cannot be read
     says why. After a kill, finished frames are decoded again, but neither written nor searched for poses.
     detector: finds the keypoints if `poses`, keypoints or pose maps, is None. progress: called with the number of
-    frames read.
+    frames read. threshold: see `load_keypoints`.
     Raises InputError if the video was prepared with other settings or from another file, or cannot be written.
     """
     resolve_inside(out, f"videos/{name}", "a video")
@@ -149,13 +158,19 @@ def prepare_video(
         return _finished(target / RECORD, settings, path, content, read_caption(path))
     check_target(target, replaces=RECORD)
     record: dict[str, Any] = {"name": name, "source": printable(str(path)), "content": content, "settings": settings}
-    how = record | {"changed": path.stat().st_mtime_ns, "poses": str(poses), "detector": type(detector).__name__}
+    how = record | {
+        "threshold": threshold,
+        "changed": path.stat().st_mtime_ns,
+        "poses": str(poses),
+        "detector": type(detector).__name__,
+    }
+    how["threshold"] = threshold
     record["caption"] = read_caption(path)
     try:
         work = UnfinishedVideo(target.with_name(f".{name}.unfinished"), how, output.suffix, output.short_side)
         try:
             for number, (picture, pose) in enumerate(
-                _poses(ResampledFrames(path, output.fps), detector, poses, work.poses)
+                _poses(ResampledFrames(path, output.fps), detector, poses, work.poses, threshold)
             ):
                 if number >= work.total:
                     work.add(picture, pose, _reason(picture, pose, work.size, filters))
@@ -237,7 +252,11 @@ def write_index(
 
 
 def _poses(
-    pictures: ResampledFrames, detector: Detector | None, poses: Path | None, done: Sequence[PoseFrame | None]
+    pictures: ResampledFrames,
+    detector: Detector | None,
+    poses: Path | None,
+    done: Sequence[PoseFrame | None],
+    threshold: float,
 ) -> Iterator[tuple]:
     """Yield pictures with their keypoints or pose maps. done: keypoints of the first pictures, of an earlier run."""
     if poses is None:
@@ -254,16 +273,4 @@ def _poses(
             before = picture
             yield picture, pose
         return
-    first = next((p for p in pictures if p is not None), None)
-    if first is None:
-        raise InputError(f"{pictures.path} has no frame that can be read")
-    if holds_keypoints(poses):
-        given: Iterable = load_keypoints(poses, first.shape[1], first.shape[0])
-    else:
-        given = map(np.asarray, read_frames(poses))
-    given = iter(given)
-    for number, picture in enumerate(pictures):
-        pose = next(given, None)
-        if pose is None:
-            raise InputError(f"{poses} has poses for {number} frames only, and {pictures.path} has more")
-        yield picture, pose
+    yield from zip(pictures, paired_poses(pictures, poses, threshold))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..limits import MAX_CLIP_BYTES
+from ..media import BLACK
 from ..media.read import decode_picture
 from ..pose.keypoint_json import frames_from_pose_keypoint
 from ..pose.keypoints import PoseFrame
@@ -68,10 +69,10 @@ class StreamedFrames:
         row, about = self._current[1], self.videos[video]
         name = f"{self.files[self._rows[video][0]].path}: {about.name}: picture {frame}"
         try:
-            mask = decode_picture(row["masks"][frame], name) if self.black_background and row["masks"] else None
+            mask = decode_picture(row["masks"][frame], name, BLACK) if self.black_background and row["masks"] else None
             pose: Image.Image | PoseFrame
             if row["maps"]:
-                pose = decode_picture(row["maps"][frame], name)
+                pose = decode_picture(row["maps"][frame], name, BLACK)
             else:
                 pose = frames_from_pose_keypoint(json.loads(row["keypoints"][frame]))[0]
             return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name)

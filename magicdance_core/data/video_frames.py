@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..media import read_picture
+from ..media import BLACK, read_picture
 from ..pose.draw import draw_pose
 from ..pose.keypoint_files import load_keypoints
 from ..pose.keypoints import PoseFrame
 from .array_cache import digest
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
+OPENPOSE_THRESHOLD = 0.05  # with which OpenPose, whose files data sets hold, draws
 MAX_VIDEOS_IN_MEMORY = 16
 """Number of videos whose keypoints stay in a process's memory."""
 
@@ -51,18 +52,20 @@ class VideoFrames:
     def read(self, video: int, frame: int) -> Frame:
         """Return a frame."""
         entry = self.files[video]
-        mask = read_picture(entry.masks[frame]) if self.black_background and entry.masks else None
-        pose = read_picture(entry.maps[frame]) if entry.maps else self.pose(video, frame)
-        return make_frame(read_picture(entry.pictures[frame]), pose, mask, entry.video, str(entry.pictures[frame]))
+        mask = read_picture(entry.masks[frame], BLACK, quiet=True) if self.black_background and entry.masks else None
+        pose = read_picture(entry.maps[frame], BLACK, quiet=True) if entry.maps else self.pose(video, frame)
+        return make_frame(
+            read_picture(entry.pictures[frame], quiet=True), pose, mask, entry.video, str(entry.pictures[frame])
+        )
 
     def pose(self, video: int, frame: int) -> PoseFrame:
         """Return the keypoints of a frame of a video that has keypoints. Raises InputError if the file has too few."""
         entry = self.files[video]
         size = entry.video.width, entry.video.height
         if len(entry.keypoints) > 1 or entry.video.frames == 1:
-            return load_keypoints(entry.keypoints[frame], *size)[0]
+            return load_keypoints(entry.keypoints[frame], *size, OPENPOSE_THRESHOLD)[0]
         if video not in self._keypoints:
-            frames = load_keypoints(entry.keypoints[0], *size)
+            frames = load_keypoints(entry.keypoints[0], *size, OPENPOSE_THRESHOLD)
             needed = max(entry.rows) + 1 if entry.rows else entry.video.frames
             if len(frames) < needed:
                 raise InputError(

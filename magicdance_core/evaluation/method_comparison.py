@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from ..checks import printable
 from ..errors import InputError
 from ..media import read_frames
+from ..media.pictures import open_picture
 from ..pose.keypoint_files import load_keypoints
 from .bootstrap import draw_counts, interval, mean_of_all, resampled_means
 from .face_similarity import face_scores
@@ -304,7 +304,7 @@ def _reconstruction_warning(truth: Path, videos: Mapping[str, Path]) -> str | No
     folder = next((path for path in videos.values() if path.is_dir()), None)
     pictures = sorted(file for file in folder.iterdir() if file.is_file())[:1] if folder else []
     if pictures and pictures[0].suffix.lower() in (".jpg", ".jpeg"):
-        with Image.open(pictures[0]) as picture:
+        with open_picture(pictures[0]) as picture:
             if picture.size == (512, 512):
                 return (
                     "The truth is JPEG of 512 x 512, as the published test script writes its VAE's reconstructions; "

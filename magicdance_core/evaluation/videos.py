@@ -12,9 +12,10 @@ from ..errors import InputError
 from ..files import existing
 from ..media import read_frames
 from ..media.read import PICTURE_SUFFIXES
+from ..media.video import VIDEO_SUFFIXES as FILM_SUFFIXES
 
 MAX_NAMED = 5  # of missing files in a message
-VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+VIDEO_SUFFIXES = (*FILM_SUFFIXES, ".apng", ".gif")
 ONLY = "frames"  # name of the only video, if a path is a folder of pictures or a file
 
 

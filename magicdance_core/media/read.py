@@ -14,13 +14,14 @@ from ..files import existing, existing_file, files_with_suffix
 from . import animations
 from .pictures import PICTURE_SUFFIXES, WHITE, Colour, decode_picture, read_picture
 from .timing import Pace, Timed, animation_pace, resample, video_pace
-from .video import VIDEO_SUFFIXES, Damaged, decode, frame_times, unreadable
+from .video import VIDEO_SUFFIXES, Damaged, decode, unreadable, video_times
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Frames",
     "count_frames",
+    "frame_times",
     "decode_picture",
     "is_timed",
     "read_frames",
@@ -96,6 +97,17 @@ def timed_frames(path: Path, damaged: Damaged, background: Colour = WHITE) -> It
         yield Timed(start, np.asarray(picture), duration)
 
 
+def frame_times(path: Path) -> Iterator[Timed]:
+    """Yield the times of the frames of a video or an animation, with None as pictures."""
+    if not is_picture(path):
+        yield from video_times(path, _unused)
+        return
+    start = 0.0
+    for milliseconds in animations.durations(path)[0]:
+        yield Timed(start, None, milliseconds / 1000)
+        start += milliseconds / 1000
+
+
 def _animation(path: Path, background: Colour) -> Frames:
     durations, unit = animations.durations(path)
     if len(durations) == 1:
@@ -151,7 +163,7 @@ def _scan(path: Path) -> tuple[tuple[float, ...], float, bool]:
 def _scan_once(path: Path, changed: int, size: int) -> tuple[tuple[float, ...], float, bool]:
     errors: list[Exception] = []
     times, end = [], 0.0
-    for frame in frame_times(path, lambda error, done: errors.append(error)):
+    for frame in video_times(path, lambda error, done: errors.append(error)):
         times.append(frame.time)
         end = frame.time + frame.duration
     return tuple(times), end, not errors

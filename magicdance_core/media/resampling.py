@@ -9,7 +9,7 @@ import numpy as np
 from ..files import existing, existing_file
 from ..limits import check_fps
 from .pictures import WHITE, Colour
-from .read import is_picture, is_timed, read_frames, timed_frames
+from .read import frame_times, is_picture, is_timed, read_frames, timed_frames
 from .timing import MAX_HOLD, resample, resample_numbers
 from .video import open_video
 
@@ -55,6 +55,12 @@ class ResampledFrames:
         if not self.timed:
             return ((number, np.asarray(picture)) for number, picture in enumerate(self._frames))
         return resample_numbers(timed_frames(self.path, self._count, self.background), self.fps)
+
+    def numbers(self) -> list[int | None]:
+        """Return the number of the source's frame that each picture shows; None where a video is damaged."""
+        if not self.timed:
+            return list(range(self._frames.count or 0))
+        return [number for number, _ in resample_numbers(frame_times(self.path), self.fps)]
 
     def _count(self, error: Exception, done: int) -> None:
         self.damaged += 1

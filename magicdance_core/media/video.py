@@ -83,7 +83,7 @@ def decode(path: Path, damaged: Damaged, background: Colour = WHITE) -> Iterator
             yield Timed(time, _to_array(frame, ratio, background, path), duration)
 
 
-def frame_times(path: Path, damaged: Damaged) -> Iterator[Timed]:
+def video_times(path: Path, damaged: Damaged) -> Iterator[Timed]:
     """Yield when the frames of a video are shown, with None as pictures; see `decode`."""
     with open_video(path) as container:
         for time, _, duration in _timed(container, picture_track(container), damaged):

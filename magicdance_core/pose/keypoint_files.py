@@ -1,6 +1,7 @@
 """Read and write keypoint files: .npz archives (NumPy, without pickle) and JSON."""
 
 import json
+import logging
 import lzma
 import struct
 import zipfile
@@ -13,36 +14,60 @@ import numpy as np
 from ..choices import KEYPOINT_SUFFIXES
 from ..errors import InputError
 from ..files import atomic_write, existing, existing_file, files_with_suffix, read_json
-from ..limits import MAX_ARCHIVE_BYTES, MAX_FRAMES, MAX_PEOPLE
+from ..limits import MAX_ARCHIVE_BYTES, MAX_FRAMES, MAX_PEOPLE, plausible_fps
 from ..media.read import PICTURE_SUFFIXES
-from .keypoint_json import (
-    frame_from_openpose_json,
-    frames_from_pose_keypoint,
-    frames_to_pose_keypoint,
-    is_openpose_json,
-)
+from .keypoint_json import FOREIGN_THRESHOLD, Origin, frames_from_pose_keypoint, frames_to_pose_keypoint
 from .keypoints import POINTS, PoseFrame, people_to_points, points_to_person
+
+EXTRACTED, REPORT = "keypoints.npz", "report.json"  # in the folder that `extract` writes
 
 
 def holds_keypoints(path: Path) -> bool:
-    """Return whether a path is a keypoint file by its suffix, or a folder of JSON files without pictures."""
+    """Return whether a path is a keypoint file by its suffix, a folder of JSON files without pictures, or the folder
+    that `extract` wrote."""
     if path.is_dir():
+        if (path / EXTRACTED).is_file():
+            return True
         return bool(files_with_suffix(path, (".json",))) and not files_with_suffix(path, PICTURE_SUFFIXES)
     return path.suffix.lower() in KEYPOINT_SUFFIXES
 
 
-def load_keypoints(path: str | Path, width: int | None = None, height: int | None = None) -> list[PoseFrame]:
-    """Load the frames of a .npz archive, a JSON file, or a folder of JSON files sorted by name.
+def keypoint_rate(path: Path) -> float | None:
+    """Return the frames per second of a folder that `extract` wrote; None for other keypoints, which do not say it."""
+    if not (path / EXTRACTED).is_file() or not (path / REPORT).is_file():
+        return None
+    report = read_json(path / REPORT, "what extract wrote")
+    rate = report.get("fps") if isinstance(report, dict) else None
+    return plausible_fps(rate) if isinstance(rate, (int, float)) else None
+
+
+def load_keypoints(
+    path: str | Path,
+    width: int | None = None,
+    height: int | None = None,
+    threshold: float = FOREIGN_THRESHOLD,
+    remark: bool = False,
+) -> list[PoseFrame]:
+    """Load the frames of a .npz archive, a JSON file, a folder of JSON files sorted by name, or what `extract` wrote.
 
     JSON is POSE_KEYPOINT (one dict per frame, alone or in a list) or OpenPose's own format. The latter does not contain
     the size of its picture: give `width` and `height` in pixels for it.
+    threshold: points that other programs scored lower are dropped. remark: log how many were.
     Raises InputError if there is no frame or a file has another format.
     """
     path = existing(path)
+    if path.is_dir() and (path / EXTRACTED).is_file():
+        path /= EXTRACTED
     files = files_with_suffix(path, (".json",)) if path.is_dir() else [path]
-    frames = [frame for file in files for frame in _load_file(file, width, height)]
+    origin = Origin()
+    frames = [frame for file in files for frame in _load_file(file, width, height, threshold, origin)]
     if not frames:
         raise InputError(f"{path} has no pose frames: give keypoints of at least one frame.")
+    if origin.dropped and remark:
+        logging.warning(
+            "%s: %d of %d points have a score below %g and are left out (--min-score changes it).",
+            path, origin.dropped, origin.total, threshold,
+        )  # fmt: skip
     return frames
 
 
@@ -61,19 +86,12 @@ def save_keypoints(path: str | Path, frames: Sequence[PoseFrame]) -> None:
         raise InputError(f"{path} has an unknown suffix: use one of {', '.join(KEYPOINT_SUFFIXES)}.")
 
 
-def _load_file(path: Path, width: int | None, height: int | None) -> list[PoseFrame]:
+def _load_file(path: Path, width: int | None, height: int | None, threshold: float, origin: Origin) -> list[PoseFrame]:
     if path.suffix.lower() == ".npz":
         return load_archive(path)
     data = read_json(path, "keypoints as .json or .npz")
     try:
-        if not is_openpose_json(data):
-            return frames_from_pose_keypoint(data)
-        if width is None or height is None:
-            raise InputError(
-                "OpenPose's JSON does not contain the size of its picture: give its width and height "
-                "(the extract command takes them and writes keypoints.npz)."
-            )
-        return [frame_from_openpose_json(data, width, height)]
+        return frames_from_pose_keypoint(data, width, height, threshold, origin)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

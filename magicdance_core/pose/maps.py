@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import InputError
 from ..files import existing
-from ..media import Frames, read_frames
+from ..media import BLACK, Frames, read_frames
 from ..media.fit import Box
 from .draw import draw_pose
-from .keypoint_files import holds_keypoints, load_keypoints
+from .keypoint_files import FOREIGN_THRESHOLD, holds_keypoints, keypoint_rate, load_keypoints
 from .keypoints import PoseFrame, people_to_points
+from .map_check import check_pose_maps
 
 # Black is noisy in lossy videos.
 _BLACK = 40
@@ -30,18 +32,24 @@ class PoseMaps(Frames):
     people_box: Callable[[], Box | None] = lambda: None
 
 
-def read_poses(path: str | Path) -> PoseMaps:
-    """Read pose maps of a folder or video of drawn maps, a keypoint file (.npz, .json) or a folder of JSON files.
+def read_poses(path: str | Path, threshold: float = FOREIGN_THRESHOLD) -> PoseMaps:
+    """Read pose maps of a folder or video of drawn maps, a keypoint file (.npz, .json), a folder of JSON files, or the
+    folder that `extract` wrote.
 
     Keypoints are drawn as the published Pose ControlNet expects them, in the size of their canvas. In a folder of
-    pictures and JSON files the pictures are read.
-    Raises InputError if there is no pose; while iterating, if a frame cannot be read.
+    pictures and JSON files the pictures are read; transparent ones get a black ground.
+    threshold: see `load_keypoints`.
+    Raises InputError if there is no pose or the pictures are no pose maps; while iterating, if a frame cannot be read.
     """
     path = existing(path)
     if not holds_keypoints(path):
-        maps = read_frames(path)
+        maps = read_frames(path, BLACK)
+        check_pose_maps(maps, str(path))
         return PoseMaps(maps.read, maps.count, maps.fps, maps.names, lambda: _union(map(_drawn_box, maps)))
-    return draw_maps(load_keypoints(path))
+    frames = load_keypoints(path, threshold=threshold, remark=True)
+    if not any(frame.people for frame in frames):
+        raise InputError(f"{path} has nobody in any of its {len(frames)} frames: give keypoints of a person.")
+    return draw_maps(frames, keypoint_rate(path))
 
 
 def draw_maps(frames: Sequence[PoseFrame], fps: float | None = None) -> PoseMaps:

@@ -283,7 +283,8 @@ def test_box_around_people(tmp_path):
     assert seen == pytest.approx(known, abs=0.04)
     for name in ("a", "b"):
         write_picture(tmp_path / "black" / f"{name}.png", Image.new("RGB", (64, 96), (9, 9, 9)))
-    assert read_poses(tmp_path / "black").people_box() is None
+    with pytest.raises(InputError, match="has no pose: all of its 2 frames are black"):
+        read_poses(tmp_path / "black")
 
 
 def test_keeping_the_aspect_crops_a_little_from_the_centre():
