@@ -94,7 +94,8 @@ def test_what_a_square_has_already_is_the_same_either_way(work, capsys):
 
 def test_poses_are_cropped_around_the_person(work, capsys):
     tall = Image.new("RGB", (40, 62))
-    tall.paste((255, 255, 255), (10, 0, 20, 30))
+    for top, colour in ((0, (255, 0, 0)), (10, (0, 255, 0)), (20, (0, 0, 255))):
+        tall.paste(colour, (10, top, 20, top + 10))
     media.write_picture("tall/0.png", tall)
     assert animate("out", poses="tall") == 0
     assert "poses of 40 x 62 pixels cropped by " in (said := capsys.readouterr().out) and " top" not in said

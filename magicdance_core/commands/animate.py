@@ -11,12 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..choices import CONTROL_MODES, FITS
+from ..choices import CONTROL_MODES, FITS, FOREIGN_THRESHOLD
 from ..errors import InputError
 from ..files import existing
 from .common import (
     add_model_arguments,
+    add_score_argument,
     check_model,
+    colour,
     file_path,
     frame_rate,
     load_model,
@@ -57,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=file_path, metavar="FILE|DIR",
         help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
+    )  # fmt: skip
+    add_score_argument(parser)
+    parser.add_argument(
+        "--background-color", type=colour, default=(255, 255, 255), metavar="COLOR",
+        help="put behind the transparent pixels of the reference: a name or #rrggbb (default: white)",
     )  # fmt: skip
     parser.add_argument("--seed", type=seed, default=0, help="seed of the noise (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the frames that the folder has, make the others")
@@ -121,9 +128,12 @@ def animate(options: argparse.Namespace) -> None:
         FrameFolder.check(out, options.resume)
     else:
         check_animation_path(out)
-    reference = read_picture(options.reference)
+    reference = read_picture(options.reference, options.background_color)
     if options.video is None:
-        run = _Run(options, reference, read_poses(options.poses), {"poses": str(options.poses.resolve())})
+        source = {"poses": str(options.poses.resolve())}
+        if options.min_score != FOREIGN_THRESHOLD:
+            source["min_score"] = options.min_score
+        run = _Run(options, reference, read_poses(options.poses, options.min_score), source)
         if to_folder:
             run.fill_folder(out)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checks import shown
-from ..choices import DEFAULT, DTYPES, PRESETS, SCHEDULERS
+from ..choices import DEFAULT, DTYPES, FOREIGN_THRESHOLD, PRESETS, SCHEDULERS
 from ..errors import InputError
 from ..files import as_path, existing
 from ..limits import check_fps
@@ -81,11 +81,29 @@ def _whole(text: str, low: int, high: int) -> int:
 
 
 def fraction(text: str) -> float:
-    """Parse a fraction of the run, 0 to 1."""
+    """Parse a fraction, 0 to 1."""
     number = float(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is out of range, give 0 to 1")
     return number
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    """Parse a colour's name, or #rrggbb."""
+    from ..media import parse_colour
+
+    try:
+        return parse_colour(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+
+
+def add_score_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the option for keypoints of other programs."""
+    parser.add_argument(
+        "--min-score", type=fraction, default=FOREIGN_THRESHOLD, metavar="SCORE",
+        help=f"leave out keypoints that other programs scored lower (default: {FOREIGN_THRESHOLD})",
+    )  # fmt: skip
 
 
 def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

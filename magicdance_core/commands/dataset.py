@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..choices import DETECTORS
 from ..launcher import rank_and_size
-from .common import file_path, finite_float, frame_rate, nonnegative_int, positive_int
+from .common import add_score_argument, file_path, finite_float, frame_rate, nonnegative_int, positive_int
 from .extract import load_detector
 
 
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--poses", type=file_path, metavar="DIR",
         help="poses named like the videos: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
+    add_score_argument(parser)
     parser.add_argument(
         "--detector",
         choices=DETECTORS,
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> None:
             record = prepare_video(
                 name, path, options.out, detector, poses.get(name), filters, output,
                 lambda done, name=name: bar.set_postfix_str(f"{name}: frame {done}", refresh=done % 30 == 0),
+                options.min_score,
             )  # fmt: skip
             if "error" in record:
                 tqdm.write(f"{name} is left out: {record['error']}")

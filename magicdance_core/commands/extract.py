@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
 from ..errors import InputError
-from .common import file_path, frame_rate, nonnegative_int, positive_int, torch_device
+from .common import add_score_argument, file_path, frame_rate, nonnegative_int, positive_int, torch_device
 from .jobs import process_number
 
 REPORT = "report.json"
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--width", type=positive_int, help="of the pictures, for OpenPose's own JSON, which does not say it"
     )
     parser.add_argument("--height", type=positive_int, help="the same")
+    add_score_argument(parser)
 
 
 def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, smooth: str = "none") -> None:
@@ -162,7 +163,7 @@ class _Search:
 
         source, options = existing(source), self.options
         if holds_keypoints(source):
-            return load_keypoints(source, options.width, options.height), None
+            return load_keypoints(source, options.width, options.height, options.min_score, remark=True), None
         pictures = ResampledFrames(source, options.fps)
         if self.detector is None:
             self.detector, self.choice = load_detector(options)

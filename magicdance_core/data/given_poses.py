@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..choices import FOREIGN_THRESHOLD
 from ..errors import InputError
 from ..media import BLACK, read_frames
 from ..media.read import count_frames, is_timed, timed_frames
 from ..media.resampling import ResampledFrames
-from ..pose.keypoint_files import FOREIGN_THRESHOLD, holds_keypoints, keypoint_rate, load_keypoints
+from ..pose.keypoint_files import holds_keypoints, keypoint_rate, load_keypoints
 from ..pose.keypoints import PoseFrame
 from ..pose.map_check import check_pose_maps
 

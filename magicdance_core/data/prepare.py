@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import printable
+from ..choices import FOREIGN_THRESHOLD
 from ..errors import InputError
 from ..files import check_folder, check_target, content_digest, existing, files_with_suffix, resolve_inside, write_text
 from ..media.read import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_timed
 from ..media.resampling import DATASET_FPS, ResampledFrames
 from ..pose.detectors.detector import Detector
-from ..pose.keypoint_json import FOREIGN_THRESHOLD
 from ..pose.keypoints import PoseFrame
 from .given_poses import paired_poses
 from .index_files import VideoIndex, read_index, safe_name

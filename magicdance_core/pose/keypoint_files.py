@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..choices import KEYPOINT_SUFFIXES
+from ..choices import FOREIGN_THRESHOLD, KEYPOINT_SUFFIXES
 from ..errors import InputError
 from ..files import atomic_write, existing, existing_file, files_with_suffix, read_json
 from ..limits import MAX_ARCHIVE_BYTES, MAX_FRAMES, MAX_PEOPLE, plausible_fps
 from ..media.read import PICTURE_SUFFIXES
-from .keypoint_json import FOREIGN_THRESHOLD, Origin, frames_from_pose_keypoint, frames_to_pose_keypoint
+from .keypoint_json import Origin, frames_from_pose_keypoint, frames_to_pose_keypoint
 from .keypoints import POINTS, PoseFrame, people_to_points, points_to_person
 
 EXTRACTED, REPORT = "keypoints.npz", "report.json"  # in the folder that `extract` writes

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import number
+from ..choices import FOREIGN_THRESHOLD
 from ..errors import InputError
 from ..limits import MAX_PEOPLE, check_size
 from .body_layouts import WHOLE_BODY, WHOLE_BODY_PARTS, to_body_and_feet, votes_for_body_25
@@ -22,8 +23,6 @@ _JSON_KEYS = {
 _UNITS_KEY, _PIXELS = "coordinates", "pixels"
 _BODY_KEY = _JSON_KEYS["body"]
 _RIGHT_WRIST, _LEFT_WRIST = 4, 7
-# Detectors that give every point a score let users choose: DWPose's own default.
-FOREIGN_THRESHOLD = 0.3
 # What people's keypoints are called in the files of other programs.
 _OTHER_PROGRAMS = {"keypoints": "AlphaPose or COCO results", "instance_info": "MMPose", "instances": "MMPose"}
 # Normalised coordinates may lie slightly outside the picture, and no person is this small in pixels.

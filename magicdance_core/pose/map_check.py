@@ -11,7 +11,7 @@ MAX_SIDE = 512  # larger maps are looked at in every second, third, ... row and 
 BLACK = 40  # black is noisy in lossy videos
 # A map is mostly black. What is drawn is white (faces) or saturated, in several of the palette's hues unless only
 # few joints are visible.
-FEW, MAX_DRAWN, MIN_STROKES, MIN_COLOURED, MIN_HUES = 0.02, 0.5, 0.6, 0.05, 3
+FEW, MAX_DRAWN, MIN_STROKES, MIN_COLOURED, MIN_HUES = 0.02, 0.5, 0.4, 0.05, 3
 WHITE, SATURATION = 190, 0.55
 HUES, MIN_HUE = 6, 0.02  # sectors of the colour circle, and the share of the coloured pixels that counts as one
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..choices import FOREIGN_THRESHOLD
 from ..errors import InputError
 from ..files import existing
 from ..media import BLACK, Frames, read_frames
 from ..media.fit import Box
 from .draw import draw_pose
-from .keypoint_files import FOREIGN_THRESHOLD, holds_keypoints, keypoint_rate, load_keypoints
+from .keypoint_files import holds_keypoints, keypoint_rate, load_keypoints
 from .keypoints import PoseFrame, people_to_points
 from .map_check import check_pose_maps
 

@@ -255,6 +255,9 @@ def test_names_with_control_characters_and_undecodable_bytes_become_safe_ones(fi
 
 
 class Nobody:
+    def reset(self):
+        pass
+
     def detect(self, picture):
         return ()
 
