@@ -9,6 +9,10 @@ FUZZ_EXAMPLES ?= 400
 FUZZ_SECONDS ?= 600
 FUZZ_FILES = $(shell grep -rlE '^from hypothesis' tests --include='*.py')
 
+# The networks of the detector mediapipe, which its tests on real pictures read. Where they cannot be had, these are skipped.
+POSE_MODELS = $(VENV)/magicdance_pose
+POSE_WHEEL = mediapipe==0.10.21 --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64
+
 .PHONY: audit demo fuzz test lint locales clean
 
 demo: $(VENV)/.ready
@@ -41,6 +45,8 @@ locales: $(VENV)/.ready
 $(VENV)/.ready: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(RUN) -m pip download --quiet --disable-pip-version-check --timeout 20 --retries 1 $(POSE_WHEEL) -d $(POSE_MODELS) \
+	    || echo "MediaPipe's wheel could not be fetched: tests of the detector mediapipe on real pictures are skipped."
 	touch $@
 
 clean:
