@@ -22,7 +22,10 @@ COMFYUI, PYTHON = os.environ.get("COMFYUI_PATH"), os.environ.get("PYTHON", sys.e
 UNPUBLISHED = shutil.ignore_patterns(".*", "tests", "runs", "demo", "__pycache__")
 REQUIREMENTS = "required", "optional"
 WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
-SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
+SAVED_WIDGETS: dict[str, list[str | None]] = {
+    "LoadImage": ["image", None],
+    "LoadVideo": ["file", None],
+    "ImageScaleToTotalPixels": ["upscale_method", "megapixels"],  # of other nodes in the workflow files; newer versions may have others
     "ADE_LoadAnimateDiffModel": ["model_name"],
     "ADE_StandardUniformContextOptions": [
         "context_length", "context_stride", "context_overlap", "fuse_method", "use_on_equal_length", "start_percent",
@@ -64,6 +67,7 @@ def base(tmp_path_factory) -> Path:
     if not embedded.is_dir():
         models.write_embedded(embedded)
     models.write_models(folder / "models")
+    models.write_inputs(folder / "input")
     link_packs(folder)
     return folder
 
@@ -222,7 +226,7 @@ def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
         given = definitions[kind]["input"]
         sockets = {entry["name"]: entry["link"] for entry in node["inputs"]}
         inputs = {name: links[link] for name, link in sockets.items() if link is not None}
-        values = saved_values(node, given)
+        values = {name: value for name, value in saved_values(node, given).items() if name not in inputs}
         values |= {name: changes[f"{kind}.{name}"] for name in values if f"{kind}.{name}" in changes}
         required, optional = ({n: i for n, i in given.get(k, {}).items() if n not in sockets} for k in REQUIREMENTS)
         inputs |= widget_inputs(required, values) | widget_inputs(optional, values, required=False)

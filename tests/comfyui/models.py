@@ -121,3 +121,31 @@ def write_embedded(folder: Path) -> None:
             if weight.dim() > 1 and not weight.any():
                 torch.nn.init.normal_(weight, std=0.05)
     save_published(folder, model)
+
+
+def write_inputs(folder: Path) -> None:
+    """Write what a user brings: example.png, a person, and dance.mp4, somebody dancing, with sound.
+
+    Both are pose maps, so that the detector `drawn` finds people without weights.
+    """
+    import sys
+
+    from PIL import Image
+
+    from magicdance_core import media
+    from magicdance_core.media.audio import add_audio
+    from magicdance_core.pose.draw import draw_pose
+    from magicdance_core.puppets import Choreography, Identity, puppet_keypoints
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from sound_videos import write_source
+
+    folder.mkdir(exist_ok=True)
+    dance, identity = Choreography.from_seed(3), Identity.from_seed(4)
+    maps = [Image.fromarray(draw_pose(puppet_keypoints(identity, dance.pose(4 * k), 256, 256))) for k in range(4)]
+    media.write_picture(folder / "example.png", maps[0])
+    with media.write_animation(folder / "silent.mp4", 10) as add:
+        for picture in maps:
+            add(picture)
+    sound = write_source(folder / "sound.mp4", "mp4", "aac", seconds=1.0, beep=0.1)
+    add_audio(folder / "dance.mp4", folder / "silent.mp4", sound)

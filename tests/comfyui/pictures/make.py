@@ -65,6 +65,7 @@ def main() -> None:
         if not embedded.is_dir():
             models.write_embedded(embedded)
         models.write_models(base / "models")
+        models.write_inputs(base / "input")
         link_packs(base)
         names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md") if wanted(page))
         shown_in = {name: next(file for file in WORKFLOWS if name in graph_types(file)) for name in names}
