@@ -1,5 +1,6 @@
 """Fill networks with the weights of a file; missing, extra and mis-shaped tensors are errors."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ IGNORED = re.compile(
 )
 """Tensors of Stable Diffusion files that no network here needs: buffers of the schedule and the like."""
 
+MAX_REMARKED = 4  # unknown numbers and lists of numbers, such as counters, in a file that is complete otherwise
+
 
 DTypes: TypeAlias = torch.dtype | Mapping[str, torch.dtype] | None
 """The dtype of all networks, or of each by role (a role that is absent keeps the file's dtype)."""
@@ -37,6 +40,8 @@ class Part:
 def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = lambda name: False) -> None:
     """Raise InputError unless the file has each parameter in its shape and no unknown tensors.
 
+    A few unknown numbers (`global_step`, `denoiser.sigmas`) in a complete file are ignored with a warning.
+
     unused: returns whether a tensor of this name may be ignored.
     """
     missing, misshaped, known = [], [], set()
@@ -50,6 +55,15 @@ def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = 
             elif _squeezed(file.shapes[name]) != _squeezed(wanted):
                 misshaped.append(f"{name} is {_sizes(file.shapes[name])} instead of {_sizes(wanted)}")
     extra = [name for name in file.shapes if name not in known and not IGNORED.fullmatch(name) and not unused(name)]
+    if (
+        extra
+        and not missing
+        and not misshaped
+        and len(extra) <= MAX_REMARKED
+        and all(len(file.shapes[name]) < 2 for name in extra)
+    ):
+        logging.warning("%s has tensors of no known network, which are ignored: %s.", file.path, ", ".join(extra))
+        extra = []
     faults = [
         f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for fault, names in (("missing", missing), ("mis-shaped", misshaped), ("extra", extra))

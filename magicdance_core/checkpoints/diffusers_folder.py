@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..schedule import published_scheduler
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import Components, prediction_type, read_context, scheduler_from_config
 from .configuration import defaults
+from .other_kinds import refuse_other_kinds
 from .roles import ROLES, Role
 from .tensors import TensorFile, Tensors, write_tensors
 from .text_encoder import encode_empty_prompt
@@ -22,12 +24,14 @@ from .text_encoder import encode_empty_prompt
 EMPTY_PROMPT = "empty_prompt.safetensors"
 INDEX = "model_index.json"
 PIPELINE_CLASS = "MagicDancePipeline"
-WEIGHTS = (
-    "{}.safetensors",
-    "{}-*-of-*.safetensors",
-    "{}.fp16.safetensors",
-    "{}.bin",
+# STEM[-SHARD-of-COUNT][.VARIANT].SUFFIX; some programs write the shard behind the variant.
+WEIGHTS = re.compile(
+    r"(diffusion_pytorch_model|model|pytorch_model)(?P<shard>-\d+-of-\d+)?(?P<variant>\.\w+)?(?P<later>-\d+-of-\d+)?"
+    r"\.(?P<suffix>safetensors|bin)"
 )
+# The first that is there is taken. Weights that are no averages of the training are worse and come last.
+VARIANTS = ("", ".fp32", ".ema", ".fp16", ".bf16", ".non_ema")
+SUFFIXES = ("safetensors", "bin")
 OLD_VAE_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}  # before diffusers 0.17
 
 
@@ -95,6 +99,7 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
         path /= row.folder
     config, where = read_json(path / "config.json"), f"{path / 'config.json'}"
     file = TensorFile(*weight_files(path))
+    refuse_other_kinds(file.shapes, path)
     network = row.build(config, where)
     part = Part(row, network, _names_in_file(row, network, file))
     ignored = set(ROLES[row.stored_as].build(config, where).state_dict()) if row.stored_as else set()
@@ -114,12 +119,24 @@ def _save_network(path: Path, role: Role, network: nn.Module, dtype: torch.dtype
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Return the tensor files of a network's folder. Raises InputError if there are none."""
-    for stem in ("diffusion_pytorch_model", "model", "pytorch_model"):
-        for pattern in WEIGHTS:
-            if files := sorted(path.glob(pattern.format(stem))):
-                return files
-    raise InputError(f"{path} has no weights (diffusion_pytorch_model.safetensors): copy the whole model folder.")
+    """Return the tensor files of a network's folder: one, or all shards of one.
+
+    Of several variants the one with the highest precision is taken, and safetensors before pickles. Raises InputError
+    if there are none, or a shard is missing.
+    """
+    found: dict[tuple[bool, int, int, int], list[Path]] = {}
+    for file in sorted(path.iterdir()) if path.is_dir() else ():
+        match = WEIGHTS.fullmatch(file.name)
+        if match and (match["variant"] or "") in VARIANTS:
+            variant, suffix = VARIANTS.index(match["variant"] or ""), SUFFIXES.index(match["suffix"])
+            count = int((match["shard"] or match["later"] or "-1-of-0").rpartition("-")[2])
+            found.setdefault((variant == len(VARIANTS) - 1, suffix, variant, count), []).append(file)
+    if not found:
+        raise InputError(f"{path} has no weights (diffusion_pytorch_model.safetensors): copy the whole model folder.")
+    (_, _, _, count), files = min(found.items())
+    if count and len(files) != count:
+        raise InputError(f"{path} has {len(files)} of {count} files of weights ({files[0].name}): copy the others.")
+    return files
 
 
 def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, str]:

@@ -13,6 +13,7 @@ from .architecture import has_diffusers_names
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import Components, read_context, scheduler_from_config
 from .configuration import defaults
+from .other_kinds import refuse_other_kinds
 from .roles import ROLES, Role
 from .tensors import TensorFile, Tensors, TensorsInMemory, metadata, write_tensors
 from .text_encoder import encode_empty_prompt
@@ -157,6 +158,8 @@ def _load(
 def _checked_parts(file: Tensors, roles: list[str]) -> dict[str, Part]:
     """Return some networks of a file, checked to be complete; other tensors are ignored."""
     found = find_networks(file)
+    if "unet" not in found:  # a whole model may have further parts
+        refuse_other_kinds(file.shapes, file.path)
     parts = {role: _part(file, ROLES[role], _require(file, found, role)) for role in roles}
     prefixes = tuple(found[role] for role in roles)
     unused = set().union(*(_unused_names(part, found[role]) for role, part in parts.items()))

@@ -1,5 +1,6 @@
 """Reads data sets in three layouts: our own, the published one, and the TikTok data set as prepared by DisCo."""
 
+import codecs
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -76,19 +77,31 @@ def split_by_name(
 def read_caption(video: Path) -> str:
     """Return the text of NAME.txt beside a video, "" if there is none.
 
-    Raises InputError if it is not UTF-8, longer than MAX_CAPTION, or a link out of the folder.
+    It is in UTF-8, UTF-16, or Windows' Western alphabet (cp1252). Raises InputError if it is in none of these, longer than MAX_CAPTION, or a link out of the folder.
     """
     file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
     if not file.is_file():
         return ""
     resolve_inside(file.parent, file.name, "a caption")
     try:
-        caption = " ".join(read_bytes(file, 4 * MAX_CAPTION).decode("utf-8-sig").split())
+        caption = " ".join(_decode(read_bytes(file, 4 * MAX_CAPTION)).split())
     except UnicodeDecodeError as error:
         raise InputError(f"{file} cannot be read as text ({error}): save it as UTF-8, or remove it.") from error
     if len(caption) > MAX_CAPTION:
         raise InputError(f"{file} has {len(caption)} characters: give a caption of at most {MAX_CAPTION:,}.")
     return printable(caption)
+
+
+def _decode(data: bytes) -> str:
+    """Return the text of a file in one of the encodings of `read_caption`. Raises UnicodeDecodeError."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if b"\0" in data:  # UTF-16 without its mark: the high bytes of Western letters are 0
+        return data.decode("utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
 
 
 def runs_of(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:

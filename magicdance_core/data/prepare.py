@@ -1,6 +1,7 @@
 """Prepares a data set from videos: frames, poses, the published filters, a record of each video and an index."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -155,7 +156,7 @@ def prepare_video(
     resolve_inside(out, f"videos/{name}", "a video")
     target, settings, content = out / "videos" / name, asdict(output) | asdict(filters), content_digest(path)
     if (target / RECORD).is_file():
-        return _finished(target / RECORD, settings, path, content, read_caption(path))
+        return _finished(target / RECORD, settings, path, content, _caption(path))
     check_target(target, replaces=RECORD)
     record: dict[str, Any] = {"name": name, "source": printable(str(path)), "content": content, "settings": settings}
     how = record | {
@@ -165,7 +166,7 @@ def prepare_video(
         "detector": type(detector).__name__,
     }
     how["threshold"] = threshold
-    record["caption"] = read_caption(path)
+    record["caption"] = _caption(path)
     try:
         work = UnfinishedVideo(target.with_name(f".{name}.unfinished"), how, output.suffix, output.short_side)
         try:
@@ -184,6 +185,15 @@ def prepare_video(
         reason = error.strerror or error
         raise InputError(f"Cannot write {target}: {reason}; make room and start again: it resumes there.") from error
     return record
+
+
+def _caption(video: Path) -> str:
+    """Return a video's caption; a warning tells of one that cannot be read, and the others go on."""
+    try:
+        return read_caption(video)
+    except InputError as error:
+        logging.warning("%s Its video gets no caption.", error)
+        return ""
 
 
 def _finished(file: Path, settings: dict[str, Any], path: Path, content: str, caption: str) -> dict[str, Any]:
