@@ -65,5 +65,5 @@ def test_workflows_run_at_full_size(full_server, file):
         outputs = full_server.run(prompt)
     assert any(output.get("images") for output in outputs.values())
     print(file.stem, f"peak memory {memory[-1] / 2**30:.1f} GiB", file=sys.stderr)
-    if file.stem == "7 KSampler":
+    if file.stem == "07 KSampler":
         assert memory[-1] < full_server.model_bytes + 2e9

@@ -118,7 +118,7 @@ def interrupted(server, prompt: dict) -> bool:
 
 def test_ksampler_is_interrupted_and_run_again(server):
     """The patched MODEL stays in ComfyUI's cache; a run after an interrupt equals the run before it."""
-    graph = json.loads(next(file for file in WORKFLOWS if file.stem == "7 KSampler").read_text())
+    graph = json.loads(next(file for file in WORKFLOWS if file.stem == "07 KSampler").read_text())
     prompt = server.prompt(graph, SMALL)
     (decode,) = (number for number, node in prompt.items() if node["class_type"] == "VAEDecode")
     (sampler,) = (number for number, node in prompt.items() if node["class_type"] == "KSampler")

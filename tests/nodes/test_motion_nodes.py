@@ -115,7 +115,7 @@ def test_context_options_change_the_frames(model, module, node, sample, comfy, c
     assert sample(moving, context_options=starts).shape == made["loop"].shape
     assert not any("motion module" in text for text, _ in comfy.texts)
     sample(model, context_options=given["loop"])
-    assert "no effect without a motion module" in comfy.texts[0][0]
+    assert "Put Apply Motion Module before this node" in comfy.texts[-1][0]
     for name in list(given)[1:]:
         assert not torch.allclose(made[name], made["whole"], atol=1e-4), name
 

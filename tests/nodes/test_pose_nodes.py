@@ -329,7 +329,7 @@ def test_preview_over_a_shorter_video_holds_its_last_frame(node, dance, film):
 
 def test_the_pose_nodes_of_workflow_5_run_together(node, pack, points):
     """Run the pack's nodes of the workflow up to the poses, with its links and widget values."""
-    graph = json.loads((ROOT / "workflows" / "5 Video to dance.json").read_text())
+    graph = json.loads((ROOT / "workflows" / "05 Video to dance.json").read_text())
     links = {link[0]: link for link in graph["links"]}
     results = {}
     for entry in graph["nodes"]:
