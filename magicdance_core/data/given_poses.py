@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..pose.keypoint_files import holds_keypoints, keypoint_rate, load_keypoints
 from ..pose.keypoints import PoseFrame
 from ..pose.map_check import check_pose_maps
 
-Pose = PoseFrame | np.ndarray
+Pose: TypeAlias = PoseFrame | np.ndarray
 
 
 def paired_poses(pictures: ResampledFrames, poses: Path, threshold: float = FOREIGN_THRESHOLD) -> Iterator[Pose | None]:

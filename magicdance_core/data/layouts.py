@@ -77,7 +77,8 @@ def split_by_name(
 def read_caption(video: Path) -> str:
     """Return the text of NAME.txt beside a video, "" if there is none.
 
-    It is in UTF-8, UTF-16, or Windows' Western alphabet (cp1252). Raises InputError if it is in none of these, longer than MAX_CAPTION, or a link out of the folder.
+    It is in UTF-8, UTF-16, or Windows' Western alphabet (cp1252). Raises InputError if it is in none of these, longer
+    than MAX_CAPTION, or a link out of the folder.
     """
     file = video.with_name(f"{video.name if video.is_dir() else video.stem}.txt")
     if not file.is_file():

@@ -1,5 +1,7 @@
 """Layouts of body keypoints in files of other programs, by their number of points, as 18 points and 6 of the feet."""
 
+from typing import TypeAlias
+
 import numpy as np
 
 from ..errors import InputError
@@ -7,10 +9,11 @@ from ..errors import InputError
 BODY, FEET = 18, 6
 _NOSE, _NECK, _RIGHT_SHOULDER, _LEFT_SHOULDER = 0, 1, 2, 5
 
+Layout: TypeAlias = tuple[tuple[int | None, ...], tuple[int | None, ...]]  # rows of the body, and of the feet
 # Rows of a layout that become ours, None where it has no such point. The neck is computed where it is missing.
 _COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 _BLAZEPOSE = (0, None, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)  # as MediaPipe's
-_LAYOUTS: dict[int, tuple[tuple[int | None, ...], tuple[int | None, ...]]] = {
+_LAYOUTS: dict[int, Layout] = {
     17: (_COCO, (None,) * FEET),  # COCO
     18: (tuple(range(18)), (None,) * FEET),  # OpenPose
     20: (tuple(range(18)), (18, None, None, 19, None, None)),  # OpenPose and two toes, as Wan Animate's
@@ -19,8 +22,8 @@ _LAYOUTS: dict[int, tuple[tuple[int | None, ...], tuple[int | None, ...]]] = {
     33: (_BLAZEPOSE, (31, None, 29, 32, None, 30)),
     133: (_COCO, tuple(range(17, 23))),  # COCO-WholeBody
 }
-_BODY_25 = ((*range(8), *range(9, 19)), tuple(range(19, 25)))  # without the middle of the hips
-_BODY_18_AND_TOES = (tuple(range(18)), (18, None, None, 19, None, None))  # and padding
+_BODY_25: Layout = ((*range(8), *range(9, 19)), tuple(range(19, 25)))  # without the middle of the hips
+_BODY_18_AND_TOES: Layout = (tuple(range(18)), (18, None, None, 19, None, None))  # and padding
 # Rows of COCO-WholeBody beside the body.
 WHOLE_BODY = 133
 WHOLE_BODY_PARTS = {"face": slice(23, 91), "left_hand": slice(91, 112), "right_hand": slice(112, 133)}

@@ -13,6 +13,7 @@ from .keypoints import SLICES, PoseFrame, apply_per_person
 JOINTS_AT_ONCE = 8  # the filter needs many times the memory of its input
 # Cut-off frequency of the speed in the One-Euro filter in Hz, as in its paper.
 SPEED_CUTOFF = 1.0
+LEAST_WEIGHT = 0.01  # of a point, relative to the best of its part, so that fits stay well-conditioned
 
 
 def smooth(
@@ -82,10 +83,10 @@ def one_euro(points: np.ndarray, fps: float, min_cutoff: float, beta: float) -> 
 
 
 def savitzky_golay(points: np.ndarray, window: int, order: int) -> np.ndarray:
-    """Apply SciPy's Savitzky-Golay filter to points [F, J, 3]: a polynomial of `order` fitted around each frame.
+    """Apply the Savitzky-Golay filter to points [F, J, 3]: a polynomial of `order` fitted around each frame.
 
-    Runs of frames without a gap are smoothed separately, with a smaller window if they are shorter. A point of low
-    weight is first moved towards the smoothed curve, in proportion to 1 - weight.
+    Runs of frames without a gap are smoothed separately, with a smaller window if they are shorter. Deviations count by
+    weight, so that a jump at a low score does not pull the curve; with equal weights it is SciPy's filter.
     """
     from scipy.signal import savgol_filter
 
@@ -97,11 +98,27 @@ def savitzky_golay(points: np.ndarray, window: int, order: int) -> np.ndarray:
         if size <= order:
             continue
         track = out[run, joints, :2].astype(np.float64)
-        trust = weights[run, joints, None]
+        trust = weights[run, joints]
         if trust.min() < 1:
-            track = trust * track + (1 - trust) * savgol_filter(track, size, order, axis=0)
-        out[run, joints, :2] = savgol_filter(track, size, order, axis=0)
+            out[run, joints, :2] = _weighted_fit(track, trust, size, order)
+        else:
+            out[run, joints, :2] = savgol_filter(track, size, order, axis=0)
     return out
+
+
+def _weighted_fit(track: np.ndarray, weights: np.ndarray, size: int, order: int) -> np.ndarray:
+    """Return at each frame the value of the polynomial that fits the window of `size` frames around it best.
+
+    track: [F, J, 2]. weights: [F, J], of the deviations. At the ends the first and last windows are used.
+    """
+    frames = np.arange(len(track))
+    first = np.clip(frames - size // 2, 0, len(track) - size)
+    window = first[:, None] + np.arange(size)  # [F, size]
+    powers = ((window - frames[:, None]) * (2 / size))[..., None] ** np.arange(order + 1)  # [F, size, order + 1]
+    weighted = np.maximum(weights, LEAST_WEIGHT)[window] ** 2  # [F, size, J]
+    normal = np.einsum("fwj,fwa,fwb->fjab", weighted, powers, powers)
+    right = np.einsum("fwj,fwa,fwjc->fjac", weighted, powers, track[window])
+    return np.linalg.solve(normal, right)[:, :, 0]
 
 
 def _weights(points: np.ndarray) -> np.ndarray:

@@ -48,6 +48,23 @@ def test_points_are_weighted_by_confidence(method):
     assert unsure - 100 < 0.5 * (sure - 100)
 
 
+def test_a_jump_at_a_low_score_does_not_survive():
+    xs, scores = np.full(21, 100.0), np.full(21, 0.9)
+    xs[10], scores[10] = 160, 0.05
+    made = frames_to_points(smooth(points_to_frames(row(xs, scores), 200, 200)))
+    assert np.abs(made[:, 0, 0] - 100).max() < 0.5
+
+
+def test_equal_weights_are_scipys_filter():
+    from scipy.signal import savgol_filter
+
+    xs = np.random.default_rng(2).normal(100, 5, 30)
+    uneven = np.ones(30)
+    uneven[-1] = 0.999999  # takes the weighted road
+    expected = savgol_filter(xs, 7, 2)
+    assert savitzky_golay(row(xs, uneven), 7, 2)[:, 0, 0] == pytest.approx(expected, abs=1e-3)
+
+
 def test_savitzky_golay_keeps_parabolas_whatever_the_weights():
     frames = np.arange(30.0)
     xs = 20 + 3 * frames + 0.1 * frames**2
