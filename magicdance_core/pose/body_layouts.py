@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 
-BODY, FEET = 18, 6
+FEET = 6
 _NOSE, _NECK, _RIGHT_SHOULDER, _LEFT_SHOULDER = 0, 1, 2, 5
 
 Layout: TypeAlias = tuple[tuple[int | None, ...], tuple[int | None, ...]]  # rows of the body, and of the feet
@@ -47,8 +47,7 @@ def to_body_and_feet(points: np.ndarray, is_body_25: bool, name: str) -> tuple[n
         known = _REFUSED.get(len(points))
         also = f", which looks like the layout {known}" if known else ""
         raise InputError(
-            f"{name} has {len(points)} points{also}: give 18 (OpenPose), or 17, 20, 23, 25, 26, 33 or 133 of the "
-            "layouts that the documents name."
+            f"{name} has {len(points)} points{also}: give 18 (OpenPose), 17 or 133 (COCO), 20, 23, 25, 26 or 33."
         )
     body, feet = (_rows(points, rows) for rows in layout)
     if not body[_NECK].any():
