@@ -105,7 +105,8 @@ def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace
         print(f"[{number}/{len(part)}] row {job.row}: {job.options.out}")
         job.options.detections = folder / DETECTIONS
         job.options.resume = job.options.out.is_dir()
-        start, outcome = time.monotonic(), {"status": "done", "message": ""}
+        start = time.monotonic()
+        outcome: dict[str, object] = {"status": "done", "message": ""}
         try:
             run(job.options)
         except InputError as error:
