@@ -188,12 +188,15 @@ def measure_price(
             if key not in measured:
                 measure = partial(_measure, pipe, settings)
                 measured[key] = [
-                    arrays.get([key, k], partial(measure, scene, seed + k)) for k, scene in enumerate(scenes)
+                    arrays.get([key, k], partial(measure, scene, seed + k), SCORES) for k, scene in enumerate(scenes)
                 ]
             sweep.scores[name] = measured[key]
     finally:
         pipe.scheduler = scheduler
     return sweep
+
+
+SCORES = ("psnr", "psnr_moving", "expression", "still", "moving")
 
 
 def _measure(pipe: MagicDancePipeline, settings: SamplingSettings, scene: Scene, seed: int) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from .errors import InputError
 
 N = TypeVar("N", int, float)
+FORMULA = ("=", "+", "-", "@")  # beginnings of cells that a spreadsheet computes
 WORDS = {int: "a whole number", float: "a finite number"}
 
 
@@ -58,3 +59,9 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def csv_text(text: str) -> str:
+    """Return a name as the text of a cell of CSV, never a formula."""
+    text = printable(text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text

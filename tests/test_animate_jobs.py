@@ -9,9 +9,9 @@ import pytest
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
 from magicdance_core.commands import driving_video
-from magicdance_core.commands.jobs import process_number
 from magicdance_core.errors import InputError
 from magicdance_core.evaluation.puppet_scores import make_scene
+from magicdance_core.launcher import rank_and_size
 
 POSES, SIDE = 4, 256
 
@@ -99,12 +99,12 @@ def test_processes_share_the_rows(work, monkeypatch):
     assert [row["status"] for row in report()] == ["done"] * 3
 
 
-@pytest.mark.parametrize(("rank", "size"), [("a", "2"), ("5", "2"), ("-1", "2"), ("0", "0"), ("0", "")])
+@pytest.mark.parametrize(("rank", "size"), [("a", "2"), ("5", "2"), ("-1", "2"), ("0", "0")])
 def test_variables_that_name_no_process_are_refused(monkeypatch, rank, size):
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", size)
-    with pytest.raises(InputError, match="name no process"):
-        process_number()
+    with pytest.raises(InputError, match="unset"):
+        rank_and_size()
 
 
 @pytest.mark.parametrize(

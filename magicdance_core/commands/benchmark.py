@@ -3,7 +3,7 @@
 import argparse
 
 from ..choices import DTYPES
-from .common import file_path, positive_int, print_table, torch_device, torch_dtype, write_report
+from .common import file_path, positive_int, print_table, step_count, torch_device, torch_dtype, write_report
 from .modes import check_options, is_given, mark_defaults
 
 SPEED = ("device", "dtype", "frames", "steps", "small", "compile")
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     speed.add_argument(
         "--frames", type=positive_int, nargs="+", default=[16], metavar="N", help="of each video (default: 16)"
     )
-    speed.add_argument("--steps", type=positive_int, default=4, help="of each video (default: 4)")
+    speed.add_argument("--steps", type=step_count, default=4, help="of each video (default: 4)")
     speed.add_argument("--small", action="store_true", help="small networks and pictures, for a CPU")
     speed.add_argument("--compile", action="store_true", help="with compiled blocks")
     mark_defaults(parser, SPEED)

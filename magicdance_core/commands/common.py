@@ -38,6 +38,11 @@ def positive_int(text: str) -> int:
     return _whole(text, 1, MAX_COUNT)
 
 
+def step_count(text: str) -> int:
+    """Parse a number of denoising steps, which the published schedule has 999 of."""
+    return _whole(text, 1, 999)
+
+
 def nonnegative_int(text: str) -> int:
     """Parse an integer of at least 0."""
     return _whole(text, 0, MAX_COUNT)
@@ -112,7 +117,7 @@ def add_model_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGrou
         "--preset", choices=PRESETS, default=PRESETS[0],
         help="exact: as published (default); fast, preview: less computation and quality; options override it",
     )  # fmt: skip
-    parser.add_argument("--steps", type=positive_int, help="denoising steps (default: the model's)")
+    parser.add_argument("--steps", type=step_count, help="denoising steps (default: the model's)")
     parser.add_argument(
         "--scheduler", choices=SCHEDULERS, default=DEFAULT, help="default: the preset's, else the model's"
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
 from ..errors import InputError
+from ..launcher import rank_and_size
 from .common import add_score_argument, file_path, frame_rate, nonnegative_int, positive_int, torch_device
-from .jobs import process_number
 
 REPORT = "report.json"
 
@@ -90,7 +90,7 @@ def _extract_all(videos: list[Path], options: argparse.Namespace) -> None:
     twice = {video.stem for video in videos if sum(other.stem == video.stem for other in videos) > 1}
     if twice:
         raise InputError(f"{options.source} holds two videos named {min(twice)}: give them different names.")
-    rank, size = process_number()
+    rank, size = rank_and_size()
     part, failed = videos[rank::size], []
     for number, video in enumerate(part, 1):
         out = options.out / video.stem

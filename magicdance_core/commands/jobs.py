@@ -9,15 +9,16 @@ import difflib
 import hashlib
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checks import csv_text
 from ..errors import InputError
 from ..files import existing_file, read_json, write_text
+from ..launcher import rank_and_size
 
 MAX_TABLE_BYTES, MAX_JOBS = 2**24, 100_000
 DETECTIONS, REPORT = "detections", "report.csv"
@@ -39,21 +40,6 @@ class Job:
         """A hash of the options, by which a finished job is recognised."""
         values = {name: str(value) for name, value in vars(self.options).items() if name not in UNUSED}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def process_number() -> tuple[int, int]:
-    """Return the rank of this process and their number, as `accelerate launch` and torchrun set them.
-
-    Raises InputError if the variables are no such numbers.
-    """
-    try:
-        rank, size = (int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    except ValueError:
-        rank, size = -1, 0
-    if not 0 <= rank < size:
-        found = ", ".join(f"{name}={os.environ.get(name)!r}" for name in ("RANK", "WORLD_SIZE"))
-        raise InputError(f"{found} name no process: start with accelerate launch, or unset them.")
-    return rank, size
 
 
 def read_jobs(table: Path, parser: argparse.ArgumentParser, shared: argparse.Namespace, check: Check) -> list[Job]:
@@ -96,7 +82,7 @@ def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace
     Each job's outcome is kept beside the table, in TABLE.jobs/, where the report is. Raises InputError at the end if a
     job failed.
     """
-    rank, size = process_number()
+    rank, size = rank_and_size()
     folder = table.with_name(f"{table.name}.jobs")
     part = jobs[rank::size]
     for number, job in enumerate(part, 1):
@@ -177,11 +163,12 @@ def _report(jobs: Sequence[Job], outcomes: dict[int, dict]) -> str:
         outcome = outcomes[job.row]
         message = str(outcome.get("message", ""))
         writer.writerow(
-            [job.row, job.options.out, outcome.get("status", "open"), outcome.get("seconds", ""), _plain_cell(message)]
+            [
+                job.row,
+                csv_text(str(job.options.out)),
+                outcome.get("status", "open"),
+                outcome.get("seconds", ""),
+                csv_text(message),
+            ]
         )
     return text.getvalue()
-
-
-def _plain_cell(text: str) -> str:
-    """Return a text that spreadsheets do not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

@@ -156,7 +156,7 @@ def _is_ours(values: Any) -> bool:
 
 def _video(clip: IndexedClip) -> Video:
     about = (clip.name, clip.frames, clip.width, clip.height, clip.split)
-    return Video(*about, tuple(map(tuple, clip.runs)), printable(clip.caption))
+    return Video(*about, tuple(clip.runs), printable(clip.caption))
 
 
 def _described(video: Video, clip: ShardClip, split: str) -> dict:

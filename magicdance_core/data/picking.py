@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain, islice
+from typing import Any
 
 import torch
 
@@ -55,7 +56,19 @@ class Picker:
                     f"{videos[number].name} has {longest} consecutive frames, and a sample takes {self.span}: "
                     "leave it out, or lower targets or stride."
                 )
-        self._order = lru_cache(maxsize=2)(partial(order, split, seed) if order else self._shuffled)
+        self.order = order
+        self._cache_order()
+
+    def _cache_order(self) -> None:
+        order = partial(self.order, self.split, self.seed) if self.order else self._shuffled
+        self._order = lru_cache(maxsize=2)(order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_order"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._cache_order()
 
     def _runs(self, number: int) -> tuple[tuple[int, int], ...]:
         video = self.videos[number]

@@ -87,10 +87,10 @@ def load_ahead(draw: Callable[[K], V], keys: Sequence[K], workers: int) -> Itera
 
 
 def _load(draw: Callable, workers: int, **options: Any) -> Iterator[Any]:
-    prefetch = 4 if workers else None
-    loader: Iterable[Any] = DataLoader(
-        Samples(draw), num_workers=workers, prefetch_factor=prefetch, worker_init_fn=_one_thread, **options
-    )
+    if workers:
+        # A forked process inherits locks of threads that it does not have: FFmpeg's scaler hangs there.
+        options |= {"prefetch_factor": 4, "multiprocessing_context": "spawn", "worker_init_fn": _one_thread}
+    loader: Iterable[Any] = DataLoader(Samples(draw), num_workers=workers, **options)
     for loaded in loader:
         if isinstance(loaded, InputError):
             raise loaded

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..checks import printable
+from ..checks import csv_text, printable
 from ..errors import InputError
 from ..files import write_text
 from ..media import contact_sheet, read_frames, write_json, write_picture
 from . import plots
 from .method_comparison import MethodComparison
 from .metrics import difference
-from .table import Column, Table, as_csv, as_data, as_latex, csv_text
+from .table import Column, Table, as_csv, as_data, as_latex
 from .videos import match_videos
 
 MOMENTS = 4  # frames of a clip on a contact sheet

@@ -62,7 +62,7 @@ def _stored(path: Path) -> dict[str, np.ndarray] | None:
     except Exception:  # readers raise nearly anything for damaged bytes
         return None
     numbers = all(isinstance(array, np.ndarray) and array.dtype.kind in "fiub" for array in arrays.values())
-    return arrays if numbers and all(array.ndim for array in arrays.values()) else None
+    return arrays if numbers else None
 
 
 def fingerprint(path: Path) -> list:

@@ -8,9 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..checks import printable
-
-FORMULA = ("=", "+", "-", "@")  # beginnings of cells that a spreadsheet computes
+from ..checks import csv_text, printable
 
 
 @dataclass(frozen=True)
@@ -97,12 +95,6 @@ def as_csv(table: Table) -> str:
         values = [v for c in cells for v in ((c.value if c.known else None), *(c.interval or (None, None)))]
         writer.writerow([csv_text(method), *("" if value is None else repr(value) for value in values)])
     return out.getvalue()
-
-
-def csv_text(text: str) -> str:
-    """Return a name as the text of a cell of CSV, never a formula."""
-    text = printable(text)
-    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def as_latex(table: Table) -> str:
