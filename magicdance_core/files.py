@@ -236,6 +236,7 @@ def atomic_folder(path: str | os.PathLike, size: int = 0, replaces: str = "") ->
 @contextlib.contextmanager
 def _part(path: Path, size: int) -> Iterator[Path]:
     part = path.with_name(f".{path.name[-_MAX_NAME:]}.magicdance-{_MACHINE}-{os.getpid()}-{secrets.token_hex(8)}.part")
+    made = [folder for folder in path.absolute().parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
@@ -249,6 +250,9 @@ def _part(path: Path, size: int) -> Iterator[Path]:
         raise _refusal(path, error) from error
     finally:
         _remove(part)
+        with contextlib.suppress(OSError):  # of a failed write nothing stays, the folders made for it included
+            for folder in made:
+                folder.rmdir()  # refused by the system unless it is empty
 
 
 @cache

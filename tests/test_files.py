@@ -173,3 +173,13 @@ def test_temporary_names_cannot_be_guessed_and_follow_no_link(tmp_path, monkeypa
         with atomic_write(tmp_path / "a"):
             pytest.fail("a link was followed")
     assert not victim.exists()
+
+
+def test_a_failed_write_leaves_no_folders(tmp_path):
+    with pytest.raises(InputError), atomic_write(tmp_path / "a" / "b" / "c.txt"):
+        raise InputError("no")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError), atomic_write(tmp_path / "a" / "b" / "c.txt"):
+        raise InputError("no")
+    assert os.listdir(tmp_path) == ["a"]

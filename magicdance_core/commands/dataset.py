@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
     if not poses:
         detector, choice = load_detector(options)
         print(f"detector {choice.name}: {choice.reason}")
-    with tqdm(chosen, desc="videos", unit="video") as bar:
+    with tqdm(chosen, desc="videos", unit="video", leave=False) as bar:
         for name, path in bar:
             record = prepare_video(
                 name, path, options.out, detector, poses.get(name), filters, output,

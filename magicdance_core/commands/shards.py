@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         )
     chosen = options.shard or shard_of_launcher()
     entries = read_layout(options.set)
-    with tqdm(desc="files", unit="file") as bar:
+    with tqdm(desc="files", unit="file", leave=False) as bar:
 
         def update(done: int, total: int) -> None:
             bar.total = total

@@ -1,7 +1,9 @@
 """Samples by number: their random numbers, and the batches of each process, step after step."""
 
 import hashlib
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 import torch
@@ -88,13 +90,24 @@ def load_ahead(draw: Callable[[K], V], keys: Sequence[K], workers: int) -> Itera
 
 def _load(draw: Callable, workers: int, **options: Any) -> Iterator[Any]:
     if workers:
-        # A forked process inherits locks of threads that it does not have: FFmpeg's scaler hangs there.
-        options |= {"prefetch_factor": 4, "multiprocessing_context": "spawn", "worker_init_fn": _one_thread}
+        options |= {"prefetch_factor": 4, "multiprocessing_context": _context(), "worker_init_fn": _one_thread}
     loader: Iterable[Any] = DataLoader(Samples(draw), num_workers=workers, **options)
     for loaded in loader:
         if isinstance(loaded, InputError):
             raise loaded
         yield loaded
+
+
+def _context() -> BaseContext:
+    """Return how workers start: never forked from this process, where FFmpeg's scaler may hang on locks of its threads.
+
+    Where there is a fork server, it imports the libraries once, and workers are forked from it.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.latent_cache", f"{__package__}.streaming"])
+    return context
 
 
 def _collate(samples: list) -> Batch | InputError:

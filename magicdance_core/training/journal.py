@@ -62,7 +62,8 @@ class Journal:
         self._bar = tqdm(desc=stage.name, total=stage.steps, initial=step, unit="step", disable=not self.is_main)
 
     def end(self) -> None:
-        """Close the progress bar."""
+        """Close the progress bar; that of a stage that was refused before its first step goes."""
+        self._bar.leave = self._bar.n > 0
         self._bar.close()
 
     @contextlib.contextmanager

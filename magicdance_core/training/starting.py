@@ -46,6 +46,9 @@ def starting_point(config: TrainingConfig) -> Components:
     factor, unit = vae_scale_factor(model.vae), size_multiple(model.unet, model.vae)
     if config.data.size % unit:
         raise InputError(f"data.size is {config.data.size}: give a multiple of {unit} for these networks.")
+    for stage in config.stages:
+        if stage.crop % factor:
+            raise InputError(f"stage {stage.name} has crop {stage.crop}: give a multiple of {factor} for this VAE.")
     if model.pose is not None and model.pose.pose_scale_factor != factor:
         raise InputError(
             f"The pose encoder scales down by {model.pose.pose_scale_factor} and the VAE by {factor}: give as many "

@@ -37,14 +37,15 @@ def test_any_number_of_processes_and_passes_makes_the_same_steps():
     assert steps(1, 8) == steps(1, 2) == steps(2, 4) == steps(2, 1) == steps(4, 2) == list(range(24, 40))
 
 
+def draw_until_six(index):
+    if index == 6:
+        raise InputError("six")
+    return {"x": torch.rand(2, generator=generator(0, index))}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_number_of_workers_makes_the_same_batches(workers):
-    def draw(index):
-        if index == 6:
-            raise InputError("six")
-        return {"x": torch.rand(2, generator=generator(0, index))}
-
-    loader = load_batches(draw, ProcessBatches(0, 3, 4, 2), workers)
+    loader = load_batches(draw_until_six, ProcessBatches(0, 3, 4, 2), workers)
     made = torch.cat([next(loader)["x"] for _ in range(3)])
     assert torch.equal(made, torch.stack([torch.rand(2, generator=generator(0, n)) for n in range(6)]))
     with pytest.raises(InputError, match="^six$"):
