@@ -257,7 +257,8 @@ def test_damaged_caches_are_a_sentence(runs, tmp_path, edit):
 
 @pytest.mark.parametrize(
     "change",
-    ["data.size=33", "stages.0.crop=31", "networks.unet.no_such_key=1", "networks.vae.block_out_channels=[7]", "context=[1, 5]",
+    ["data.size=33", "stages.0.crop=31", "networks.unet.no_such_key=1", "networks.vae.block_out_channels=[7]",
+     "context=[1, 5]",
      "stages.2.references=65536", "stages.3.stride=900", "trackers=[nothing]",
      "data.kind=videos", "stages.0.no_such_key=1", "stages.2.rollout_steps=1000"],
 )  # fmt: skip
