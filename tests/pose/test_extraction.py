@@ -157,10 +157,10 @@ def test_other_files_are_refused(tmp_path, kind, message):
 
 class Counting:
     def __init__(self):
-        self.calls = 0
+        self.calls, self.resets = 0, 0
 
     def reset(self):
-        pass
+        self.resets += 1
 
     def detect(self, picture):
         self.calls += 1
@@ -174,6 +174,8 @@ def test_repeated_pictures_are_detected_once_and_missing_ones_skipped():
     detector, done = Counting(), []
     frames = detect([a, a, None, b, b], detector, done.append)
     assert detector.calls == 2 and done == [1, 2, 3, 4, 5]
+    detect([a], detector)
+    assert detector.resets == 2  # once a video
     assert [len(f.people) for f in frames] == [1, 1, 0, 1, 1] and frames[1].people[0].body[0, 0] == 1
 
 

@@ -9,11 +9,12 @@ from magicdance_core.pose.detectors.mediapipe_body import INDEX, Body, body_regi
 from magicdance_core.pose.detectors.mediapipe_face import Face, find_face
 from magicdance_core.pose.detectors.mediapipe_hands import Hand, find_hands, without_double
 from magicdance_core.pose.detectors.mediapipe_networks import FACE_BOX, PALM, PERSON
-from magicdance_core.pose.detectors.mediapipe_person import FACE, hidden_ears, make_person
+from magicdance_core.pose.detectors.mediapipe_person import FACE, hidden_ears, make_person, shown_box
 from magicdance_core.pose.detectors.regions import Region
 from magicdance_core.pose.detectors.ssd import anchors
 
 WIDTH, HEIGHT = 400, 400
+BOX = (0, 0, WIDTH, HEIGHT)
 PICTURE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
 # A standing person, in [0, 1] of its region, whose next region is the same: hips in the middle, circle 0.4 above.
@@ -217,7 +218,7 @@ def face_at(nose=0.5, score=0.9):
 
 def test_points_get_openposes_places_and_the_lower_confidence():
     body = body_at(left_elbow=(0.9, 0.4), right_elbow=(0.2, 0.9))
-    person = make_person(body, {"left": Hand(hand_points()[:, :2] * 100, 0.6), "right": None}, face_at(), WIDTH, HEIGHT)
+    person = make_person(body, {"left": Hand(hand_points()[:, :2] * 100, 0.6), "right": None}, face_at(), BOX)
     right, left = body.place("right_shoulder"), body.place("left_shoulder")
     assert person.body[2] == pytest.approx([*right, 1]) and person.body[5] == pytest.approx([*left, 1])
     assert person.body[1] == pytest.approx([*(right + left) / 2, 1])
@@ -229,24 +230,32 @@ def test_points_get_openposes_places_and_the_lower_confidence():
 
 
 def test_without_a_shoulder_there_is_no_neck():
-    assert not make_person(body_at(left_shoulder=(0.1, 1)), {}, face_at(), WIDTH, HEIGHT).body[1].any()
+    assert not make_person(body_at(left_shoulder=(0.1, 1)), {}, face_at(), BOX).body[1].any()
 
 
 def test_without_a_face_nose_and_eyes_are_missing_and_ears_stay():
-    person = make_person(body_at(), {}, None, WIDTH, HEIGHT)
+    person = make_person(body_at(), {}, None, BOX)
     assert not person.body[[0, 14, 15]].any() and person.body[[16, 17], 2].all() and not person.face.any()
 
 
 def test_the_ear_behind_a_turned_head_is_missing():
     assert [hidden_ears(face_at(nose)) for nose in (0.29, 0.31, 0.69, 0.71)] == [[16], [], [], [17]]
-    assert not make_person(body_at(), {}, face_at(0.1), WIDTH, HEIGHT).body[16].any()
+    assert not make_person(body_at(), {}, face_at(0.1), BOX).body[16].any()
 
 
 def test_points_outside_the_picture_are_missing():
     hand = Hand(hand_points()[:, :2] * 600, 0.9)  # its wrist is at 480, the thumb's tip at 180
-    person = make_person(body_at(Region(200, 300, 400)), {"left": hand}, None, WIDTH, HEIGHT)
+    person = make_person(body_at(Region(200, 300, 400)), {"left": hand}, None, BOX)
     assert not person.body[10].any()  # the ankle is at 440
     assert not person.left_hand[0].any() and person.left_hand[4, 2] == pytest.approx(0.9)
+
+
+def test_points_on_black_bars_are_missing():
+    picture = np.full((HEIGHT, WIDTH, 3), 12, np.uint8)
+    picture[40:300, 30:390, 1] = 90
+    assert shown_box(picture) == (30, 40, 390, 300) and shown_box(PICTURE) == BOX
+    person = make_person(body_at(), {}, face_at(), shown_box(picture))
+    assert not person.body[[9, 10, 12, 13]].any() and person.body[8, 2]  # knees and ankles are at 340
 
 
 # Following

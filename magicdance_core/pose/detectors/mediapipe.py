@@ -14,7 +14,7 @@ from .mediapipe_face import Face, find_face
 from .mediapipe_files import read_networks
 from .mediapipe_hands import Hand, find_hands
 from .mediapipe_networks import PERSON, Run, make_networks, run_network
-from .mediapipe_person import make_person
+from .mediapipe_person import make_person, shown_box
 from .regions import Region, whole_picture
 
 MOST_PEOPLE = 16
@@ -68,7 +68,10 @@ class MediaPipeDetector:
             followed = self._look(picture, followed)
             self._since_look = 0
         self._people = [self._with_parts(picture, person) for person in followed]
-        return tuple(make_person(p.body, p.hands, p.face, width, height) for p in self._people)
+        if not self._people:
+            return ()
+        box = shown_box(picture)
+        return tuple(make_person(p.body, p.hands, p.face, box) for p in self._people)
 
     def _follow(self, picture: np.ndarray) -> list[_Followed]:
         """Return the last picture's people that are found where they are expected, without hands and face of now."""

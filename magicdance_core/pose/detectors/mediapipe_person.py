@@ -10,6 +10,7 @@ from .mediapipe_face import Face
 from .mediapipe_hands import Hand
 
 MIN_CONFIDENCE = 0.2
+BLACK = 24  # the brightest value of the bars around a video, whose compression leaves noise
 # Position of the nose tip between the mesh's points at the right and left ear, beyond which the far ear is hidden.
 RIGHT_EAR_HIDDEN, LEFT_EAR_HIDDEN = 0.3, 0.7
 
@@ -31,11 +32,24 @@ FACE = (
 _MESH_NOSE, _MESH_RIGHT_EAR, _MESH_LEFT_EAR = 4, 234, 454
 
 
-def make_person(body: Body, hands: dict[str, Hand | None], face: Face | None, width: int, height: int) -> Person:
-    """Return the person of a body, its hands and its face in a picture of width x height pixels.
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
-    Points outside the picture are missing, and so are nose and eyes without a face: the pose network sees them through
-    the back of the head.
+
+def shown_box(picture: np.ndarray) -> Box:
+    """Return the part of a picture, uint8 [H, W, 3], within its black bars; the whole picture if all of it is black."""
+    height, width = picture.shape[:2]
+    bright = picture.max(axis=2) > BLACK
+    columns, rows = np.flatnonzero(bright.any(axis=0)), np.flatnonzero(bright.any(axis=1))
+    if not len(rows):
+        return 0, 0, width, height
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def make_person(body: Body, hands: dict[str, Hand | None], face: Face | None, box: Box) -> Person:
+    """Return the person of a body, its hands and its face. box: the part of the picture that shows something.
+
+    Points outside the box are missing, for the pose network guesses them there; and so are nose and eyes without a
+    face, which it sees through the back of the head.
     """
     points = np.zeros((18, 3))
     numbers = [INDEX[name] for name in _BODY.values()]
@@ -46,16 +60,16 @@ def make_person(body: Body, hands: dict[str, Hand | None], face: Face | None, wi
         points[_NOSE_AND_EYES] = 0
     else:
         points[hidden_ears(face)] = 0
-    points = inside(points, width, height)
+    points = inside(points, box)
     shoulders = points[[_RIGHT_SHOULDER, _LEFT_SHOULDER]]
     if shoulders[:, 2].all():
         points[_NECK] = *shoulders[:, :2].mean(axis=0), shoulders[:, 2].min()
     parts = {}
     if face is not None:
-        parts["face"] = inside(_with_confidence(face.points[list(FACE)], face.score), width, height)
+        parts["face"] = inside(_with_confidence(face.points[list(FACE)], face.score), box)
     for side, hand in hands.items():
         if hand is not None:
-            parts[f"{side}_hand"] = inside(_with_confidence(hand.points, hand.presence), width, height)
+            parts[f"{side}_hand"] = inside(_with_confidence(hand.points, hand.presence), box)
     return Person(points, **parts)
 
 
@@ -68,10 +82,10 @@ def hidden_ears(face: Face) -> list[int]:
     return [_RIGHT_EAR] if place < RIGHT_EAR_HIDDEN else [_LEFT_EAR] if place > LEFT_EAR_HIDDEN else []
 
 
-def inside(points: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return points [K, 3] with zeros for those outside the picture."""
-    x, y = points[:, 0], points[:, 1]
-    return np.where(((x >= 0) & (x <= width) & (y >= 0) & (y <= height))[:, None], points, 0)
+def inside(points: np.ndarray, box: Box) -> np.ndarray:
+    """Return points [K, 3] with zeros for those outside the box."""
+    within = (points[:, :2] >= box[:2]) & (points[:, :2] <= box[2:])
+    return np.where(within.all(axis=1, keepdims=True), points, 0)
 
 
 def _with_confidence(points: np.ndarray, confidence: float) -> np.ndarray:
