@@ -4,7 +4,8 @@ Run it after a change of a node's texts or widgets (`make locales`):
 
     python locales/make.py
 
-The table of inputs in a help page has the columns input, values and meaning; this fills in `values`.
+A help page lists the inputs as "- `name` (values): meaning", which fits the width of the Info panel; this fills in the
+values.
 """
 
 import importlib
@@ -16,7 +17,7 @@ from types import ModuleType, SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
-HEAD = "| input | values | meaning |\n| --- | --- | --- |\n"
+HEAD = "**Inputs**\n\n"
 LARGEST = 2**64 - 1
 
 
@@ -60,7 +61,7 @@ def translatable(cls: type, title: str) -> dict:
 
 
 def with_values(page: str, cls: type, title: str) -> str:
-    """Return a help page with the values of its inputs filled in. Exit if its table does not list just the inputs."""
+    """Return a help page with the values of its inputs filled in. Exit if it does not list just the inputs."""
     known = {name: values(kind, options) for name, (kind, options) in inputs(cls).items()}
     for name in cls.INPUT_TYPES().get("optional", {}):
         known[name] += ", optional"
@@ -68,15 +69,14 @@ def with_values(page: str, cls: type, title: str) -> str:
     rows, _, rest = after.partition("\n\n")
     made, listed = [], []
     for row in rows.splitlines():
-        _, names, _, *meaning = row.split("|")
-        names = re.findall(r"`(\w+)`", names)
+        names, meaning = re.findall(r"`(\w+)`", row.partition(" (")[0]), row.partition("): ")[2]
         listed += names
         unknown = set(names) - set(known)
         if unknown or len({known[name] for name in names}) != 1:
             sys.exit(f"{title}: {row}\nno such inputs, or inputs with different values in one row")
-        made.append(f"| {', '.join(f'`{name}`' for name in names)} | {known[names[0]]} |{'|'.join(meaning)}")
+        made.append(f"- {', '.join(f'`{name}`' for name in names)} ({known[names[0]]}): {meaning}")
     if not found or sorted(listed) != sorted(known):
-        sys.exit(f"{title}: the table of inputs has {listed}, the node {list(known)}")
+        sys.exit(f"{title}: it lists the inputs {listed}, the node {list(known)}")
     return before + HEAD + "\n".join(made) + "\n\n" + rest
 
 

@@ -28,7 +28,7 @@ OUTPUT_TOOLTIP = "A copy of the model with the network attached."
 class MagicDanceApplyAppearance:
     """Attach the Appearance Control Model."""
 
-    SEARCH_ALIASES = ["magicdance", "appearance control", "reference", "identity", "reference only"]
+    SEARCH_ALIASES = ["magicdance", "appearance control", "reference", "photo", "identity", "reference only"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Attaches the Appearance Control Model, which makes every frame look like the reference. The reference itself "
@@ -74,7 +74,7 @@ class MagicDanceApplyAppearance:
 class MagicDanceApplyPose:
     """Attach a Pose ControlNet."""
 
-    SEARCH_ALIASES = ["magicdance", "pose control", "controlnet", "openpose"]
+    SEARCH_ALIASES = ["magicdance", "pose control", "pose video", "controlnet", "openpose"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Attaches a Pose ControlNet, which gives every frame the pose of its pose map: the one of a MagicDance "

@@ -12,7 +12,7 @@ SIZE_TOOLTIP = "{} of all pictures in pixels: 128 for the embedded model, 512 fo
 class MagicDancePuppets:
     """Draw a person in a reference picture and in a dance."""
 
-    SEARCH_ALIASES = ["magicdance", "puppet", "demo", "test", "source", "drawn person"]
+    SEARCH_ALIASES = ["magicdance", "puppet", "demo", "test", "source", "drawn person", "dance"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Draws a person and a dance, so that a first workflow needs no file: a reference picture, pose maps, "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .comfy import conversion, folders, memory
 from .link_types import MODEL_TYPE, MagicDanceModel
-from .model_files import LastResult, SameObject, file_key, find_file, validate_file
+from .model_files import SOURCES, LastResult, SameObject, file_key, find_file, validate_file
 from .widget_checks import LINKED
 from .widgets import choice, socket
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..magicdance_core.checkpoints import Components
 
-PUBLISHED_URL = "https://huggingface.co/Boese0601/MagicDance"
+PUBLISHED_URL = SOURCES[folders.FOLDER]
 MODEL_TOOLTIP = "The model, for Apply Appearance, Apply Pose and Sample Video Frames."
 CHECKPOINT_FOLDERS = "checkpoints", "diffusers"
 
@@ -84,7 +84,7 @@ class MagicDanceLoadBackbone:
 class MagicDanceLoadPublished:
     """Load a complete MagicDance checkpoint."""
 
-    SEARCH_ALIASES = ["magicdance", "magicpose", "model_state", "load checkpoint"]
+    SEARCH_ALIASES = ["magicdance", "magicpose", "animate photo", "dance model", "model_state", "load checkpoint"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Loads a complete MagicDance checkpoint from models/magicdance: UNet, VAE, Appearance Control Model and Pose "

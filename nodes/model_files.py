@@ -9,6 +9,14 @@ from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
 from .widget_checks import LINKED
 
+HUGGING_FACE = "https://huggingface.co"
+SOURCES = {  # where the files of a folder can be had; the last of several folders has the usual choice
+    folders.FOLDER: f"{HUGGING_FACE}/Boese0601/MagicDance",
+    folders.MOTION_FOLDER: f"{HUGGING_FACE}/guoyww/animatediff",
+    "checkpoints": f"{HUGGING_FACE}/Comfy-Org/stable-diffusion-v1-5-archive",
+    "controlnet": f"{HUGGING_FACE}/comfyanonymous/ControlNet-v1-1_fp16_safetensors",
+}
+
 
 class LastResult:
     """Keeps the last result of a node: the same key returns it, another key drops it and makes a new one.
@@ -47,7 +55,11 @@ def validate_file(name: str, *keys: str) -> bool | str:
     if name in (DEFAULT, LINKED) or (name and folders.find_model(name, *keys)):
         return True
     places = " or ".join(f"models/{key}" for key in keys)
-    return f"{name or 'A file'} is not in {places}: put the file there and refresh the list (R), or choose another one."
+    source = next((f" (from {SOURCES[key]})" for key in reversed(keys) if key in SOURCES), "")
+    return (
+        f"{name or 'A file'} is not in {places}: put the file{source} there and refresh the list (R), or choose "
+        "another one."
+    )
 
 
 def find_file(name: str, *keys: str) -> Path:

@@ -106,7 +106,15 @@ class MagicDanceLoadAppearance:
 class MagicDanceApplyAppearanceToModel:
     """Patch a MODEL so that its self-attention attends to a reference."""
 
-    SEARCH_ALIASES = ["magicdance", "magicpose", "appearance control", "reference only", "ksampler", "identity"]
+    SEARCH_ALIASES = [
+        "magicdance",
+        "magicpose",
+        "appearance control",
+        "reference only",
+        "photo",
+        "ksampler",
+        "identity",
+    ]
     CATEGORY = CATEGORY
     DESCRIPTION = (
         "Makes ComfyUI's own MODEL generate the person in the reference, with KSampler or any other sampler, together "

@@ -126,7 +126,7 @@ class MagicDanceSmoothPose:
 class MagicDanceDrawPoses:
     """Draw pose maps of keypoints."""
 
-    SEARCH_ALIASES = ["magicdance", "openpose", "draw keypoints", "render pose", "pose map"]
+    SEARCH_ALIASES = ["magicdance", "openpose", "draw keypoints", "render pose", "pose map", "pose video"]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Draws pose maps of keypoints, pixel for pixel as in the training data of the Pose ControlNet. Takes "

@@ -18,9 +18,7 @@ def check_pose_maps(poses: Tensor, name: str) -> None:
 
     drawn = (poses.amax((1, 2, 3)) * 255 > BLACK).nonzero().flatten().tolist()
     if not drawn:
-        raise InputError(
-            f"`{name}` shows nobody: all {len(poses)} pose maps are black. Check the keypoints."
-        )
+        raise InputError(f"`{name}` shows nobody: all {len(poses)} pose maps are black. Check the keypoints.")
     chosen = drawn[:: -(-len(drawn) // CHECKED)]
     pictures = [(poses[index] * 255).round().byte().movedim(0, -1).numpy() for index in chosen]
     if 2 * sum(map(looks_like_pose_map, pictures)) > len(chosen):
@@ -30,7 +28,7 @@ def check_pose_maps(poses: Tensor, name: str) -> None:
             f"Put Invert Image before `{name}`: these pose maps have a light ground, and need a black one."
         )
     raise InputError(
-        f"Put Extract Pose and Draw Poses before `{name}`: these pictures are no pose maps, coloured skeletons on black."
+        f"Put Extract Pose and Draw Poses before `{name}`: they are no pose maps, coloured skeletons on black."
     )
 
 

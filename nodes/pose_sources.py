@@ -19,6 +19,8 @@ class MagicDanceExtractPose:
     """Detect people in pictures or a video, and follow one of them."""
 
     SEARCH_ALIASES = [
+        "pose video",
+        "dance video",
         "magicdance",
         "openpose",
         "dwpose",

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 class MagicDanceSample:
     """Sample the frames of a video."""
 
-    SEARCH_ALIASES = ["magicdance", "magicpose", "sampler", "animate", "pose transfer", "video", "dance"]
+    SEARCH_ALIASES = [
+        "magicdance",
+        "magicpose",
+        "sampler",
+        "animate",
+        "photo to video",
+        "pose transfer",
+        "video",
+        "dance",
+    ]
     CATEGORY = "MagicDance"
     DESCRIPTION = (
         "Generates one frame for each pose map, showing the person in the reference. The frames have the size of the "

@@ -34,8 +34,8 @@ def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
     if unusual > len(poses) / 2:
         warnings.append(
             "Fit the motion to the puppet with Retarget Pose, or use the published weights: "
-            f"{unusual} of {len(poses)} pose maps do not show a single person from head to feet, as the embedded model's "
-            "training data does."
+            f"{unusual} of {len(poses)} pose maps do not show a single person from head to feet, as the training data "
+            "of the embedded model does."
         )
     return warnings
 

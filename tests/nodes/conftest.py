@@ -198,7 +198,7 @@ def node(pack):
 
 @pytest.fixture
 def pose_maps():
-    """Return a function that draws an IMAGE of strokes in the colours of pose maps: `pose_maps(frames, height, width)`."""
+    """Return a function that draws an IMAGE of coloured strokes on black: `pose_maps(frames, height, width)`."""
 
     def draw(frames: int, height: int, width: int, seed: int = 2) -> torch.Tensor:
         maps = torch.zeros(frames, height, width, 3)
