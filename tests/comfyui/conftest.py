@@ -22,10 +22,10 @@ COMFYUI, PYTHON = os.environ.get("COMFYUI_PATH"), os.environ.get("PYTHON", sys.e
 UNPUBLISHED = shutil.ignore_patterns(".*", "tests", "runs", "demo", "__pycache__")
 REQUIREMENTS = "required", "optional"
 WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
-SAVED_WIDGETS: dict[str, list[str | None]] = {
+SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
     "LoadImage": ["image", None],
     "LoadVideo": ["file", None],
-    "ImageScaleToTotalPixels": ["upscale_method", "megapixels"],  # of other nodes in the workflow files; newer versions may have others
+    "ImageScaleToTotalPixels": ["upscale_method", "megapixels"],
     "ADE_LoadAnimateDiffModel": ["model_name"],
     "ADE_StandardUniformContextOptions": [
         "context_length", "context_stride", "context_overlap", "fuse_method", "use_on_equal_length", "start_percent",
