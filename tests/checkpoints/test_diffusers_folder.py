@@ -100,7 +100,7 @@ def test_an_existing_model_is_replaced(folder, make_tiny):
 
 def test_other_folders_are_not_overwritten(tiny, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds other things than a model"):
+    with pytest.raises(InputError, match="contains other things than a model"):
         save_folder(tmp_path, tiny)
     assert (tmp_path / "thesis.txt").exists()
 
