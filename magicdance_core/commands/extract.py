@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
 from ..errors import InputError
@@ -127,7 +127,7 @@ def _extract(options: argparse.Namespace) -> None:
         save_keypoints(folder / "keypoints.npz", fitted)
         save_keypoints(folder / "keypoints.json", fitted)
         _draw(folder, frames, fitted, pictures, options.fps)
-        report = {"source": str(options.source), **search.report(pictures is not None)}
+        report: dict[str, Any] = {"source": str(options.source), **search.report(pictures is not None)}
         report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
         report |= {"retarget": str(options.retarget) if person else None}
         write_json(folder / REPORT, report | extraction.report)

@@ -1,6 +1,7 @@
 """The pose nodes, called as ComfyUI calls them."""
 
 import json
+import os
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -122,6 +123,22 @@ def test_extract_runs_openpose_networks_under_memory_management(node, core, comf
     keypoints, report, *_ = extract(node, detector="openpose", images=torch.rand(2, 16, 24, 4))
     assert json.loads(report)["frames"] == 2 and keypoints[0]["canvas_width"] == 24
     assert len(comfy.loads) == 1 and comfy.checks > 50
+
+
+def test_extract_takes_mediapipe_if_only_its_wheel_is_there(node, core, comfy):
+    files = core("pose.detectors.mediapipe_files")
+    wheel = Path(os.environ.get("MAGICDANCE_POSE_MODELS") or Path(sys.prefix) / "magicdance_pose") / files.WHEEL
+    if not wheel.is_file():
+        pytest.skip(f"{wheel} is missing: `make test` fetches it")
+    folder = comfy.models / "magicdance_pose"
+    folder.mkdir()
+    (folder / files.WHEEL).symlink_to(wheel)
+    picture = pytest.importorskip("skimage.data", reason="scikit-image has the picture").astronaut()
+    keypoints, report, *_ = extract(node, detector="auto", images=torch.from_numpy(picture)[None] / 255)
+    report = json.loads(report)
+    assert report["detector"] == "mediapipe" and "dwpose lacks yolox_l.onnx" in report["detector_reason"]
+    assert report["parts"]["face"]["found"] == 70 and report["missing"] and len(comfy.loads) == 1
+    assert keypoints[0]["people"][0]["pose_keypoints_2d"][:2] == pytest.approx([223, 130], abs=2)
 
 
 def test_detectors_downloaded_by_another_pack_are_found(pack, comfy, node):

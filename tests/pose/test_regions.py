@@ -61,8 +61,8 @@ def test_turn_gives_the_angle_at_which_a_line_is_upright_or_level():
 
 
 def test_a_grown_box_is_moved_along_its_own_axis():
-    assert grown(np.array([10, 20]), 4, 8, 0, 2, -0.5) == Region(10, 16, 16, 0)
-    region = grown(np.array([10, 20]), 4, 8, math.pi / 2, 2, -0.5)
+    assert grown(np.array([10, 20]), np.array([4, 8]), 0, 2, -0.5) == Region(10, 16, 16, 0)
+    region = grown(np.array([10, 20]), np.array([4, 8]), math.pi / 2, 2, -0.5)
     assert (region.x, region.y) == pytest.approx((14, 20))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .mediapipe_body import HEAD, INDEX, Body
+from .mediapipe_body import HEAD, Body
 from .mediapipe_networks import FACE_BOX, Run
 from .regions import RIGHT, Region, grown, region_around, turn
 
@@ -76,13 +76,13 @@ def _box_region(run: Run, picture: np.ndarray, body: Body) -> Region | None:
     if not boxes:
         return None
     box = min(boxes, key=lambda found: float(np.linalg.norm(found.centre - centre)))
-    return grown(box.centre, *box.size, turn(box.keypoints[0], box.keypoints[1], RIGHT), 1.5, 0)
+    return grown(box.centre, box.size, turn(box.keypoints[0], box.keypoints[1], RIGHT), 1.5, 0)
 
 
 def _expected_region(body: Body) -> Region:
     """Return where the pose network's points of the head say that the face is."""
-    eyes = (body.points[INDEX[f"{side}_eye"], :2] for side in ("right", "left"))
-    return region_around(body.points[HEAD, :2], turn(*eyes, RIGHT), 2.25)
+    angle = turn(body.place("right_eye"), body.place("left_eye"), RIGHT)
+    return region_around(body.points[HEAD, :2], angle, 2.25)
 
 
 # The mesh points that each of the network's refined outputs replaces.

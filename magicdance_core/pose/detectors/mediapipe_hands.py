@@ -45,8 +45,8 @@ class _Arm:
 
     @classmethod
     def of(cls, body: Body, side: str) -> _Arm:
-        joints = (body.place(f"{side}_{joint}") for joint in ("wrist", "elbow", "little", "index"))
-        return cls(*joints, float(np.ptp(body.points[TRUNK, :2], axis=0).max()))
+        wrist, elbow, little, index = (body.place(f"{side}_{name}") for name in ("wrist", "elbow", "little", "index"))
+        return cls(wrist, elbow, little, index, float(np.ptp(body.points[TRUNK, :2], axis=0).max()))
 
 
 def find_hands(run: Run, picture: np.ndarray, body: Body, last: dict[str, Hand | None]) -> dict[str, Hand | None]:
@@ -121,11 +121,11 @@ def _palm_region(run: Run, picture: np.ndarray, arm: _Arm) -> Region | None:
     if palm is None or distance >= _PALM_DISTANCE * region.side:
         return None
     angle = turn(palm.keypoints[0], palm.keypoints[2], UP)
-    return grown(palm.centre, *palm.size, angle, 2.6, -0.5)
+    return grown(palm.centre, palm.size, angle, 2.6, -0.5)
 
 
 def _expected_region(arm: _Arm) -> Region:
     """Return where the pose network's points of a hand say that it is."""
     centre = (2 * arm.index + arm.little) / 3
     side = 2 * float(np.linalg.norm(centre - arm.wrist))
-    return grown(centre, side, side, turn(arm.wrist, centre, UP), 2.295, -0.1)
+    return grown(centre, np.array([side, side]), turn(arm.wrist, centre, UP), 2.295, -0.1)

@@ -77,11 +77,12 @@ def region_around(points: np.ndarray, angle: float, scale: float, shift: float =
     turned = points @ rotation(angle)
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre = rotation(angle) @ ((low + high) / 2)
-    return grown(centre, *(high - low), angle, scale, shift)
+    return grown(centre, high - low, angle, scale, shift)
 
 
-def grown(centre: np.ndarray, width: float, height: float, angle: float, scale: float, shift: float) -> Region:
-    """Return a square around a turned box: see `region_around`."""
+def grown(centre: np.ndarray, size: np.ndarray, angle: float, scale: float, shift: float) -> Region:
+    """Return a square around a turned box of a size (width, height): see `region_around`."""
+    width, height = size
     x = centre[0] - shift * height * math.sin(angle)
     y = centre[1] + shift * height * math.cos(angle)
     return Region(float(x), float(y), float(scale * max(width, height)), angle)

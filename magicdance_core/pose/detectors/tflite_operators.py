@@ -263,7 +263,8 @@ def _add(graph: Graph, operator: Operator) -> nn.Module:
 
 
 def _multiply(graph: Graph, operator: Operator) -> nn.Module:
-    constants = [graph.tensors[k].values for k in operator.inputs if graph.tensors[k].values is not None]
+    inputs = (graph.tensors[k].values for k in operator.inputs)
+    constants = [values for values in inputs if values is not None]
     _require(all(c.size == 1 or c.ndim < 4 for c in constants), "a factor of channels")
     return Activated(Scale(*constants), operator.option(0, "b"))
 
