@@ -3,7 +3,9 @@ counts as found, and what is made of it."""
 
 import numpy as np
 import pytest
+import torch
 
+from magicdance_core import cpu
 from magicdance_core.pose.detectors.mediapipe import LOOK_EVERY, MOST_PEOPLE, MediaPipeDetector, tiles
 from magicdance_core.pose.detectors.mediapipe_body import INDEX, Body, body_region, refine, same_person
 from magicdance_core.pose.detectors.mediapipe_face import Face, find_face
@@ -346,3 +348,21 @@ def test_another_size_or_a_reset_begins_anew():
     found.reset()
     found.detect(PICTURE[:300])
     assert script.asked.count("person") == 3
+
+
+def test_small_networks_run_on_one_thread_and_leave_the_users_number(monkeypatch):
+    for name in cpu.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+
+    class Counting(Script):
+        def __call__(self, name, crop):
+            seen.append(torch.get_num_threads())
+            return super().__call__(name, crop)
+
+    before = torch.get_num_threads()
+    with cpu.threads(3):
+        monkeypatch.setattr(cpu, "THREADS_AT_IMPORT", 3)
+        detector(Counting()).detect(PICTURE)
+        assert set(seen) == {1} and torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before

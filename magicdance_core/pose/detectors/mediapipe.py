@@ -57,7 +57,16 @@ class MediaPipeDetector:
         self._since_look = 0
 
     def detect(self, picture: np.ndarray) -> tuple[Person, ...]:
-        """See `Detector.detect`. Pictures are taken as those of a video, in their order."""
+        """See `Detector.detect`. Pictures are taken as those of a video, in their order.
+
+        On a CPU the networks, of a few million weights, run on one thread unless the user has set a number.
+        """
+        from ...cpu import SMALL_SAMPLING, threads, threads_for
+
+        with threads(threads_for(self.networks, small=SMALL_SAMPLING)):
+            return self._detect(picture)
+
+    def _detect(self, picture: np.ndarray) -> tuple[Person, ...]:
         height, width = picture.shape[:2]
         if self._size != (width, height):
             self.reset()
