@@ -161,9 +161,9 @@ def _joint_figures(clips: Sequence[Clip], joints: Sequence[int]) -> dict[str, fl
         extra += int(((drawn[..., 2] == 0) & (ours[..., 2] > 0)).sum())
     all_distances = np.concatenate(distances)
     return {
-        "median": float(np.median(all_distances)),
-        "p90": float(np.quantile(all_distances, 0.9)),
-        "within_5": 100 * float((all_distances <= 5).mean()),
+        "median": float(np.median(all_distances)) if len(all_distances) else np.nan,
+        "p90": float(np.quantile(all_distances, 0.9)) if len(all_distances) else np.nan,
+        "within_5": 100 * float((all_distances <= 5).mean()) if len(all_distances) else np.nan,
         "shown": 100 * len(all_distances) / max(in_map, 1),
         "extra": extra,
     }

@@ -72,6 +72,17 @@ def test_hands_are_counted_where_the_map_shows_them(dance, maps):
     assert not any(drawn_hands(picture, frame.people[0].body, 80) for picture, frame in zip(bare, dance))
 
 
+def test_joints_that_are_never_found_have_no_distance(dance, maps):
+    class WithoutAnkles(Known):
+        def detect(self, picture):
+            (person,) = super().detect(picture)
+            person.body[[10, 13]] = 0
+            return (person,)
+
+    ankle = summarise([measure(maps, maps, WithoutAnkles(dance))])["right ankle"]
+    assert np.isnan(ankle["median"]) and ankle["shown"] == 0
+
+
 def test_faces_that_are_not_found_are_counted(dance, maps):
     assert summarise([measure(maps, maps, Known(dance, without=("face",)))])["faces"]["found"] == 0
 
