@@ -39,7 +39,7 @@ def check_widgets(node: Any, values: dict[str, Any]) -> dict[str, Any]:
     validate = getattr(node, "VALIDATE_INPUTS", None)
     validated = inspect.signature(validate).parameters if validate else {}
     types = node.INPUT_TYPES()
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, (kind, options) in (types["required"] | types.get("optional", {})).items():
         if name not in values:
             continue
