@@ -9,9 +9,10 @@ from .comfy import folders, memory, progress, user_files
 from .model_files import LastResult, SameObject
 from .socket_values import to_arrays, video_audio, video_pictures
 from .widget_checks import LINKED
-from .widgets import choice, integer, socket, video_fps
+from .widgets import choice, integer, number, socket, video_fps
 
 INDEX = "index"  # choice of `person` that takes the widget `person_index`, beside the core's automatic ones
+MIN_SCORE = "Keypoints of other programs with a lower score are left out; those of this pack are all taken."
 EXAMPLES = Path(__file__).parents[1] / "magicdance_core" / "assets" / "motions"
 
 
@@ -77,6 +78,7 @@ class MagicDanceExtractPose:
                     advanced=True,
                 ),
                 "fps": video_fps(),
+                "min_score": number(0.3, 0.0, 1.0, MIN_SCORE, advanced=True),
             },
             "optional": {
                 "images": socket("IMAGE", "Frames to detect people in."),
@@ -85,7 +87,7 @@ class MagicDanceExtractPose:
             },
         }
 
-    def extract(self, detector, person, person_index, max_gap, fps, images=None, video=None, keypoints=None):
+    def extract(self, detector, person, person_index, max_gap, fps, min_score, images=None, video=None, keypoints=None):
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
         from ..magicdance_core.pose.extraction import follow
@@ -94,7 +96,7 @@ class MagicDanceExtractPose:
             raise InputError(f"Extract Pose has {connected} sources: connect one of `images`, `video` and `keypoints`.")
         how: dict[str, Any] = {"damaged": 0}
         if keypoints is not None:
-            people = frames_from_pose_keypoint(keypoints)
+            people = frames_from_pose_keypoint(keypoints, threshold=min_score)
         else:
             source = (SameObject(images), 0) if video is None else (SameObject(video), fps)
             people, how = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
@@ -128,6 +130,7 @@ class MagicDanceLoadKeypoints:
                 ),
                 "width": integer(0, 0, 16384, tooltip.format("Width"), advanced=True),
                 "height": integer(0, 0, 16384, tooltip.format("Height"), advanced=True),
+                "min_score": number(0.3, 0.0, 1.0, MIN_SCORE, advanced=True),
             }
         }
 
@@ -143,7 +146,7 @@ class MagicDanceLoadKeypoints:
             return True
         return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 
-    def load(self, file, width, height):
+    def load(self, file, width, height, min_score):
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_to_pose_keypoint
         from ..magicdance_core.pose.keypoint_files import load_keypoints
@@ -151,7 +154,7 @@ class MagicDanceLoadKeypoints:
         path = user_files.input_path(file, EXAMPLES)
         if path is None:
             raise InputError(f"{file} is not in the input folder: put it there and choose it.")
-        frames = load_keypoints(path, width or None, height or None)
+        frames = load_keypoints(path, width or None, height or None, threshold=min_score)
         return frames_to_pose_keypoint(frames), len(frames)
 
 
@@ -188,7 +191,7 @@ class MagicDanceSaveKeypoints:
         from ..magicdance_core.pose.keypoint_files import save_keypoints
 
         path = user_files.output_path(filename_prefix, f".{format}")
-        save_keypoints(path, frames_from_pose_keypoint(keypoints))
+        save_keypoints(path, frames_from_pose_keypoint(keypoints, threshold=0.0))
         return {"ui": {"text": [str(path)]}, "result": (keypoints,)}
 
 

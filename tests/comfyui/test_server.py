@@ -180,6 +180,7 @@ def test_videos_are_sampled_at_the_given_frame_rate(server, base):
         "person_index": 0,
         "max_gap": 15,
         "fps": 30.0,
+        "min_score": 0.3,
         "video": ["1", 0],
     }
     preview = {
@@ -209,7 +210,7 @@ def test_keypoints_work_with_comfyuis_own_nodes(server):
     widgets = definition["input"]["required"].items()
     draw = {name: options["default"] for name, (_, options) in widgets if "default" in options}
     draw |= {"keypoints": ["2", 0]}
-    load = {"file": "dance.npz [example]", "width": 0, "height": 0}
+    load = {"file": "dance.npz [example]", "width": 0, "height": 0, "min_score": 0.3}
     drawn = pictures(server, server.run({
         "2": {"class_type": "MagicDanceLoadKeypoints", "inputs": load},
         "3": {"class_type": "SDPoseDrawKeypoints", "inputs": draw},

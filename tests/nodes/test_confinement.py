@@ -58,7 +58,7 @@ def test_keypoints_are_read_from_the_input_folder_only(node, places):
         assert answer is not True and cls.IS_CHANGED(name, width=0, height=0) == ""
         answers.add(answer.removeprefix(name or "The file"))
         with pytest.raises(ValueError, match="is not in the input folder|is no file|cannot be reached"):
-            node("LoadKeypoints").load(name, 0, 0)
+            node("LoadKeypoints").load(name, 0, 0, 0.3)
     assert len(answers) == 1  # existing and missing files give the same answer
     assert cls.INPUT_TYPES()["required"]["file"][0] == ["dance.npz [example]"]
 
@@ -71,7 +71,7 @@ def test_keypoints_in_input_output_and_temp_are_read(node, places, place):
     for name in ("deep/b.json", "c.json", "deep/../c.json"):
         name = name if place == "input" else f"{name} [{place}]"
         assert type(node("LoadKeypoints")).VALIDATE_INPUTS(name) is True
-        assert node("LoadKeypoints").load(name, 0, 0)[1] == 1
+        assert node("LoadKeypoints").load(name, 0, 0, 0.3)[1] == 1
 
 
 @pytest.mark.parametrize("file", ["a.safetensors", "model"])

@@ -41,11 +41,11 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
     ],
     "Puppets": ["identity", "choreography", "frames", "seed", "width", "height"],
     "DrawPoses": ["width", "height", "draw_body", "draw_hands", "draw_face"],
-    "ExtractPose": ["detector", "person", "person_index", "max_gap", "fps"],
+    "ExtractPose": ["detector", "person", "person_index", "max_gap", "fps", "min_score"],
     "RetargetPose": ["position", "driving_frame", "fill_missing"],
     "SmoothPose": ["method", "window_length", "min_cutoff", "beta", "fps"],
     "PreviewPose": ["opacity", "draw_body", "draw_hands", "draw_face", "fps"],
-    "LoadKeypoints": ["file", "width", "height"],
+    "LoadKeypoints": ["file", "width", "height", "min_score"],
     "SaveKeypoints": ["filename_prefix", "format"],
     "Sample": [
         "seed",

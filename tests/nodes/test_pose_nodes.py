@@ -62,7 +62,8 @@ def folders(comfy, tmp_path):
 
 def extract(node, **inputs):
     return node("ExtractPose").extract(
-        **{"detector": "drawn", "person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0} | inputs
+        **{"detector": "drawn", "person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0, "min_score": 0.3}
+        | inputs
     )
 
 
@@ -95,6 +96,16 @@ def test_extract_follows_one_person_in_given_keypoints(node, dance, points):
     assert np.linalg.norm(points(keypoints) - points(dance(0)), axis=-1)[:, :130].max() < 10
     assert json.loads(report)["parts"]["face"]["filled"] == 70
     assert extract(node, keypoints=crowd, person="index", person_index=1)[0][0]["people"][0]["person_id"] == [1]
+
+
+def test_low_scores_of_other_programs_are_left_out_but_saved(node, points, folders):
+    body = [value for k in range(18) for value in (10.0 + k, 20.0, 0.9 if k < 8 else 0.1)]
+    foreign = [{"people": [{"pose_keypoints_2d": body}], "canvas_width": 64, "canvas_height": 64}]
+    assert (points(extract(node, keypoints=foreign)[0])[0, :18, 2] > 0).sum() == 8
+    assert (points(extract(node, keypoints=foreign, min_score=0.05)[0])[0, :18, 2] > 0).sum() == 18
+    node("SaveKeypoints").save(foreign, "low", "json")
+    (saved,) = folders["output"].glob("low*.json")
+    assert "0.1" in saved.read_text()
 
 
 def test_extract_names_missing_files_and_inputs(node, dance):
@@ -203,7 +214,7 @@ def test_extract_samples_videos_at_the_given_frame_rate(node, film, dance, point
 def test_another_gap_does_not_run_the_detector_again(node, comfy, dance):
     images = node("DrawPoses").draw(dance(0, 3), 64, 64, True, False, False)[0]
     extracting = node("ExtractPose")
-    settings = {"person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0}
+    settings = {"person": "continuity", "person_index": 0, "max_gap": 15, "fps": 30.0, "min_score": 0.3}
     first = extracting.extract("drawn", images=images, **settings)
     bars = len(comfy.bars)
     assert extracting.extract("drawn", images=images, **settings | {"max_gap": 3, "fps": 15.0})[:2] == first[:2]
@@ -269,7 +280,7 @@ def test_keypoint_files_round_trip(node, dance, points, folders, format):
     cls = type(node("LoadKeypoints"))
     assert cls.INPUT_TYPES()["required"]["file"][0] == [name, "dance.npz [example]"]
     assert cls.VALIDATE_INPUTS(name) is True and "put it there" in cls.VALIDATE_INPUTS("none.json")
-    keypoints, count = node("LoadKeypoints").load(name, 0, 0)
+    keypoints, count = node("LoadKeypoints").load(name, 0, 0, 0.3)
     assert count == 12 and keypoints == dance(0)
     assert "put it there" in cls.VALIDATE_INPUTS(None)
     stamp = cls.IS_CHANGED(name, width=0, height=0)
@@ -281,7 +292,7 @@ def test_extract_repairs_the_example_motion(node, folders):
     cls = type(node("LoadKeypoints"))
     (name,) = cls.INPUT_TYPES()["required"]["file"][0]
     assert cls.VALIDATE_INPUTS(name) is True and cls.IS_CHANGED(name)
-    keypoints, frames = node("LoadKeypoints").load(name, 0, 0)
+    keypoints, frames = node("LoadKeypoints").load(name, 0, 0, 0.3)
     report = json.loads(extract(node, keypoints=keypoints)[1])
     assert frames == report["frames_with_person"] == 32
     assert report["frames_empty"] == 1 and report["people"] == 2 and report["dropped"] == 1
@@ -292,7 +303,7 @@ def test_openpose_json_needs_width_and_height(node, core, dance, folders):
     text = json.dumps({"people": dance(0)[0]["people"]})
     (folders["input"] / "a.json").write_text(text)
     with pytest.raises(ValueError, match="width and height"):
-        node("LoadKeypoints").load("a.json", 0, 0)
+        node("LoadKeypoints").load("a.json", 0, 0, 0.3)
     assert node("LoadKeypoints").load("a.json", SIDE, SIDE)[1] == 1
 
 
