@@ -304,7 +304,7 @@ def test_openpose_json_needs_width_and_height(node, core, dance, folders):
     (folders["input"] / "a.json").write_text(text)
     with pytest.raises(ValueError, match="width and height"):
         node("LoadKeypoints").load("a.json", 0, 0, 0.3)
-    assert node("LoadKeypoints").load("a.json", SIDE, SIDE)[1] == 1
+    assert node("LoadKeypoints").load("a.json", SIDE, SIDE, 0.3)[1] == 1
 
 
 # Draw
