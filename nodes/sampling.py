@@ -8,7 +8,7 @@ from ..magicdance_core.choices import CONTROL_MODES, DEFAULT, PRESETS, SCHEDULER
 from .comfy import memory, messages, progress
 from .link_types import CONTEXT_TYPE, MODEL_TYPE, SPEED_TYPE, ContextOptions, MagicDanceModel
 from .pose_map_checks import check_pose_maps, size_remarks
-from .socket_values import check_reference_count, in_own_shape, stretch, to_embeddings, to_pictures
+from .socket_values import check_reference_count, in_own_shape, on_white, stretch, to_embeddings, to_pictures
 from .widgets import MODEL_DEFAULT, choice, integer, number, seed, socket
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ class MagicDanceSample:
                 "speed_options": socket(
                     SPEED_TYPE, "What is left out for speed, from Speed Options. Replaces the preset's choice."
                 ),
+                "reference_mask": socket(
+                    "MASK", "Transparent parts of the reference, from Load Image; they become white. Optional."
+                ),
             },
         }
 
@@ -124,6 +127,7 @@ class MagicDanceSample:
         negative=None,
         context_options=None,
         speed_options=None,
+        reference_mask=None,
     ):
         import torch
 
@@ -158,6 +162,8 @@ class MagicDanceSample:
             decode_chunk_size=decode_chunk_size,
             quick=context.quick,
         )
+        if reference_mask is not None:
+            reference = on_white(reference, reference_mask)
         reference, poses = _fit_sizes(reference, poses, vae_scale_factor(components.vae))
         check_pose_maps(poses, "poses")
         sentences = size_remarks(poses, model.defaults["sample_size"])

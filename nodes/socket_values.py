@@ -36,6 +36,30 @@ def to_pictures(images: Tensor, name: str) -> Tensor:
     return _finite(images.to("cpu", torch.float32).movedim(-1, 1), name).clamp(0, 1)
 
 
+def on_white(reference: Tensor, mask: Tensor) -> Tensor:
+    """Return the pictures of an IMAGE, `[N, H, W, 3]`, with white where a MASK is 1, as for transparent pictures.
+
+    Load Image gives an empty mask of another size for a picture without transparency: it changes nothing.
+    Raises InputError if the value is no MASK, or another one of another size or number.
+    """
+    import torch
+
+    from ..magicdance_core.errors import InputError
+
+    if not isinstance(mask, torch.Tensor) or mask.dim() not in (2, 3) or 0 in mask.shape:
+        raise InputError("`reference_mask` is not a MASK: connect the mask of Load Image.")
+    pictures = to_pictures(reference, "reference")
+    mask = _finite(mask.to("cpu", torch.float32).reshape(-1, 1, *mask.shape[-2:]), "reference_mask").clamp(0, 1)
+    if not mask.any():
+        return pictures.movedim(1, -1)
+    if mask.shape[-2:] != pictures.shape[-2:] or len(mask) not in (1, len(pictures)):
+        sizes = [f"{len(part)} of {part.shape[-1]} x {part.shape[-2]}" for part in (mask, pictures)]
+        raise InputError(
+            f"`reference_mask` has {sizes[0]} pixels and `reference` {sizes[1]}: connect both of one node."
+        )
+    return (pictures * (1 - mask) + mask).movedim(1, -1)
+
+
 def to_arrays(images: Iterable[Tensor], name: str) -> Iterator[np.ndarray]:
     """Yield the pictures of an IMAGE one by one as uint8 `[H, W, 3]`. Raises InputError as `to_pictures` does."""
     for image in images:

@@ -99,6 +99,21 @@ def test_batches_do_not_change_the_result(sample):
     assert torch.allclose(sample()[0], sample(frames_per_batch=256, decode_chunk_size=256)[0], atol=1e-5)
 
 
+def test_transparent_parts_of_the_reference_become_white(sample, reference):
+    hidden, mask = reference.clone(), torch.zeros(1, 32, 32)
+    mask[:, :, 16:] = 1.0
+    hidden[:, :, 16:] = 0.25
+    white = reference.clone()
+    white[:, :, 16:] = 1.0
+    assert torch.equal(sample(reference=hidden, reference_mask=mask)[0], sample(reference=white)[0])
+    assert torch.equal(sample(reference_mask=torch.zeros(1, 64, 64))[0], sample()[0])  # Load Image without transparency
+    for wrong in (torch.ones(1, 16, 16), torch.ones(3, 32, 32)):
+        with pytest.raises(ValueError, match="`reference_mask` has .* and `reference` .*: connect both of one node"):
+            sample(reference_mask=wrong)
+    with pytest.raises(ValueError, match="`reference_mask` is not a MASK"):
+        sample(reference_mask="mask")
+
+
 def test_inputs_are_not_modified_and_may_have_any_dtype_and_channels(sample, reference, poses):
     kept = reference.clone(), poses.clone()
     frames, _ = sample()
