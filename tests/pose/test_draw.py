@@ -199,7 +199,7 @@ def test_units_are_detected_for_each_part():
     [
         ("people", "keypoints are str"),
         ([3], "Frame 0 .* is int"),
-        ({"people": []}, "lacks 'canvas_width'"),
+        ({"people": []}, r"does not contain the size of its picture \(canvas_width"),
         ({"people": [], "canvas_width": "wide", "canvas_height": 4}, "not a number"),
         ({"people": [3], "canvas_width": 4, "canvas_height": 4}, "list of dicts"),
         ({"people": [{"pose_keypoints_2d": [1, 2]}], "canvas_width": 4, "canvas_height": 4}, "flat list"),
