@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from magicdance_core.choices import DETECTORS
 from magicdance_core.commands.common import file_path, positive_int, write_report
-from magicdance_core.commands.extract import load_detector
+from magicdance_core.commands.extract import add_detector_arguments, load_detector
 from magicdance_core.errors import InputError
 from magicdance_core.files import existing
 from magicdance_core.media import read_frames
@@ -200,11 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("detection", __doc__, _run)
     parser.add_argument("clips", type=file_path, metavar="CLIPS", help="a folder of videos and their pose maps")
-    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="(default: auto)")
-    parser.add_argument(
-        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
-        help="where the detector's files are (default: models/magicdance_pose)",
-    )  # fmt: skip
+    add_detector_arguments(parser)
     parser.add_argument(
         "--device", help="for openpose and mediapipe: cpu, cuda, ... (default: a GPU where there is one)"
     )

@@ -1,12 +1,10 @@
 """Make training data from videos: frames at an even rate, poses, filters, splits and a report."""
 
 import argparse
-from pathlib import Path
 
-from ..choices import DETECTORS
 from ..launcher import rank_and_size
 from .common import add_score_argument, file_path, finite_float, frame_rate, nonnegative_int, positive_int
-from .extract import load_detector
+from .extract import add_detector_arguments, load_detector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="poses named like the videos: keypoints (.npz, .json, folder) or pose maps (folder, video)",
     )  # fmt: skip
     add_score_argument(parser)
-    parser.add_argument(
-        "--detector",
-        choices=DETECTORS,
-        default=DETECTORS[0],
-        help="finds the poses without --poses (default: auto, the first of dwpose, openpose, mediapipe with its files)",
-    )
-    parser.add_argument(
-        "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
-        help="folder of the detectors' files (default: models/magicdance_pose)",
-    )  # fmt: skip
-    parser.add_argument(
+    detection = parser.add_argument_group("detection", "where --poses are not given")
+    add_detector_arguments(detection)
+    detection.add_argument(
         "--device", help="for openpose and mediapipe: cpu, cuda, mps, ... (default: a GPU where there is one)"
     )
     parser.add_argument("--fps", type=frame_rate, default=30.0, help="frames per second (default: 30)")

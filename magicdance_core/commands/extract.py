@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_score_argument(parser)
 
 
-def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, smooth: str = "none") -> None:
-    """Add the options of detecting and following a person. smooth: the default of --smooth."""
+def add_detector_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the options of the detector that load_detector() reads, except --device."""
     parser.add_argument(
         "--detector", choices=DETECTORS, default=DETECTORS[0],
         help="auto: the first of the next three whose files are there (default); dwpose: onnxruntime; openpose: "
@@ -52,6 +52,11 @@ def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._Argumen
         "--models", type=file_path, default=Path("models/magicdance_pose"), metavar="FOLDER",
         help="where the detector's files are (default: models/magicdance_pose)",
     )  # fmt: skip
+
+
+def add_extraction_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup, smooth: str = "none") -> None:
+    """Add the options of detecting and following a person. smooth: the default of --smooth."""
+    add_detector_arguments(parser)
     parser.add_argument(
         "--person", type=_person, default=PEOPLE[0], metavar="|".join([*PEOPLE, "N"]),
         help="whom to follow: the largest in each frame, the most present one (default), or a number from 0",

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from onnx_networks import write_network
 
 from magicdance_core.evaluation.face_similarity import (
     ANCHORS,
@@ -69,26 +70,8 @@ def test_cosine_and_share_of_faces_found():
 
 def test_through_onnxruntime(tmp_path):
     pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    def write(path, shape, outputs):
-        names = [f"answer{k}" for k in range(len(outputs))]
-        nodes = [helper.make_node("ReduceMean", ["picture"], ["mean"], keepdims=0)]
-        nodes += [helper.make_node("Mul", ["mean", "zero"], ["nothing"])]
-        nodes += [helper.make_node("Add", [f"{name} constant", "nothing"], [name]) for name in names]
-        constants = {"zero": np.zeros((), np.float32)} | dict(zip([f"{name} constant" for name in names], outputs))
-        graph = helper.make_graph(
-            nodes,
-            "network",
-            [helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, o.shape) for name, o in zip(names, outputs)],
-            [numpy_helper.from_array(value, name) for name, value in constants.items()],
-        )
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-
-    write(tmp_path / "find.onnx", [1, 3, DETECTOR_SIZE, DETECTOR_SIZE], outputs())
-    write(tmp_path / "read.onnx", [1, 3, EMBEDDER_SIZE, EMBEDDER_SIZE], [np.full((1, 512), 3, np.float32)])
+    write_network(tmp_path / "find.onnx", [1, 3, DETECTOR_SIZE, DETECTOR_SIZE], *outputs())
+    write_network(tmp_path / "read.onnx", [1, 3, EMBEDDER_SIZE, EMBEDDER_SIZE], np.full((1, 512), 3, np.float32))
     vector = FaceExtractor.from_files(tmp_path / "find.onnx", tmp_path / "read.onnx").prepare(
         np.zeros((64, 64, 3), np.uint8)
     )

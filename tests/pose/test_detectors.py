@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from onnx_networks import write_network
 
 from magicdance_core.errors import InputError
 from magicdance_core.pose import draw_pose
@@ -302,28 +303,6 @@ def test_dwpose_coordinates_through_every_resize(width, height):
     assert (found[there, 2] > 0).all() and not found[~there].any()
     assert np.linalg.norm(found[there, :2] - truth[there, :2], axis=1).max() < 0.6
     assert found[there, 2].max() == pytest.approx(0.8)
-
-
-def write_network(path, shape, *outputs):
-    """Write an ONNX file that takes pictures of `shape` and returns constant `outputs`."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    names = [f"answer{k}" for k in range(len(outputs))]
-    nodes = [helper.make_node("ReduceMean", ["picture"], ["mean"], keepdims=0)]
-    nodes += [helper.make_node("Mul", ["mean", "zero"], ["nothing"])]
-    nodes += [helper.make_node("Add", [f"{name} constant", "nothing"], [name]) for name in names]
-    constants = {"zero": np.zeros((), np.float32)} | dict(zip([f"{name} constant" for name in names], outputs))
-    graph = helper.make_graph(
-        nodes,
-        "network",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, o.shape) for name, o in zip(names, outputs)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
 
 
 def test_dwpose_through_onnxruntime(tmp_path):
