@@ -277,13 +277,3 @@ def _part(values, part: str, name: str) -> np.ndarray:
     if np.abs(points).max() > np.finfo(np.float32).max:
         raise InputError(f"{name} has a number that is too large: give coordinates in pixels of the canvas.")
     return points.astype(np.float32)
-
-
-def frame_from_openpose_json(data: dict, width: int, height: int, threshold: float = FOREIGN_THRESHOLD) -> PoseFrame:
-    """Return the pose frame of a file that OpenPose wrote for a picture of `width` x `height` pixels.
-
-    Source: OpenPose's doc/02_output.md. Raises InputError if the data has another form.
-    """
-    if not isinstance(data, dict) or not isinstance(data.get("people"), (list, tuple)):
-        raise InputError("The data has no list 'people' with one dict per person: give a file that OpenPose wrote.")
-    return frames_from_pose_keypoint([{"people": data["people"]}], width, height, threshold)[0]

@@ -9,7 +9,6 @@ from magicdance_core.errors import InputError
 from magicdance_core.pose import Person, PoseFrame, frames_from_pose_keypoint, frames_to_pose_keypoint
 from magicdance_core.pose.detectors.dwpose import person_from_wholebody
 from magicdance_core.pose.keypoint_files import load_archive, load_keypoints, save_archive, save_keypoints
-from magicdance_core.pose.keypoint_json import frame_from_openpose_json
 from magicdance_core.pose.keypoints import PARTS, frames_to_points, person_to_points, points_to_frames, points_to_person
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
@@ -95,7 +94,7 @@ def test_openpose_json_is_lossless(seed, body):
         assert all(len(p["pose_keypoints_2d"]) == 3 * body for p in data["people"])
         visible = [points * (points[:, 2:] > 0) for points in moved]
         expected = PoseFrame(tuple(map(points_to_person, visible, identities)), 5000, 9)
-        assert_same([expected], [frame_from_openpose_json(data, 5000, 9, threshold=0)])
+        assert_same([expected], frames_from_pose_keypoint(data, 5000, 9, threshold=0))
 
 
 def test_wholebody_points_go_to_openpose_joints():

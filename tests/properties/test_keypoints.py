@@ -12,7 +12,6 @@ from magicdance_core.limits import MAX_CANVASES, MAX_PEOPLE
 from magicdance_core.pose import PoseFrame, draw_pose, frames_from_pose_keypoint, frames_to_pose_keypoint
 from magicdance_core.pose.extraction import follow
 from magicdance_core.pose.keypoint_files import load_keypoints, save_keypoints
-from magicdance_core.pose.keypoint_json import frame_from_openpose_json
 from magicdance_core.pose.keypoints import PARTS, Person, person_to_points
 
 NUMBERS = st.one_of(
@@ -104,7 +103,7 @@ def test_any_pose_keypoint(data):
 @given(st.one_of(JSON, st.fixed_dictionaries({"people": st.lists(ODD_PEOPLE, max_size=3)})), NUMBERS, NUMBERS)
 def test_any_openpose_json(data, width, height):
     try:
-        useful([frame_from_openpose_json(data, width, height)])
+        useful(frames_from_pose_keypoint(data, width, height))
     except InputError:
         pass
 
@@ -118,7 +117,7 @@ def test_formats_are_lossless(tmp_path_factory, made):
         same(load_keypoints(folder / name), made)
     for frame in made:
         (entry,) = frames_to_pose_keypoint([frame])
-        again = frame_from_openpose_json({"people": entry["people"]}, frame.width, frame.height)
+        (again,) = frames_from_pose_keypoint({"people": entry["people"]}, frame.width, frame.height)
         assert len(again.people) == len(frame.people)
 
 

@@ -22,7 +22,7 @@ TRUNK = [INDEX[name] for name in ("left_shoulder", "right_shoulder", "left_hip",
 
 MIN_PRESENCE = 0.5
 SAME_PERSON = 0.35  # mean distance of trunk and nose, in longer sides of the box around them
-_SIZE, _MAP_SIZE, _WINDOW = 256, 64, 3
+_SIZE, _WINDOW = 256, 3
 _CIRCLE_SLACK = 1.25  # of the circle around the body that a detection's second keypoint lies on
 
 

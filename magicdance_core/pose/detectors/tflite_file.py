@@ -15,7 +15,7 @@ from .flatbuffers import Table
 
 DEQUANTIZE, DENSIFY = 6, 124
 _DTYPES = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 2: np.dtype("<i4")}
-_DENSE, _COMPRESSED = 0, 1
+_DENSE = 0
 
 
 @dataclass(frozen=True)
