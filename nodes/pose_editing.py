@@ -2,7 +2,7 @@
 
 from itertools import chain, repeat
 
-from ..magicdance_core.choices import PLACES, SMOOTHING_METHODS
+from ..magicdance_core.choices import POSITIONS, SMOOTHING_METHODS
 from .comfy import progress
 from .socket_values import to_arrays, to_image, video_pictures
 from .widgets import choice, drawn_parts, integer, number, socket, toggle, video_fps
@@ -35,7 +35,7 @@ class MagicDanceRetargetPose:
                     "Keypoints of the person to fit to. Of several frames, the first with a person is used.",
                 ),
                 "position": choice(
-                    PLACES,
+                    POSITIONS,
                     "Where the person moves. reference: around the reference's position. driving: as in the driving "
                     "motion. auto: driving if the reference stands within the area of the motion, else reference.",
                 ),
@@ -57,12 +57,11 @@ class MagicDanceRetargetPose:
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
         from ..magicdance_core.pose.retarget import first_frame_with_people, retarget
 
-        frames, pose = (
-            frames_from_pose_keypoint(keypoints),
-            first_frame_with_people(frames_from_pose_keypoint(reference)),
-        )
+        frames = frames_from_pose_keypoint(keypoints)
+        pose = first_frame_with_people(frames_from_pose_keypoint(reference))
         like = None if driving_frame < 0 else driving_frame
-        return (frames_to_pose_keypoint(retarget(frames, pose, like=like, place=position, complete=fill_missing)),)
+        fitted = retarget(frames, pose, like=like, position=position, fill_missing=fill_missing)
+        return (frames_to_pose_keypoint(fitted),)
 
 
 class MagicDanceSmoothPose:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..choices import PLACES
+from ..choices import POSITIONS
 from ..errors import InputError
 from .filling import typical_size
 from .keypoints import POINTS, SLICES, PoseFrame, frames_to_points, points_to_frames
@@ -81,8 +81,8 @@ def retarget(
     reference: PoseFrame,
     *,
     like: int | None = None,
-    place: str = "auto",
-    complete: bool = True,
+    position: str = "auto",
+    fill_missing: bool = True,
     trust: float | None = None,
 ) -> list[PoseFrame]:
     """Return the motion of one person with the proportions of another: frames on the reference's canvas.
@@ -91,10 +91,10 @@ def retarget(
     reference: the pose of the person to fit to; of several people the largest.
     like: the number of a driving frame in the same pose as the reference, whose lengths are compared with it. By
     default the lengths of the whole clip are, in which most limbs are visible at full length once.
-    place: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
+    position: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
     median position is moved to the reference's, and paths scale with the person; "auto", for each axis the former if
     the reference stands within (or next to) the range that the clip covers, else the latter.
-    complete: take body points that no driving frame has from the reference, moving with their nearest joint.
+    fill_missing: take body points that no driving frame has from the reference, moving with their nearest joint.
     trust: 0 only scales the whole person, 1 takes each limb's length from the reference; by default 1 with `like` and
     0.8 without, as limbs are foreshortened in a single picture.
 
@@ -105,8 +105,8 @@ def retarget(
     that the legs may leave the canvas of a half-body reference, and a half-body clip gets the reference's legs.
     Raises InputError if there is nobody in the reference or in the frames, or an argument is out of range.
     """
-    if place not in PLACES:
-        raise InputError(f"The place {place!r} is unknown: choose one of {', '.join(PLACES)}.")
+    if position not in POSITIONS:
+        raise InputError(f"The position {position!r} is unknown: choose one of {', '.join(POSITIONS)}.")
     if trust is not None and not 0 <= trust <= 1:
         raise InputError(f"trust is {trust}: give a number from 0 to 1.")
     driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
@@ -118,9 +118,9 @@ def retarget(
         measure(_frames_to_measure(driver, like)), measure(target), *(usual if trust is None else (trust, trust))
     )
     fitted = _scale_limbs(driver, ratios)
-    if complete:
+    if fill_missing:
         _add_missing(driver, fitted, target[0])
-    fitted[..., :2] += _shift(driver, fitted, target[0], ratios, place, frames[0], reference)[:, None]
+    fitted[..., :2] += _shift(driver, fitted, target[0], ratios, position, frames[0], reference)[:, None]
     fitted[(fitted[..., 2] <= 0) | ~shown[:, None]] = 0
     identity = next(p.identity for f in frames for p in f.people)
     return points_to_frames(fitted[:, :POINTS], reference.width, reference.height, identity)
@@ -187,7 +187,7 @@ def _add_missing(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> 
         fitted[here, point, 2] = target[point, 2]
 
 
-def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:
+def _shift(driver, fitted, target, ratios: Ratios, position: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:
     """Return the translation [F, 2] of each frame on the reference's canvas, interpolated without an anchor."""
     anchor, feet = _anchor(driver, target)
     seen = (driver[:, anchor, 2] > 0).all(axis=1)
@@ -198,8 +198,8 @@ def _shift(driver, fitted, target, ratios: Ratios, place: str, frame: PoseFrame,
     if feet:
         median_position[1] = np.quantile(before[:, 1], GROUND_QUANTILE)
     moved = goal + (before - median_position) * ratios.scale
-    keep = np.full(2, place == "driving")
-    if place == "auto":
+    keep = np.full(2, position == "driving")
+    if position == "auto":
         margin = MARGIN * typical_size(target[None])
         keep = (kept.min(axis=0) - margin <= goal) & (goal <= kept.max(axis=0) + margin)
         keep[1] &= not feet  # the ground is the reference's

@@ -14,7 +14,7 @@ from ..sampling.guidance import guide
 from .rollout import Rollout
 
 KL_WEIGHT = 5e-5
-STILL = 0.01
+HALF_STILL = 0.01
 """Mean squared change of a latent between frames that counts half as still; the variance of a latent is 1."""
 
 
@@ -138,7 +138,7 @@ def _change_losses(errors: Tensor, target: Tensor, clips: int, change_weight: fl
     losses = change_weight * changes.mean((1, 2, 3, 4)) / 2
     if not still_weight:
         return losses
-    still = STILL / (STILL + moves.mean(2, keepdim=True))
+    still = HALF_STILL / (HALF_STILL + moves.mean(2, keepdim=True))
     squared = (changes * still).mean((1, 2, 3, 4)) / still.mean((1, 2, 3, 4))
     # A root, for even little flicker is visible where nothing moves; its slope is finite at 0.
     return losses + still_weight * ((squared + 1e-8).sqrt() - 1e-4)

@@ -163,7 +163,7 @@ def test_nodes_and_commands_offer_the_choices_of_the_core(pack, core):
     assert offered("ContextOptions", "beta_schedule") == list(choices.BETA_SCHEDULES)
     assert offered("ExtractPose", "detector") == list(choices.DETECTORS)
     assert offered("ExtractPose", "person") == [*choices.PEOPLE, "index"]
-    assert offered("RetargetPose", "position") == list(choices.PLACES)
+    assert offered("RetargetPose", "position") == list(choices.POSITIONS)
     assert offered("SmoothPose", "method") == list(choices.SMOOTHING_METHODS)
     assert offered("SaveKeypoints", "format") == [suffix[1:] for suffix in choices.KEYPOINT_SUFFIXES]
 

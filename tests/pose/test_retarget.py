@@ -46,7 +46,7 @@ def test_within_two_percent_from_a_child():
 
 def test_retargeting_to_the_same_person_changes_nothing():
     own = clip(0)
-    assert distance(retarget(own, own[0], like=0, place="driving"), own) < 0.01
+    assert distance(retarget(own, own[0], like=0, position="driving"), own) < 0.01
     assert distance(retarget(own, own[4]), own) < 2
 
 
@@ -79,7 +79,7 @@ def test_person_moves_to_the_reference_or_stays():
     aside = points_to_frames(frames_to_points([reference]) + [400, 0, 0], 1024, 512)[0]
     centre = np.median(frames_to_points(retarget(driving, aside))[:, [8, 11], 0])
     assert centre == pytest.approx(aside.people[0].body[[8, 11], 0].mean(), abs=20)
-    kept = np.median(frames_to_points(retarget(driving, aside, place="driving"))[:, [8, 11], 0])
+    kept = np.median(frames_to_points(retarget(driving, aside, position="driving"))[:, [8, 11], 0])
     assert kept == pytest.approx(512, abs=30)
 
 
@@ -100,7 +100,7 @@ def test_half_body_driving_gets_the_reference_legs():
     assert legs == pytest.approx(
         np.broadcast_to(reference[LEGS, :2] - reference[[8, 8, 11, 11], :2], legs.shape), abs=1
     )
-    assert not frames_to_points(retarget(driving, truth[0], complete=False))[:, LEGS].any()
+    assert not frames_to_points(retarget(driving, truth[0], fill_missing=False))[:, LEGS].any()
 
 
 def test_head_and_shoulders_alone_are_retargeted():
@@ -133,7 +133,7 @@ def test_poses_that_cannot_be_fitted_are_refused():
         (lambda: retarget(hands, frames[0]), "share neither"),
         (lambda: retarget(frames, frames[0], like=99), "no driving frame 99"),
         (lambda: retarget([nobody.scaled(512, 512), *frames], frames[0], like=0), "shows nobody"),
-        (lambda: retarget(frames, frames[0], place="left"), "place"),
+        (lambda: retarget(frames, frames[0], position="left"), "position"),
         (lambda: retarget(frames, frames[0], trust=2), "trust"),
     ):
         with pytest.raises(InputError, match=message):
