@@ -2,9 +2,12 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from filelock import FileLock
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
@@ -85,8 +88,25 @@ def test_jobs_with_one_video_share_its_extraction(work, monkeypatch):
     monkeypatch.setattr(driving_video, "_part", lambda *of: (seen.append(1), make(*of))[1])
     rows = "reference,video,out,seed,no-audio\nmap.png,dance.mp4,one.mp4,1,yes\nmap.png,dance.mp4,two.mp4,2,no\n"
     assert jobs(rows, "--detector", "drawn") == 0
-    assert len(seen) == 1 + 2 and len(list(Path("jobs.csv.jobs/detections").iterdir())) == 1  # and a sheet each
+    assert len(seen) == 1 + 2 and len(list(Path("jobs.csv.jobs/detections").glob("*.npz"))) == 1  # and a sheet each
     assert Path("one.mp4").exists() and Path("two.mp4").exists()
+
+
+def test_a_process_waits_for_the_people_that_another_one_detects(work):
+    rows = "reference,video,out,no-audio\nmap.png,dance.mp4,one.mp4,yes\n"
+    assert jobs(rows, "--detector", "drawn") == 0
+    made = next(Path("jobs.csv.jobs/detections").glob("*.npz"))
+    aside = made.rename("aside.npz")
+    Path("one.mp4").unlink()
+    shutil.rmtree("one.mp4.work")
+    waiting = Thread(target=jobs, args=(rows, "--detector", "drawn"))
+    with FileLock(made.with_suffix(".lock")):
+        waiting.start()
+        waiting.join(2)
+        assert waiting.is_alive() and not Path("one.mp4").exists()
+        stamp = aside.rename(made).stat().st_mtime_ns
+    waiting.join(60)
+    assert Path("one.mp4").exists() and made.stat().st_mtime_ns == stamp
 
 
 def test_processes_share_the_rows(work, monkeypatch):
@@ -149,8 +169,6 @@ def test_a_row_and_the_command_line_cannot_both_name_a_motion(work, capsys):
 
 
 def test_extract_takes_a_folder_of_videos(work, capsys, monkeypatch):
-    import shutil
-
     Path("videos").mkdir()
     for name in ("one.mp4", "two.mp4", "three.mp4"):
         shutil.copy("dance.mp4", f"videos/{name}")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from ..media.resampling import ResampledFrames
+    from ..pose.detectors.detector import Detector
     from ..pose.keypoints import PoseFrame
 
 KEYPOINTS, REPORT, SHEET = "keypoints.npz", "report.json", "sheet.png"
@@ -147,11 +149,9 @@ def _extract(
     options: argparse.Namespace, video: Path, reference: Image.Image, fps: float
 ) -> tuple[list[PoseFrame], dict, Image.Image]:
     import numpy as np
-    from tqdm import tqdm
 
     from ..media.resampling import ResampledFrames
     from ..pose.extraction import detect, follow
-    from ..pose.keypoint_files import load_keypoints, save_keypoints
     from ..pose.look_ahead import look_ahead
     from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
@@ -160,14 +160,7 @@ def _extract(
     print(f"detector {choice.name}: {choice.reason}")
     person = first_frame_with_people(detect([np.asarray(reference)], detector))
     pictures = ResampledFrames(video, fps)
-    kept = _detections(options, video, fps, choice.name)
-    if kept is not None and kept.is_file():
-        found = load_keypoints(kept)
-    else:
-        with tqdm(desc="detecting", unit="frame") as bar:
-            found = detect(_part(pictures, options), detector, lambda done: bar.update(done - bar.n))
-        if kept is not None:
-            save_keypoints(kept, found)
+    found = _people(options, pictures, detector, _shared_file(options, video, fps, choice.name))
     extraction = follow(found, options.person, options.max_gap)
     driving = extraction.frames
     if options.smooth != "none":
@@ -181,7 +174,35 @@ def _extract(
     return fitted, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
 
 
-def _detections(options: argparse.Namespace, video: Path, fps: float, detector: str) -> Path | None:
+def _people(
+    options: argparse.Namespace, pictures: ResampledFrames, detector: Detector, shared: Path | None
+) -> list[PoseFrame]:
+    """Return the people of each picture, from the file that jobs share if one has written it."""
+    from filelock import FileLock
+    from tqdm import tqdm
+
+    from ..media.read import read_frames
+    from ..pose.extraction import detect
+    from ..pose.keypoint_files import load_keypoints, save_keypoints
+
+    def found() -> list[PoseFrame]:
+        source = read_frames(pictures.path)
+        seconds = source.count / source.fps if source.count and source.fps else None
+        end = min(filter(None, (seconds, options.end)), default=None)
+        total = end and max(0, round((end - options.start) * pictures.fps))
+        with tqdm(total=total, desc="detecting", unit="frame") as bar:
+            return detect(_part(pictures, options), detector, lambda done: bar.update(done - bar.n))
+
+    if shared is None:
+        return found()
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(shared.with_suffix(".lock")):  # a process that needs the same people waits for them
+        if not shared.is_file():
+            save_keypoints(shared, found())
+        return load_keypoints(shared)
+
+
+def _shared_file(options: argparse.Namespace, video: Path, fps: float, detector: str) -> Path | None:
     """Return the file that shares the people of a video among jobs; None for a single run."""
     if options.detections is None:
         return None

@@ -214,7 +214,17 @@ def _anchor(driver: np.ndarray, target: np.ndarray) -> tuple[list[int], bool]:
     for points in choices:
         if (target[points, 2] > 0).all() and (driver[:, points, 2] > 0).all(axis=1).any():
             return points, len(points) > 1
-    raise InputError("The reference and the driving poses share neither hips, neck nor nose: give more complete poses.")
+    shown = [_shown(target[None]), _shown(driver)]
+    raise InputError(
+        f"The reference has {shown[0]} and the driving poses {shown[1]}, so the motion cannot be placed: "
+        "give a reference and poses that share the hips, the neck or the nose."
+    )
+
+
+def _shown(points: np.ndarray) -> str:
+    """Return which of the points that define a position are in some frame."""
+    names = {"hips": MIDDLE_HIP, "neck": NECK, "nose": NOSE}
+    return " and ".join(name for name, point in names.items() if points[:, point, 2].any()) or "none of them"
 
 
 def _position(points: np.ndarray, anchor: list[int], feet: bool) -> np.ndarray:
