@@ -154,6 +154,8 @@ def test_nothing_is_said_of_a_motion_of_the_same_person():
         (lambda frame: without(frame, "body", [9, 10, 12, 13]), lambda k, f: f, "does not show the legs"),
         (lambda frame: without(frame, "body", [10, 13]), lambda k, f: f, "does not show the feet"),
         (lambda f: f, lambda k, f: without(f, "left_hand") if k < 8 else f, "left hand is not found in 40%.*0.8 s"),
+        (lambda f: f, lambda k, f: without(f, "left_hand"), "left hand is never found, so none is drawn"),
+        (lambda f: f, lambda k, f: without(f, "body", range(8, 14)), "video does not show the hips, which the refer"),
         (lambda f: f, lambda k, f: PoseFrame((), SIDE, SIDE) if k > 13 else f, "missing in 30%.*0.6 s"),
         (lambda f: f, lambda k, f: without(f, "body", [0, 14, 15, 16, 17]) if k % 2 else f, "turned away in 50%"),
     ],

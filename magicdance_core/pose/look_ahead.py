@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .keypoints import POINTS, SLICES, PoseFrame, frames_to_points
-from .proportions import ANKLES, EYES, KNEES, NECK, NOSE, compare, measure, with_middle_hip
+from .proportions import ANKLES, EYES, HIPS, KNEES, NECK, NOSE, WRISTS, compare, measure, with_middle_hip
 
 # Ratios of lengths within this factor are those of ordinary people, and of one person in two pictures.
 ORDINARY = 1.25
 # Shares of the frames from which something is worth a sentence, and seconds from which a gap is.
 MIN_SHARE, MIN_GAP = 0.1, 0.5
-PARTS = {"left hand": "left_hand", "right hand": "right_hand", "face": "face"}
+PARTS = {"left hand": ("left_hand", WRISTS[1]), "right hand": ("right_hand", WRISTS[0]), "face": ("face", NOSE)}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def look_ahead(
     findings = [
         *_absent(present, fps),
         *_not_shown(target[0], dancer, present),
+        *_close_up(target[0], dancer, present),
         *_turned_away(target[0], dancer, present),
         *_out_of_frame(fitted),
         *_gaps(dancer, present, fps),
@@ -78,6 +79,18 @@ def _not_shown(target: np.ndarray, dancer: np.ndarray, present: np.ndarray) -> l
     return found
 
 
+def _close_up(target: np.ndarray, dancer: np.ndarray, present: np.ndarray) -> list[str]:
+    """A motion of the upper body for a reference with more: what stands still is taken from the reference."""
+    for name, points in (("shoulders", [NECK]), ("hips", list(HIPS)), ("knees", list(KNEES))):
+        share = (dancer[present][:, points, 2] > 0).all(axis=1).mean()
+        if share < MIN_SHARE and (target[points, 2] > 0).all():
+            return [
+                f"The video does not show the {name}, which the reference does: from there on the body keeps the "
+                "reference's pose; crop the reference alike, or use a video of the whole body."
+            ]
+    return []
+
+
 def _turned_away(target: np.ndarray, dancer: np.ndarray, present: np.ndarray) -> list[str]:
     away = (dancer[present][:, NECK, 2] > 0) & ~(dancer[present][:, [NOSE, *EYES], 2] > 0).any(axis=1)
     if away.mean() < MIN_SHARE or not (target[[NOSE, *EYES], 2] > 0).any():
@@ -105,11 +118,17 @@ def _out_of_frame(fitted: Sequence[PoseFrame]) -> list[str]:
 
 
 def _gaps(dancer: np.ndarray, present: np.ndarray, fps: float) -> list[str]:
+    """Hands and faces that are not found where the wrist or the nose is."""
     found = []
-    for name, part in PARTS.items():
-        missing = present & ~dancer[:, SLICES[part], 2].any(axis=1)
+    for name, (part, joint) in PARTS.items():
+        here = present & (dancer[:, joint, 2] > 0)
+        missing = here & ~dancer[:, SLICES[part], 2].any(axis=1)
         seconds, share = _longest(missing) / fps, missing.sum() / present.sum()
-        if share >= MIN_SHARE and seconds >= MIN_GAP:
+        if share < MIN_SHARE or seconds < MIN_GAP:
+            continue
+        if (missing == here).all():
+            found.append(f"The {name} is never found, so none is drawn: use a sharper or closer video.")
+        else:
             found.append(
                 f"The {name} is not found in {share:.0%} of the frames, {seconds:.1f} s at most: it is guessed there; "
                 "use a sharper or closer video."

@@ -35,6 +35,8 @@ TRUST, NECK_TRUST = 0.8, 0.4
 MARGIN = 0.1
 # The quantile of the lower foot's height over a clip that is the ground: feet are on it most of the time.
 GROUND_QUANTILE = 0.9
+# A point in a smaller share of the frames counts as not shown: a close-up shows a shoulder now and then.
+MIN_SHARE = 0.1
 _RIGHT_TO_LEFT = (0, 1)
 
 
@@ -94,7 +96,8 @@ def retarget(
     position: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
     median position is moved to the reference's, and paths scale with the person; "auto", for each axis the former if
     the reference stands within (or next to) the range that the clip covers, else the latter.
-    fill_missing: take body points that no driving frame has from the reference, moving with their nearest joint.
+    fill_missing: take body points that (nearly) no driving frame has from the reference, moving with their nearest
+    joint; below a head without a neck the body stands still.
     trust: 0 only scales the whole person, 1 takes each limb's length from the reference; by default 1 with `like` and
     0.8 without, as limbs are foreshortened in a single picture.
 
@@ -119,7 +122,7 @@ def retarget(
     )
     fitted = _scale_limbs(driver, ratios)
     if fill_missing:
-        _add_missing(driver, fitted, target[0])
+        _add_missing(driver[shown], fitted, target[0])
     fitted[..., :2] += _shift(driver, fitted, target[0], ratios, position, frames[0], reference)[:, None]
     fitted[(fitted[..., 2] <= 0) | ~shown[:, None]] = 0
     identity = next(p.identity for f in frames for p in f.people)
@@ -173,7 +176,9 @@ def _scale_limbs(driver: np.ndarray, ratios: Ratios) -> np.ndarray:
 
 def _add_missing(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> None:
     """Add body points that no driving frame has to `fitted`: the reference's, relative to their nearest joint."""
-    missing = ~(driver[..., 2] > 0).any(axis=0)
+    missing = (driver[..., 2] > 0).mean(axis=0) < MIN_SHARE
+    if missing[NECK] and not missing[NOSE] and target[[NECK, NOSE], 2].all():
+        _add_neck(fitted, target)
     for bone in _BONES:
         point, parent = bone.point, bone.parent
         if not missing[point] or target[point, 2] == 0 or SLICES["body"].stop <= point < POINTS:
@@ -185,6 +190,17 @@ def _add_missing(driver: np.ndarray, fitted: np.ndarray, target: np.ndarray) -> 
         here = fitted[:, parent, 2] > 0
         fitted[here, point, :2] = fitted[here, parent, :2] + target[point, :2] - target[parent, :2]
         fitted[here, point, 2] = target[point, 2]
+
+
+def _add_neck(fitted: np.ndarray, target: np.ndarray) -> None:
+    """Put a neck below the head of a close-up: it stands still until the head is half its length from the middle."""
+    here = fitted[:, NOSE, 2] > 0
+    nose, length = fitted[here, NOSE, :2], target[NECK, :2] - target[NOSE, :2]
+    middle = np.median(nose, axis=0)
+    away = np.linalg.norm(nose - middle, axis=1, keepdims=True).clip(1e-6)
+    followed = (nose - middle) * (1 - np.linalg.norm(length) / 2 / away).clip(0)
+    fitted[here, NECK, :2] = middle + followed + length
+    fitted[here, NECK, 2] = target[NECK, 2]
 
 
 def _shift(driver, fitted, target, ratios: Ratios, position: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:

@@ -103,6 +103,20 @@ def test_half_body_driving_gets_the_reference_legs():
     assert not frames_to_points(retarget(driving, truth[0], fill_missing=False))[:, LEGS].any()
 
 
+def test_a_talking_head_gets_the_body_of_the_reference():
+    driving, truth = clip(1007, 7), clip(7, 7)
+    head = without(driving, [*range(1, 14), *range(SLICES["right_hand"].start, SLICES["left_hand"].stop)])
+    head[1] = without(driving[1:2], [*range(3, 14)])[0]  # a neck in one frame of many is not shown
+    made = frames_to_points(retarget(head, truth[0]))
+    reference = frames_to_points(truth[:1])[0]
+    assert (made[:, :14, 2] > 0).all() and (made[:, 0, :2] != made[0, 0, :2]).any()
+    offsets = made[:, 2:14, :2] - made[:, 1:2, :2]
+    assert offsets == pytest.approx(np.broadcast_to(reference[2:14, :2] - reference[1, :2], offsets.shape), abs=1)
+    nose = np.ptp(made[:, 0, :2], axis=0)
+    assert (np.ptp(made[:, 1, :2], axis=0) <= nose).all()
+    assert not frames_to_points(retarget(head, truth[0], fill_missing=False))[2:, 1:14].any()
+
+
 def test_head_and_shoulders_alone_are_retargeted():
     driving, truth = clip(1007, 7, child=True), clip(7, 7)
     below = [*range(8, 14)]
