@@ -206,7 +206,7 @@ def _upright(array: np.ndarray, frame: Any) -> np.ndarray:
     """
     from av.sidedata.sidedata import Type
 
-    matrix = next((data for data in frame.side_data if data.type == Type.DISPLAYMATRIX), None)
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
     if matrix is None:
         return array
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
