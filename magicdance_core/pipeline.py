@@ -30,6 +30,7 @@ from .checks import check_type
 from .errors import InputError
 from .models import AppearanceControlModel, MotionModule, PoseControlNet, check_motion_fits, vae_scale_factor
 from .models.compilation import check_compiler, compile_blocks
+from .pose.keypoints import PoseFrame
 from .sampling import (
     EncodedReference,
     FrameChunk,
@@ -43,6 +44,7 @@ from .sampling import (
     run,
     stream,
 )
+from .sampling.face_pass import STRENGTH, face_settings, find_faces, refine_faces
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 
 Reference: TypeAlias = Image.Image | list[Image.Image] | Tensor | EncodedReference
@@ -340,6 +342,50 @@ class MagicDancePipeline:
             placement=self._placement,
             callback=callback,
         )
+
+    @torch.no_grad()
+    def refine_faces(
+        self,
+        frames: list[Image.Image] | Tensor,
+        keypoints: Sequence[PoseFrame],
+        reference: Image.Image,
+        reference_keypoints: PoseFrame,
+        strength: float = STRENGTH,
+        generator: torch.Generator | None = None,
+        output_type: str = "pil",
+        *,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        settings: SamplingSettings | None = None,
+        callback: Callable[[Progress], None] | None = None,
+    ) -> MagicDanceOutput:
+        """Sample the faces in frames again, enlarged, with pose maps drawn for them, and blend them into the frames.
+
+        frames: a video, as `poses` of `__call__`, of any size. keypoints: of each frame; reference_keypoints: of the
+        reference, which is best of a higher resolution than the frames. Canvases of any size.
+        strength: part of the denoising that is done again, from more than 0 (hardly anything) to 1 (from noise).
+        generator, settings, prompt_embeds, negative_prompt_embeds: of the run that made the frames. output_type: "pil",
+        "pt" or "np". callback: see `__call__`. Several people are refined one after the other.
+        Raises InputError for what cannot be used, and if the reference or no frame shows a face.
+        """
+        if output_type not in OUTPUT_TYPES[:-1]:
+            raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES[:-1])}.")
+        pictures = to_images(frames, "The video", 1)
+        if len(keypoints) != len(pictures):
+            raise InputError(f"There are keypoints of {len(keypoints)} frames for {len(pictures)}: give one of each.")
+        settings = face_settings((settings or SamplingSettings()).resolve(self.defaults), strength)
+        size, (height, width) = self.defaults["sample_size"], pictures.shape[2:]
+        people = find_faces(keypoints, width, height, reference, reference_keypoints, size)
+        seed = None if generator is None else generator.get_state()
+        for faces in people:
+            if generator is not None and seed is not None:
+                generator.set_state(seed)
+            refined = refine_faces(
+                self.components, settings, pictures, faces, generator=generator, prompt_embeds=prompt_embeds,
+                negative_prompt_embeds=negative_prompt_embeds, placement=self._placement, callback=callback,
+            )  # fmt: skip
+            pictures = torch.cat([part.pictures for part in refined])
+        return MagicDanceOutput(_output(Sample(pictures, iter([pictures])), output_type))
 
     def encode_reference(self, reference: Image.Image | list[Image.Image] | Tensor) -> EncodedReference:
         """Encode a reference for several calls: the Appearance Control Model reads it once for each step of all calls.

@@ -60,7 +60,7 @@ def test_a_video_becomes_a_video_of_its_length_rate_and_sound(work):
     assert animate(work / "out.mp4") == 0
     assert describe(work / "out.mp4") == (FRAMES, FPS, ["aac"])
     kept = {path.name for path in (work / "out.mp4.work").iterdir()}
-    assert kept == {"keypoints.npz", "report.json", "sheet.png"}
+    assert kept == {"keypoints.npz", "reference.npz", "report.json", "sheet.png"}
     report = json.loads((work / "out.mp4.work" / "report.json").read_text())
     assert report["frames_with_person"] == FRAMES and report["settings"]["fps"] == FPS
     with Image.open(work / "out.mp4.work" / "sheet.png") as sheet:

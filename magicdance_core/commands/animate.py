@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +30,8 @@ from .common import (
     seeded_generator,
     size_unit,
 )
-from .driving_video import add_video_arguments, check_video_options, extract_motion, write_with_audio
+from .driving_video import add_video_arguments, check_video_options, extract_motion, work_folder, write_with_audio
+from .face_pass import add_face_arguments, check_face_options, find, refine, stage_folder
 from .jobs import read_jobs, run_jobs
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import FrameFolder, batches_to_make, write_file
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ..pipeline import MagicDancePipeline
+    from ..pose.keypoints import PoseFrame
     from ..pose.maps import PoseMaps
     from ..sampling import FrameChunk
+    from ..sampling.face_pass import Face, RefinedFrames
 
 FALLBACK_FPS = 30.0
-NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size")  # they change no frame
+NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size", "strength")  # change no frame here
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_model_arguments(parser)
     add_motion_arguments(parser)
+    add_face_arguments(parser)
     add_video_arguments(parser)
     parser.set_defaults(parser=parser, detections=None)
 
@@ -113,6 +119,7 @@ def check(options: argparse.Namespace) -> None:
     for path in filter(None, (options.reference, options.video, options.poses)):
         existing(path)
     check_video_options(options)
+    check_face_options(options)
     if options.out.suffix and options.resume and options.poses and not options.out.is_dir():
         raise InputError(f"Only a folder can be resumed and {options.out} is a file: give --out a name without suffix.")
 
@@ -142,7 +149,8 @@ def animate(options: argparse.Namespace) -> None:
         motion = extract_motion(options, reference)
         for finding in motion.findings:
             print(f"- {finding}")
-        run = _Run(options, reference, draw_maps(motion.frames, motion.fps), {"video": str(options.video.resolve())})
+        source = {"video": str(options.video.resolve())}
+        run = _Run(options, reference, draw_maps(motion.frames, motion.fps), source, motion.person)
         write_with_audio(run, motion, options, to_folder)
     print(f"{run.total} frames of {run.width} x {run.height} pixels in {out}")
 
@@ -150,10 +158,17 @@ def animate(options: argparse.Namespace) -> None:
 class _Run:
     """A model, a reference and pose maps in their final sizes, ready to be sampled to a file or a folder.
 
-    source: what the poses come from, for the settings of a folder.
+    source: what the poses come from, for the settings of a folder. person: keypoints of the reference, if known.
     """
 
-    def __init__(self, options: argparse.Namespace, reference: Image.Image, poses: PoseMaps, source: dict):
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        reference: Image.Image,
+        poses: PoseMaps,
+        source: dict,
+        person: PoseFrame | None = None,
+    ):
         from ..media import describe_crop, fit
         from ..puppets.domain_check import domain_warnings
         from ..sampling import to_images
@@ -174,6 +189,9 @@ class _Run:
         )
         if any(crops):
             print("; ".join(filter(None, crops)))
+        self._people: list[list[Face]] = []
+        if options.face_pass is not None:
+            self._people = find(options, poses, reference, person, width, height, around, pipe.defaults["sample_size"])
         reference = fit(reference, *shape)
         if options.model == "embedded":
             for remark in domain_warnings(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
@@ -194,10 +212,46 @@ class _Run:
 
     def write_file(self, out: Path) -> None:
         """Sample to one file, while earlier frames are written."""
+        from ..sampling import to_pil
+
         with self._bar() as bar:
-            write_file(out, self.fps, self._stream(bar, self.total), bar.update)
+            chunks: Iterator[FrameChunk | RefinedFrames] = self._stream(bar, self.total)
+            for faces in self._people:
+                pictures = (picture for chunk in chunks for picture in to_pil(chunk.pictures))
+                chunks = self._refine(bar, faces, pictures)
+            write_file(out, self.fps, chunks, bar.update)
 
     def fill_folder(self, out: Path) -> None:
+        """Sample the frames that a folder lacks, and refine their faces.
+
+        With a face pass, each stage has a folder of its own in the work folder, from where a killed run continues.
+        """
+        work = work_folder(self._options)
+        stages = [*(stage_folder(work, number) for number in range(len(self._people))), out]
+        with FrameFolder(out, self._describe(len(self._people))) as folder:
+            if not folder.missing(self.total):
+                return
+        self._fill_first(stages[0])
+        for number, faces in enumerate(self._people, 1):
+            self._fill_refined(stages[number], stages[number - 1], faces, number)
+        for stage in stages[:-1]:
+            shutil.rmtree(stage)
+        with contextlib.suppress(OSError):  # it holds something else
+            work.rmdir()
+
+    def _fill_refined(self, out: Path, before: Path, faces: list[Face], number: int) -> None:
+        """Refine one person's faces in the frames of a folder."""
+        from ..media import read_frames
+        from ..sampling.steps import is_stateful
+
+        with self._bar("faces") as bar, FrameFolder(out, self._describe(number)) as folder:
+            state, done = folder.state()
+            bar.update(done)
+            chunks = self._refine(bar, faces, read_frames(before), done=done, state=state)
+            stateful = is_stateful(self._pipe.scheduler) or self._settings.shortcuts.pose_every > 1
+            folder.write(chunks, bar.update, keep_state=not (self._settings.quick or stateful))
+
+    def _fill_first(self, out: Path) -> None:
         """Sample the frames that a folder lacks: from the last state of the run, or where frames are independent, the
         batches with missing frames."""
         from ..sampling.steps import is_stateful
@@ -225,13 +279,21 @@ class _Run:
             callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **position,
         )  # fmt: skip
 
-    def _bar(self) -> tqdm:
+    def _refine(
+        self, bar: tqdm, faces: list[Face], pictures: Iterable[Image.Image], **position
+    ) -> Iterator[RefinedFrames]:
+        return refine(
+            self._pipe, self._settings, self._options, faces, pictures,
+            lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **position,
+        )  # fmt: skip
+
+    def _bar(self, what: str = "frames") -> tqdm:
         from tqdm import tqdm
 
-        return tqdm(total=self.total, desc="frames", unit="frame")
+        return tqdm(total=self.total, desc=what, unit="frame")
 
-    def _describe(self) -> dict:
-        """Return what decides the frames of a run, as JSON can hold it."""
+    def _describe(self, stage: int = 0) -> dict:
+        """Return what decides the frames of a stage of the run, as JSON can hold it; 0 is the first pass."""
         from ..schema import plain
 
         options, settings = self._options, self._settings
@@ -247,6 +309,8 @@ class _Run:
         }
         if self._pipe.motion is not None:  # then frames depend on each other
             described |= {"motion": str(options.motion), "motion_lora": str(options.motion_lora), "frames": self.total}
+        if stage:
+            described |= {"face_pass": options.face_pass, "faces_refined": stage}
         return described
 
 

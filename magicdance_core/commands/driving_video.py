@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..pose.detectors.detector import Detector
     from ..pose.keypoints import PoseFrame
 
-KEYPOINTS, REPORT, SHEET = "keypoints.npz", "report.json", "sheet.png"
+KEYPOINTS, PERSON, REPORT, SHEET = "keypoints.npz", "reference.npz", "report.json", "sheet.png"
 FALLBACK_FPS, MAX_FPS = 30.0, 60.0
 MAX_SHORT_SIDE = 1024  # of the canvas that pose maps are drawn on: a photograph has more pixels than any model needs
 PANEL, MOMENTS = 384, 3
@@ -35,10 +35,11 @@ PANEL, MOMENTS = 384, 3
 class Motion:
     """A motion on the reference's canvas: `frames` at `fps`, and the sound that belongs to it.
 
-    start, end: the part of the video in seconds. findings: see `pose.look_ahead`.
+    person: keypoints of the reference. start, end: the part of the video in seconds. findings: see `pose.look_ahead`.
     """
 
     frames: list[PoseFrame]
+    person: PoseFrame
     fps: float
     start: float
     end: float
@@ -92,18 +93,20 @@ def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motio
     if (
         (folder / REPORT).is_file()
         and (report := read_json(folder / REPORT, "a report of animate"))
-        and (isinstance(report, dict) and report.get("settings") == settings and (folder / KEYPOINTS).is_file())
+        and (isinstance(report, dict) and report.get("settings") == settings)
+        and all((folder / file).is_file() for file in (KEYPOINTS, PERSON))
     ):
-        fitted = load_keypoints(folder / KEYPOINTS)
+        fitted, (person, *_) = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
         print(f"keypoints of an earlier run in {folder}")
-        return Motion(fitted, fps, options.start, options.start + len(fitted) / fps, report["findings"])
-    fitted, report, sheet = _extract(options, video, reference, fps)
+        return Motion(fitted, person, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+    fitted, person, report, sheet = _extract(options, video, reference, fps)
     save_keypoints(folder / KEYPOINTS, fitted)
+    save_keypoints(folder / PERSON, [person])
     from ..media import write_picture
 
     write_picture(folder / SHEET, sheet)
     write_text(folder / REPORT, json.dumps({"settings": settings} | report, indent=2) + "\n")
-    return Motion(fitted, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+    return Motion(fitted, person, fps, options.start, options.start + len(fitted) / fps, report["findings"])
 
 
 def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder: bool) -> None:
@@ -147,7 +150,7 @@ def _settings(options: argparse.Namespace, video: Path, reference: Image.Image, 
 
 def _extract(
     options: argparse.Namespace, video: Path, reference: Image.Image, fps: float
-) -> tuple[list[PoseFrame], dict, Image.Image]:
+) -> tuple[list[PoseFrame], PoseFrame, dict, Image.Image]:
     import numpy as np
 
     from ..media.resampling import ResampledFrames
@@ -171,7 +174,7 @@ def _extract(
     ahead = look_ahead(person, extraction.frames, fitted, fps)
     report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
     report |= {"proportions": ahead.proportions, "findings": ahead.findings}
-    return fitted, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
+    return fitted, person, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
 
 
 def _people(

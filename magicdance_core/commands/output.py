@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..sampling import FrameChunk
+    from ..sampling.face_pass import RefinedFrames
+
+    Chunk: TypeAlias = FrameChunk | RefinedFrames
 
 SETTINGS = "settings.json"  # what the frames in a folder were made with
 STATE = "state.safetensors"  # of a run in progress
@@ -30,7 +33,7 @@ PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 RESUME_HINT = "Interrupted; the same command with --resume makes the other frames."
 
 
-def write_file(out: Path, fps: float, chunks: Iterable[FrameChunk], progress: Callable[[int], object]) -> None:
+def write_file(out: Path, fps: float, chunks: Iterable[Chunk], progress: Callable[[int], object]) -> None:
     """Write frames as an animation or a video, while the next ones are made. progress: called with their number."""
     from ..media import in_background, write_animation
     from ..sampling import to_pil
@@ -124,7 +127,7 @@ class FrameFolder:
             return None, 0
         return state, stored["made"]
 
-    def write(self, chunks: Iterator[FrameChunk], progress: Callable[[int], object], keep_state: bool) -> None:
+    def write(self, chunks: Iterator[Chunk], progress: Callable[[int], object], keep_state: bool) -> None:
         """Write the frames that are missing, and after each chunk the state of the run if `keep_state`.
 
         The settings are written with the first frame, so that a refused run leaves no folder behind.

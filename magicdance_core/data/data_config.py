@@ -17,7 +17,8 @@ class DataConfig(Configuration):
     published layout). size: side of the square pictures in pixels.
     identities, frames, motion, fps: of puppets: number of people, pictures of each, and whether these are moments of
     many dances or consecutive frames of one dance at `fps` frames per second. held_out: additional people for
-    validation only.
+    validation only. close_ups: share of the people who are shown as close-ups of their faces, in the scale of the face
+    pass (see pose.face_crops).
     folder: of videos. background: "black" paints everything outside of the data set's masks black.
     crop: smallest and largest side of the random square crop, as shares of the shorter side; reference, target and pose
     map of a sample share the crop. shared_crop: false draws a crop for each picture, as the published trainer does by
@@ -35,6 +36,7 @@ class DataConfig(Configuration):
     motion: Literal["moments", "dance"] = "moments"
     fps: Float = setting(30.0, ge=1, le=240)
     held_out: int = setting(8, ge=0, le=10_000)
+    close_ups: Float = setting(0.0, ge=0, le=1)
     folder: str | None = None
     background: Literal["keep", "black"] = "keep"
     crop: PairOf[Annotated[Float, Field(ge=0.1, le=1)]] = (1.0, 1.0)

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from .. import pose, puppets
+from ..media.square_crops import cut_square
 from ..pose.draw import draw_pose
+from ..pose.face_crops import Crop, crop_keypoints, face_crop
 from ..puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+from ..puppets.random_stream import RandomStream
 from .array_cache import ArrayCache, digest
 from .data_config import DataConfig
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
 CHOREOGRAPHY_SECONDS, CHOREOGRAPHY_FPS = 10, 30
 GOLDEN_RATIO = 0.618034
+CLOSE_UP_SCALES, CLOSE_UP_SHIFT = (0.9, 1.15), 0.06  # of the crops of the face pass; a share of their side
 
 
 class PuppetFrames:
@@ -28,7 +32,7 @@ class PuppetFrames:
         people, side = config.identities + config.held_out, drawn_side(config)
         splits = ["train"] * config.identities + ["validation"] * config.held_out
         self.videos = [Video(f"puppet {n}", config.frames, side, side, split) for n, split in enumerate(splits)]
-        key = (side, people, config.frames, config.motion, config.fps, drawing_fingerprint())
+        key = (side, people, config.frames, config.motion, config.fps, config.close_ups, drawing_fingerprint())
         self.fingerprint = digest(key)
         count = people, config.frames
         shapes = {
@@ -60,7 +64,29 @@ def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.
         pose = Choreography.from_seed(1000 * video + frame, "train").pose(moment)
     side = drawn_side(config)
     keypoints = puppet_keypoints(identity, pose, side)
-    return np.asarray(draw_puppet(identity, pose, side)), draw_pose(keypoints), regions_of(keypoints.people[0])
+    if is_close_up(config, video):
+        crop = _varied(face_crop(keypoints.people[0]), video, frame)
+        larger = round(side * side / crop.side)  # so that the crop is not enlarged
+        picture = draw_puppet(identity, pose, larger)
+        crop = crop.scaled(larger / side)
+        image = cut_square(picture, crop.left, crop.top, crop.side, side)
+        keypoints = crop_keypoints(puppet_keypoints(identity, pose, larger), crop.box, side, side)
+    else:
+        image = draw_puppet(identity, pose, side)
+    return np.asarray(image), draw_pose(keypoints), regions_of(keypoints.people[0])
+
+
+def is_close_up(config: DataConfig, video: int) -> bool:
+    """Return whether a video is one of the share `close_ups`, which are spread evenly."""
+    return int((video + 1) * config.close_ups) > int(video * config.close_ups)
+
+
+def _varied(crop: Crop, video: int, frame: int) -> Crop:
+    """Return a crop moved and resized a little, as crops that are steady in time are not centred on each face."""
+    rng = RandomStream("close-up", "train", video, frame)
+    scale = rng.uniform(*CLOSE_UP_SCALES)
+    shift_x, shift_y = (rng.uniform(-CLOSE_UP_SHIFT, CLOSE_UP_SHIFT) + (1 - scale) / 2 for _ in range(2))
+    return Crop(crop.left + shift_x * crop.side, crop.top + shift_y * crop.side, scale * crop.side)
 
 
 def drawn_side(config: DataConfig) -> int:

@@ -28,9 +28,11 @@ class PoseMaps(Frames):
     """Pose maps that are read one by one.
 
     people_box: reads all frames and returns the box around everybody in any of them, None if there is nobody.
+    keypoints: what they are drawn from; None for maps that were drawn before.
     """
 
     people_box: Callable[[], Box | None] = lambda: None
+    keypoints: Sequence[PoseFrame] | None = None
 
 
 def read_poses(path: str | Path, threshold: float = FOREIGN_THRESHOLD) -> PoseMaps:
@@ -60,6 +62,7 @@ def draw_maps(frames: Sequence[PoseFrame], fps: float | None = None) -> PoseMaps
         len(frames),
         fps,
         people_box=lambda: _union(map(_keypoint_box, frames)),
+        keypoints=frames,
     )
 
 

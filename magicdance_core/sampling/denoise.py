@@ -54,7 +54,8 @@ class DenoisingInputs:
 
     noise: of every frame. frames: how many. context: prompt `[1, n, C]`; the networks compute on its device and in its
     dtype, guidance and scheduler in float32. uncond_context: prompt of the unconditional prediction; None for
-    `context`. reference, hints: None for no control.
+    `context`. reference, hints: None for no control. source: clean scaled latents of given pictures, which the frames
+    start from (`settings.strength`); None to start from noise.
     Raises InputError for NaN or infinite prompts, and for noises that are not as many as the frames.
     """
 
@@ -64,6 +65,7 @@ class DenoisingInputs:
     uncond_context: Tensor | None = None
     reference: EncodedReference | None = None
     hints: Hints | None = None
+    source: Hints | None = None
 
     def __post_init__(self):
         for prompt in (self.context, self.uncond_context):
@@ -155,7 +157,8 @@ class Denoiser:
         self._residuals = ResidualCache(networks, inputs.hints, settings.shortcuts.pose_every)
         self._batched = settings.batched_guidance
 
-        self._scheduler = FrameScheduler(scheduler, settings.steps, inputs.noise, settings.eta, self._device)
+        strength = 1.0 if inputs.source is None else settings.strength
+        self._scheduler = FrameScheduler(scheduler, settings.steps, inputs.noise, settings.eta, self._device, strength)
         self.steps = self._scheduler.number
         self._sources: dict[int, tuple[int, ReferenceSource]] = {}  # prompt -> step of the last reading, its result
         self._first_uncond: Tensor | None = None  # shared unconditional prediction of the first step
@@ -192,7 +195,12 @@ class Denoiser:
 
     def start(self, frame: int) -> Tensor:
         """Return a frame's initial latent, `[1, 4, h, w]`, at the scheduler's first noise level."""
-        return self._inputs.noise.start(frame).to(self._device) * self._scheduler.first_sigma
+        noise, source = self._inputs.noise.start(frame), self._inputs.source
+        if source is None:
+            return noise.to(self._device) * self._scheduler.first_sigma
+        clean = source.take((frame,))
+        source.drop((frame,))
+        return self._scheduler.noised(clean, noise)
 
     def predict(self, step: int, window: Window, latents: Tensor) -> Tensor:
         """Return the conditional prediction for a window, guided if the unconditional one is made for windows, too."""
@@ -245,7 +253,8 @@ class Denoiser:
 
     def _is_shared(self, branch: GuidanceBranch, step: int) -> bool:
         """Return whether the branch predicts the same for all frames."""
-        return step == 0 and self._inputs.noise.is_shared and not branch.pose_strength
+        starts_equal = self._inputs.noise.is_shared and self._inputs.source is None
+        return step == 0 and starts_equal and not branch.pose_strength
 
     def _predict_uncond(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
         if not self._is_shared(branch, step):
@@ -263,22 +272,26 @@ class Denoiser:
         """Return the conditional and the unconditional branch; those of the last step asked for are cached."""
         if self._branches is None or self._branches[0] != step:
             settings, cond = self._settings, self._controlled(self._context, step)
-            if settings.scale == 1 or not settings.shortcuts.guided(step, self.steps):
+            if settings.scale == 1 or not settings.shortcuts.guided(*self._place(step)):
                 uncond = cond
             elif settings.control_mode == "balance":
                 same = self._uncond_context is self._context
                 uncond = cond if same else self._controlled(self._uncond_context, step)
             else:
-                motion = self._motion_control.at(step, self.steps) if settings.motion_in_uncond else 0.0
+                motion = self._motion_control.at(*self._place(step)) if settings.motion_in_uncond else 0.0
                 uncond = GuidanceBranch(self._uncond_context, motion_scale=motion)
             self._branches = step, cond, uncond
         return self._branches[1:]
 
+    def _place(self, step: int) -> tuple[int, int]:
+        """Return the number of a step in the whole schedule, and that of all its steps."""
+        return self._scheduler.skipped + step, self._scheduler.skipped + self.steps
+
     def _controlled(self, prompt: Tensor, step: int) -> GuidanceBranch:
-        source, strength = None, self._settings.appearance_control.at(step, self.steps)
+        source, strength = None, self._settings.appearance_control.at(*self._place(step))
         if self._reader is not None and strength:
             source = self._source(prompt, self._settings.shortcuts.read_at(step), strength)
-        pose, motion = (control.at(step, self.steps) for control in (self._pose_control, self._motion_control))
+        pose, motion = (control.at(*self._place(step)) for control in (self._pose_control, self._motion_control))
         return GuidanceBranch(prompt, source, pose, motion)
 
     def _source(self, prompt: Tensor, step: int, strength: float) -> ReferenceSource:

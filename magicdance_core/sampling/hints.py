@@ -31,7 +31,7 @@ def encode_poses(
 
 
 class Hints:
-    """Encoded pose maps `[1, C, h, w]` of frames by number, read from an iterator.
+    """Encoded pose maps (or pictures) `[1, C, h, w]` of frames by number, read from an iterator.
 
     They stay on the device they were encoded on; what exceeds MAX_RESIDENT_BYTES waits on the CPU, for a GPU in pinned
     memory, from which it is copied asynchronously.

@@ -181,6 +181,7 @@ def stream(
     inputs: RunInputs,
     pose_maps: Iterable[Tensor],
     *,
+    pictures: Iterable[Tensor] | None = None,
     first: int = 0,
     state: dict[str, Tensor] | None = None,
     placement: Placement | None = None,
@@ -188,8 +189,9 @@ def stream(
 ) -> Iterator[FrameChunk]:
     """Sample a video of any length in the memory of a short one; frames are yielded as they are ready.
 
-    pose_maps: `[1, 3, H, W]` in [0, 1], read when they are needed. first: frame to start at, the first of a batch;
-    without a motion module only. state: of an earlier run's chunk, to continue after it. Others: see `run`.
+    pose_maps: `[1, 3, H, W]` in [0, 1], read when they are needed. pictures: likewise, of the same size, to start from
+    in place of noise, see `SamplingSettings.strength`. first: frame to start at, the first of a batch; without a motion
+    module only. state: of an earlier run's chunk, to continue after it. Others: see `run`.
     Raises InputError for a state where the scheduler or the shortcuts cannot resume, and for a frame to start at that
     depends on earlier ones.
     """
@@ -202,15 +204,16 @@ def stream(
         raise InputError(f"Frame {first} depends on earlier ones: start at frame 0.")
 
     def chunks() -> Iterator[FrameChunk]:
-        reference, hints = _encode_reference(model, inputs.reference, placement, BankCache()), None
+        reference, hints, source = _encode_reference(model, inputs.reference, placement, BankCache()), None, None
         windows = resolve_windows(networks, inputs.frames, settings)
         height, width = inputs.noise.shared.shape[-2:]
         placement.load(Phase((*networks.roles(), "vae"), min(windows.length, inputs.frames), height, width))
         if (pose := networks.pose) is not None:
             hints = Hints(pose_maps, lambda maps: encode_poses(pose, maps, BLOCK, *placement.unet))
-        denoiser = Denoiser(
-            networks, model.scheduler, settings, _conditioned(inputs, reference, hints, placement), callback
-        )
+        if pictures is not None:
+            source = Hints(pictures, lambda images: encode_images(model.vae, images, *placement.vae))
+        conditions = replace(_conditioned(inputs, reference, hints, placement), source=source)
+        denoiser = Denoiser(networks, model.scheduler, settings, conditions, callback)
         schedule = WindowSchedule(windows, inputs.frames, denoiser.steps)
         decoder = StreamDecoder(inputs.frames, _temporal_decoding(networks, inputs.frames, settings))
         if state is not None:
@@ -219,13 +222,13 @@ def stream(
         elif first:
             schedule.skip(first)
             decoder.decoded = first
-        if hints is not None:
-            hints.skip(schedule.first)
+        for encoded in filter(None, (hints, source)):
+            encoded.skip(schedule.first)
         for finished in denoiser.run(schedule):
             decoder.add(finished)
-            numbers, pictures = decoder.decode(model.vae, settings.decode_chunk_size)
-            if pictures is not None:
-                yield FrameChunk(numbers, pictures, schedule, decoder)
+            numbers, decoded = decoder.decode(model.vae, settings.decode_chunk_size)
+            if decoded is not None:
+                yield FrameChunk(numbers, decoded, schedule, decoder)
 
     yield from iterate_with_threads(_threads(model), chunks())
 

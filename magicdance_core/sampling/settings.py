@@ -111,6 +111,8 @@ class SamplingSettings:
     noise: how the frames' initial noises relate, see `FrameNoise`; None for what suits the motion module, "shared"
     without one.
     eta: of DDIM, from 0 (deterministic) to 1.
+    strength: for a run that starts from given pictures, the part of the steps that it takes: it starts from their
+    latents, noised as much as that part of the schedule removes (SDEdit, Meng et al., arXiv 2108.01073).
     frames_per_batch: frames per forward pass without a motion module; decode_chunk_size: frames that the VAE decodes at
     once. Both change memory and speed, not the result.
     quick: finish one window after the other, so that the first frames are ready early; an approximation.
@@ -130,6 +132,7 @@ class SamplingSettings:
     windows: Windows | None = None
     noise: NoiseKind | None = None
     eta: float = 0.0
+    strength: float = 1.0
     frames_per_batch: int = 8
     decode_chunk_size: int = 4
     quick: bool = False
@@ -139,6 +142,7 @@ class SamplingSettings:
             ("num_inference_steps", int, 1, MAX_STEPS),
             ("guidance_scale", float, None, None),
             ("eta", float, 0, 1),
+            ("strength", float, 0, 1),
             ("frames_per_batch", int, 1, None),
             ("decode_chunk_size", int, 1, None),
         ):

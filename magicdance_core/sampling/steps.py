@@ -14,17 +14,29 @@ from .noise import FrameNoise
 class FrameScheduler:
     """A diffusers scheduler that steps frames at different steps; a stateful one is copied for each active frame.
 
-    number: of steps; timesteps: theirs, on the CPU; on_device: the same where the latents are. noise: what the
-    scheduler adds at each step, DDIM with `eta`. device: where the latents are.
+    number: of the steps that are taken, skipped: of those before them; timesteps: of the former, on the CPU; on_device:
+    the same where the latents are. noise: what the scheduler adds at each step, DDIM with `eta`. device: where the
+    latents are. strength: part of the steps that are taken, at least one.
     Raises InputError if the scheduler refuses the number of steps.
     """
 
-    def __init__(self, scheduler: SchedulerMixin, number: int, noise: FrameNoise, eta: float, device: torch.device):
+    def __init__(
+        self,
+        scheduler: SchedulerMixin,
+        number: int,
+        noise: FrameNoise,
+        eta: float,
+        device: torch.device,
+        strength: float = 1.0,
+    ):
         try:
             scheduler.set_timesteps(number)  # on the CPU, where looking up a table does not synchronize
         except ValueError as error:
             raise InputError(f"{type(scheduler).__name__} does not take {number} steps: {error}") from error
-        self.scheduler, self.timesteps, self.number = scheduler, scheduler.timesteps, len(scheduler.timesteps)
+        total = len(scheduler.timesteps)
+        self.number = max(1, round(strength * total))
+        self.skipped = total - self.number
+        self.scheduler, self.timesteps = scheduler, scheduler.timesteps[self.skipped :]
         self.on_device = self.timesteps.to(device)  # one copy, so that no step waits for it
         self.first_sigma = scheduler.init_noise_sigma
         self._noise, self._eta, self._device = noise, eta, device
@@ -32,6 +44,11 @@ class FrameScheduler:
         self._copies: dict[int, SchedulerMixin] | None = {} if is_stateful(scheduler) else None
         draws = "generator" in self._parameters and "variance_noise" not in self._parameters
         self._batched = self._copies is None and not draws
+
+    def noised(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """Return clean latents `[n, 4, h, w]` with as much noise as the first step expects. noise: on the CPU."""
+        timesteps = self.timesteps[:1].expand(len(clean))
+        return self.scheduler.add_noise(clean.float().cpu(), noise, timesteps).to(self._device)
 
     def inputs(self, step: int, frames: tuple[int, ...], latents: Tensor) -> Tensor:
         """Return the latents scaled as the networks expect them."""
