@@ -31,9 +31,10 @@ from magicdance_core.evaluation.forced_choice import distractors, prefers_truth
 from magicdance_core.evaluation.metrics import psnr
 from magicdance_core.evaluation.puppet_scores import CHOREOGRAPHY_FRAMES, SEED_STRIDE, Scene, make_scene
 from magicdance_core.media import contact_sheet
-from magicdance_core.media.square_crops import FEATHER
+from magicdance_core.media.square_crops import FEATHER, cut_square
 from magicdance_core.pipeline import MagicDanceOutput, MagicDancePipeline
 from magicdance_core.pose.face_crops import SIDE, Crop, face_crop, face_tracks
+from magicdance_core.pose.keypoints import PoseFrame
 from magicdance_core.puppets import Choreography, draw_puppet, puppet_keypoints
 from magicdance_core.sampling import SamplingSettings
 from magicdance_core.sampling.face_pass import STRENGTH
@@ -80,7 +81,7 @@ def evaluate_faces(
         if number < SHOWN:
             crops = face_tracks(scene.keypoints)[0].crops
             shown += [
-                [_cut(reference, face_crop(person.people[0]))]
+                [_cut(reference, _crop_of(person))]
                 + [_cut(pictures[k], crops[k]) for pictures in (scene.poses, without, refined, scene.truth)]
                 for k in (0, frames // 2)
             ]
@@ -110,7 +111,7 @@ def _counted(call: Callable[..., MagicDanceOutput], seed: int, count: bool) -> t
 def _scores(scene: Scene, pictures: Sequence[Image.Image], suffix: str) -> dict[str, np.ndarray]:
     video, truth, size = stack(pictures), stack(scene.truth), scene.reference.width
     crops = face_tracks(scene.keypoints)[0].crops
-    boxes = [_face_box(face_crop(frame.people[0]), size) for frame in scene.keypoints]
+    boxes = [_face_box(_crop_of(frame), size) for frame in scene.keypoints]
     change = np.abs(np.diff(video, axis=0) - np.diff(truth, axis=0)).mean(-1) * 255
     scores: dict[str, list[float]] = {name: [] for name in ("psnr_face", "expression", "identity", "border")}
     for k, (made, true, crop) in enumerate(zip(video, truth, crops)):
@@ -121,6 +122,12 @@ def _scores(scene: Scene, pictures: Sequence[Image.Image], suffix: str) -> dict[
     both = [one | other for one, other in zip(boxes, boxes[1:])]
     scores["flicker_face"] = [float(part[box].mean()) for part, box in zip(change, both)] + [np.nan]
     return {name + suffix: np.array(values) for name, values in scores.items()}
+
+
+def _crop_of(frame: PoseFrame) -> Crop:
+    crop = face_crop(frame.people[0])
+    assert crop is not None  # a puppet faces the viewer
+    return crop
 
 
 def _face_box(crop: Crop, size: int) -> np.ndarray:
@@ -147,8 +154,6 @@ def _border(error: np.ndarray, crop: Crop) -> float:
 
 
 def _cut(picture: Image.Image, crop: Crop) -> Image.Image:
-    from magicdance_core.media.square_crops import cut_square
-
     return cut_square(picture, crop.left, crop.top, crop.side, PANEL)
 
 

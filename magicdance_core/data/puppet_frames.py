@@ -9,7 +9,7 @@ from .. import pose, puppets
 from ..media.square_crops import cut_square
 from ..pose.draw import draw_pose
 from ..pose.face_crops import Crop, crop_keypoints, face_crop
-from ..puppets import Choreography, Identity, draw_puppet, puppet_keypoints
+from ..puppets import CLIP_SIDE, Choreography, Identity, draw_puppet, puppet_keypoints
 from ..puppets.random_stream import RandomStream
 from .array_cache import ArrayCache, digest
 from .data_config import DataConfig
@@ -63,16 +63,16 @@ def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.
         moment = int((frame + 1) * GOLDEN_RATIO % 1 * CHOREOGRAPHY_SECONDS * CHOREOGRAPHY_FPS)
         pose = Choreography.from_seed(1000 * video + frame, "train").pose(moment)
     side = drawn_side(config)
-    keypoints = puppet_keypoints(identity, pose, side)
-    if is_close_up(config, video):
-        crop = _varied(face_crop(keypoints.people[0]), video, frame)
-        larger = round(side * side / crop.side)  # so that the crop is not enlarged
-        picture = draw_puppet(identity, pose, larger)
-        crop = crop.scaled(larger / side)
-        image = cut_square(picture, crop.left, crop.top, crop.side, side)
-        keypoints = crop_keypoints(puppet_keypoints(identity, pose, larger), crop.box, side, side)
-    else:
-        image = draw_puppet(identity, pose, side)
+    if not is_close_up(config, video):
+        keypoints = puppet_keypoints(identity, pose, side)
+        return np.asarray(draw_puppet(identity, pose, side)), draw_pose(keypoints), regions_of(keypoints.people[0])
+    crop = face_crop(puppet_keypoints(identity, pose, CLIP_SIDE).people[0])
+    assert crop is not None  # a puppet faces the viewer
+    crop = _varied(crop, video, frame)
+    larger = round(side * CLIP_SIDE / crop.side)  # so that the crop is not enlarged
+    crop = crop.scaled(larger / CLIP_SIDE)
+    image = cut_square(draw_puppet(identity, pose, larger), crop.left, crop.top, crop.side, side)
+    keypoints = crop_keypoints(puppet_keypoints(identity, pose, larger), crop.box, side, side)
     return np.asarray(image), draw_pose(keypoints), regions_of(keypoints.people[0])
 
 

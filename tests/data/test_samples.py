@@ -15,7 +15,7 @@ from magicdance_core.data.data_config import DataConfig
 from magicdance_core.data.frame_sets import Video
 from magicdance_core.data.latent_cache import LatentCache
 from magicdance_core.data.picking import Picker
-from magicdance_core.data.puppet_frames import PuppetFrames, draw_training_frame
+from magicdance_core.data.puppet_frames import PuppetFrames, draw_training_frame, is_close_up
 from magicdance_core.data.samples import ProcessBatches, generator, load_batches
 from magicdance_core.errors import InputError
 
@@ -143,3 +143,20 @@ def test_latents_of_another_vae_are_not_used(tmp_path, tiny):
     with torch.no_grad():
         tiny.vae.encoder.conv_in.bias[0] += 1
     assert LatentCache(frames, config, 0, tiny.vae, tmp_path).cache.folder != before
+
+
+def test_close_ups_are_faces_in_the_scale_of_the_face_pass(tmp_path):
+    config = DataConfig(size=64, identities=8, frames=2, held_out=0, close_ups=0.5)
+    assert sum(is_close_up(config, n) for n in range(8)) == 4
+    frames, sizes = PuppetFrames(config, tmp_path), {True: [], False: []}
+    for video in range(8):
+        frame = frames.read(video, 1)
+        assert frame.image.shape == frame.pose.shape == (64, 64, 3)
+        box = frame.regions[0]
+        sizes[is_close_up(config, video)].append((box[2] - box[0]) / 64)
+        assert frame.pose[int(max(box[1], 0)) : int(box[3]), int(max(box[0], 0)) : int(box[2])].any()
+    # The head's box is half as large again as the landmarks', of which a crop has twice the side.
+    assert 0.6 < min(sizes[True]) and max(sizes[True]) < 0.9 and max(sizes[False]) < 0.5
+    assert PuppetFrames(DataConfig(size=64, identities=8, frames=2, held_out=0), tmp_path).cache.folder != (
+        frames.cache.folder
+    )
