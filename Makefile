@@ -20,6 +20,7 @@ demo: $(VENV)/.ready
 
 # A file a process, a thread a process: tiny networks only lose by more.
 test: export OMP_NUM_THREADS = 1
+test: export TORCHINDUCTOR_COMPILE_THREADS = 1
 test: $(VENV)/.ready
 	$(RUN) -m pytest tests -n auto --dist loadfile
 

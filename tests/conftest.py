@@ -1,27 +1,20 @@
-"""Models for the tests: the published architecture at a tenth of its width, and one of a few thousand weights; and
-processes of their own for what would change this one."""
+"""For all tests: models, the published one at a tenth of its width among them, configurations, a watched network."""
 
 import dataclasses
 import gc
 import json
-import multiprocessing
-import os
 import socket
-import sys
-import traceback
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
+from tiny_model import tiny_components
 
 import benchmarks  # noqa: F401 - else pytest makes an empty package of this name for tests/benchmarks
 from magicdance_core.checkpoints import Components, load_published
-from magicdance_core.models import AppearanceControlModel, PoseControlNet, use_source_attention
-from magicdance_core.schedule import published_scheduler
 from magicdance_core.training.config import load_config
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,43 +38,6 @@ def _draw(key: str, shape: list[int], seed: int) -> torch.Tensor:
     if len(shape) > 1:
         return weight / weight[0].numel() ** 0.5
     return 1 + 0.1 * weight if key.endswith(".weight") else 0.05 * weight
-
-
-def tiny_components(prediction_type: str = "epsilon", seed: int = 0) -> Components:
-    """A model in which every weight is random and no branch is silent: two levels, VAE factor 4."""
-    torch.manual_seed(seed)
-    shared = {
-        "block_out_channels": (16, 32),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "layers_per_block": 1,
-        "norm_num_groups": 8,
-        "attention_head_dim": 4,
-        "cross_attention_dim": 12,
-    }
-    config = {**shared, "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "sample_size": 8}
-    components = Components(
-        unet=UNet2DConditionModel(**config),
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=4,
-            latent_channels=4,
-        ),
-        appearance=AppearanceControlModel(**config),
-        pose=PoseControlNet(**shared, conditioning_embedding_out_channels=(8, 8, 16)),
-        scheduler=published_scheduler(prediction_type),
-        text_encoder=None,
-        context=torch.randn(1, 3, 12),
-        defaults={"num_inference_steps": 4, "guidance_scale": 2.0, "sample_size": 32},
-    )
-    use_source_attention(components.unet)
-    for network in (components.unet, components.vae, components.appearance, components.pose):
-        network.eval()
-    for name, weight in components.pose.named_parameters():
-        if "controlnet_" in name:  # zero in a new ControlNet
-            torch.nn.init.normal_(weight, std=0.2)
-    return components
 
 
 def pytest_collection_finish():
@@ -152,50 +108,6 @@ def published_files(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def published(published_files) -> Components:
     return load_published(published_files[".safetensors"])
-
-
-def in_processes(job, *arguments, number=1, **options):
-    """Run `job(*arguments, **options)` in forked processes that form a gloo group; their exit codes."""
-    if sys.platform != "linux":
-        pytest.skip("forks, which only Linux does safely")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=_enter, args=(job, arguments, options, rank, number, port)) for rank in range(number)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    return [process.exitcode for process in processes]
-
-
-def _enter(job, arguments, options, rank, number, port):
-    from accelerate.state import AcceleratorState, GradientState, PartialState
-
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()  # the parent's runs left theirs
-    if number > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(number)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(1)
-    code = 1
-    try:
-        job(*arguments, **options)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-@pytest.fixture(scope="session", name="in_processes")
-def _in_processes():
-    return in_processes
 
 
 @pytest.fixture(scope="session")

@@ -103,7 +103,7 @@ def _find_layout(data, origin: Origin, has_size: bool) -> None:
     votes, low, total = 0, 0, 0
     for entry in data:
         people = entry.get("people") if isinstance(entry, dict) and entry.get(_UNITS_KEY) != _PIXELS else None
-        for person in people if isinstance(people, (list, tuple)) else ():
+        for person in people[:MAX_PEOPLE] if isinstance(people, (list, tuple)) else ():  # of more it is refused
             for key in _JSON_KEYS.values() if isinstance(person, dict) else ():
                 points = _numbers(person.get(key))
                 points = points[points[:, 2] > 0]

@@ -1,18 +1,16 @@
 """Rates and peaks of training options: each against an independent measurement."""
 
 import json
-import time
 
-import numpy as np
 import pytest
+from ballast import PAUSE, measure_with_ballast
+from processes import in_processes
 
 from benchmarks import savings
-from benchmarks.savings import CHANGES, changed, measure
+from benchmarks.savings import CHANGES, changed
 from magicdance_core.errors import InputError
-from magicdance_core.training.engine import TrainingStep
 
 BALLAST = 2**28  # bytes
-PAUSE = 0.2  # seconds
 
 
 def test_each_variant_changes_only_what_its_name_says(smoke):
@@ -35,26 +33,10 @@ def test_variants_that_a_stage_cannot_have_are_left_out(smoke):
         changed(smoke, "x", 3, "AdamW")
 
 
-def _measure(config, folder, ballast):
-    """Measure steps that pause and fill some memory; write what was found, and when each pass ended."""
-    forward, ends = TrainingStep.forward, []
-
-    def heavy_forward(self, batch):
-        held = np.ones(ballast, np.uint8)
-        time.sleep(PAUSE)
-        losses = forward(self, batch) + 0 * held[0]
-        ends.append(time.monotonic())
-        return losses
-
-    TrainingStep.forward = heavy_forward
-    found = measure(config, folder)
-    (folder / f"{ballast}.json").write_text(json.dumps(found | {"ends": ends}))
-
-
-def test_rate_and_peak_are_those_of_the_steps(smoke, tmp_path, in_processes):
+def test_rate_and_peak_are_those_of_the_steps(smoke, tmp_path):
     config = changed(smoke, "unet", 5, "AdamW")
     for ballast in (1, BALLAST):
-        assert in_processes(_measure, config, tmp_path, ballast) == [0]
+        assert in_processes(measure_with_ballast, config, tmp_path, ballast) == [0]
     light, heavy = (json.loads((tmp_path / f"{ballast}.json").read_text()) for ballast in (1, BALLAST))
     assert heavy["peak_gib"] - light["peak_gib"] == pytest.approx(BALLAST / 2**30, abs=0.06)
     for found in (light, heavy):

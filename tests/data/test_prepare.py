@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 from PIL import Image
+from processes import in_processes
 
 from magicdance_core.__main__ import main
 from magicdance_core.data import open_frames, unfinished_video
@@ -70,7 +71,7 @@ def _share(films, out):
     assert main(["dataset", str(films[0]), "--poses", str(films[1]), "--out", str(out), "--png"]) == 0
 
 
-def test_two_processes_at_once_make_the_same_set(films, prepared, tmp_path, in_processes):
+def test_two_processes_at_once_make_the_same_set(films, prepared, tmp_path):
     """As two machines of a job array would, or `accelerate launch`: each knows its share by its rank."""
     assert in_processes(_share, films, tmp_path / "set", number=2) == [0, 0]
     for name in ("index.json", "report.json", "contact_sheet.png"):
@@ -93,19 +94,21 @@ class KnownPoses:
         return self.poses[self.first + self.calls - 1].people
 
 
-def test_a_killed_preparation_resumes_within_the_video(films, tmp_path, in_processes):
-    def prepare(out, **how):
-        detector = KnownPoses(films[1] / "c.npz", **how)
-        record = prepare_video("c", films[0] / "c.mp4", out, detector, None, Filters(), Output())
-        return record, detector.calls
+def _prepare(films, name, folder, output=Output(), **how):  # noqa: B008
+    """Prepare a video with `KnownPoses`; its record, and the number of pictures searched."""
+    detector = KnownPoses(films[1] / f"{name}.npz", **how)
+    record = prepare_video(name, films[0] / f"{name}.mp4", folder, detector, None, Filters(), output)
+    return record, detector.calls
 
-    assert in_processes(prepare, tmp_path / "killed", fatal=4) == [-signal.SIGKILL]
+
+def test_a_killed_preparation_resumes_within_the_video(films, tmp_path):
+    assert in_processes(_prepare, films, "c", tmp_path / "killed", fatal=4) == [-signal.SIGKILL]
     assert not (tmp_path / "killed" / "videos" / "c").exists()
     (begun,) = (tmp_path / "killed" / "videos").iterdir()
     with (begun / "frames.jsonl").open("a") as file:
         file.write('{"reason": nu')  # a line that the kill cut off
-    record, calls = prepare(tmp_path / "killed", first=4)
-    whole, all_calls = prepare(tmp_path / "whole")
+    record, calls = _prepare(films, "c", tmp_path / "killed", first=4)
+    whole, all_calls = _prepare(films, "c", tmp_path / "whole")
     assert (calls, all_calls) == (2, 6) and record == whole and record["dropped"] == {"nobody": 2}
     names = [sorted(p.name for p in (tmp_path / n / "videos" / "c").iterdir()) for n in ("killed", "whole")]
     assert names[0] == names[1] and not begun.exists()
@@ -117,11 +120,6 @@ def test_a_killed_preparation_resumes_within_the_video(films, tmp_path, in_proce
 
 
 def test_only_frames_after_a_full_disk_or_a_damaged_line_are_repeated(films, tmp_path, monkeypatch):
-    def prepare(first=0):
-        detector = KnownPoses(films[1] / "b.npz", first=first)
-        prepare_video("b", films[0] / "b.mp4", tmp_path, detector, None, Filters(), Output())
-        return detector.calls
-
     saves = []
 
     def full(*arguments, real=unfinished_video._save):
@@ -133,11 +131,11 @@ def test_only_frames_after_a_full_disk_or_a_damaged_line_are_repeated(films, tmp
     with monkeypatch.context() as patch:
         patch.setattr(unfinished_video, "_save", full)
         with pytest.raises(InputError, match="Cannot write .*No space left .* make room and start again"):
-            prepare()
+            _prepare(films, "b", tmp_path)
     lines = tmp_path / "videos" / ".b.unfinished" / "frames.jsonl"
     assert len(lines.read_text().splitlines()) == 4
     lines.write_text(lines.read_text() + "[]\n")
-    assert prepare(first=3) == 3
+    assert _prepare(films, "b", tmp_path, first=3)[1] == 3
 
 
 def test_captions_can_be_added_later(films, prepared, tmp_path):
@@ -150,17 +148,12 @@ def test_captions_can_be_added_later(films, prepared, tmp_path):
     assert captions == ["a man", "", ""]
 
 
-def test_other_settings_restart_unfinished_videos_and_are_refused_for_finished_ones(films, tmp_path, in_processes):
-    def prepare(short_side=None, **how):
-        detector = KnownPoses(films[1] / "a.npz", **how)
-        out = Output(short_side=short_side)
-        prepare_video("a", films[0] / "a.mp4", tmp_path, detector, None, Filters(), out)
-        return detector.calls
-
-    assert in_processes(prepare, fatal=3) == [-signal.SIGKILL]
-    assert (prepare(short_side=32), prepare(short_side=32)) == (6, 0)
+def test_other_settings_restart_unfinished_videos_and_are_refused_for_finished_ones(films, tmp_path):
+    smaller = Output(short_side=32)
+    assert in_processes(_prepare, films, "a", tmp_path, fatal=3) == [-signal.SIGKILL]
+    assert [_prepare(films, "a", tmp_path, smaller)[1] for _ in range(2)] == [6, 0]
     with pytest.raises(InputError, match="was made with short_side 32, not None: give another --out"):
-        prepare()
+        _prepare(films, "a", tmp_path)
 
 
 def test_published_filters():

@@ -1,5 +1,8 @@
 """The count of arithmetic, which needs full-size networks but neither weights nor a GPU."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from magicdance_core.evaluation.arithmetic import count_arithmetic
@@ -28,3 +31,11 @@ def test_breakdown_is_the_sum_of_each_networks_calls(counted):
     assert parts["appearance"] == pytest.approx(765.29 / 16, rel=1e-3)
     assert parts["pose"] == pytest.approx(283.29 - 14.72 * 49 / 50, rel=1e-2)
     assert parts["bank"] == pytest.approx(25.59 / 16, rel=1e-2)
+
+
+def test_documents_state_what_is_counted(counted):
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    ours, ratio = re.search(r"\| this pack, same result \| (\S+) \| (\S+) \|", text).groups()
+    (published,) = re.search(r"\| published procedure \| (\S+) \| 1 \|", text).groups()
+    assert f"{counted['gflop_per_frame_step']:.0f}" == ours and f"{counted['ratio_to_published']:.3f}" == ratio
+    assert counted["published_gflop_per_frame_step"] == pytest.approx(float(published), rel=0.002)

@@ -11,8 +11,8 @@ from magicdance_core.models.compilation import compile_blocks
 
 
 @torch.no_grad()
-def _compiled_once(model):
-    graphs, middle = [], model.unet.mid_block  # two residual blocks and a transformer
+def test_similar_blocks_are_compiled_once(tiny):
+    graphs, middle = [], tiny.unet.mid_block  # two residual blocks and a transformer
 
     def backend(graph, inputs):
         """Runs a graph as it is."""
@@ -35,27 +35,24 @@ def _compiled_once(model):
     assert len(graphs) <= 3
 
 
-def test_similar_blocks_are_compiled_once(tiny, in_processes):
-    # torch.compile starts threads of autograd, after which no forked child of a process can learn anything.
-    assert in_processes(_compiled_once, tiny) == [0]
-
-
 @torch.no_grad()
-def _through_the_real_compiler(model):
-    block = model.unet.mid_block.resnets[0]
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
+def test_a_block_is_compiled_by_inductor(tiny):
+    block = tiny.unet.mid_block.resnets[0]
     x, time = torch.randn(2, 32, 4, 4), torch.randn(2, 64)
     plain = block(x, time)
     compile_blocks(block)
     assert torch.allclose(block(x, time), plain, atol=1e-5)
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
-def test_a_block_is_compiled_by_inductor(tiny, in_processes):
-    assert in_processes(_through_the_real_compiler, tiny) == [0]
-
-
 def test_missing_compiler_is_an_input_error(tiny, monkeypatch):
     monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="needs a C"):
+        MagicDancePipeline(tiny).compile()
+
+
+def test_a_python_whose_dictionaries_hide_changes_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(compilation.sys, "version_info", (3, 13, 0, "final", 0))
+    with pytest.raises(InputError, match=r"stale .* update to Python 3.13.1"):
         MagicDancePipeline(tiny).compile()

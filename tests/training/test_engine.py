@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from processes import in_processes
 from safetensors.torch import load_file
 
 from magicdance_core.errors import InputError
@@ -73,7 +74,7 @@ def _until_killed(config, out, moment):
     train(config, out, "cpu")
 
 
-def test_a_run_killed_several_times_ends_with_the_same_bytes(smoke, finished, tmp_path, in_processes):
+def test_a_run_killed_several_times_ends_with_the_same_bytes(smoke, finished, tmp_path):
     for moment in (5, -2, 6):
         assert in_processes(_until_killed, smoke, tmp_path, moment) == [-signal.SIGKILL]
     assert_equal(weights(train(smoke, tmp_path, "cpu")), weights(finished[1]))
@@ -116,7 +117,7 @@ def _train(config, out, cache):
     train(config, out, "cpu", cache)
 
 
-def test_two_processes_reach_the_weights_of_one(one_stage, finished, tmp_path, in_processes):
+def test_two_processes_reach_the_weights_of_one(one_stage, finished, tmp_path):
     config = one_stage("pose", steps=2, references=4, per_pass=1, optimizer="adamw", clip=1.0, ema=0.0)
     cache = finished[0] / "cache"
     assert in_processes(_train, config, tmp_path / "two", cache, number=2) == [0, 0]

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 import torch
+from processes import in_processes
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -67,7 +68,7 @@ def _train(config, out):
     train(config, out, "cpu")
 
 
-def test_fine_tuning_changes_only_what_learns_and_can_be_loaded(files, small, tmp_path, in_processes):
+def test_fine_tuning_changes_only_what_learns_and_can_be_loaded(files, small, tmp_path):
     # Accelerate keeps one precision a process, and other tests have taken float32.
     run = {"precision": "bfloat16", "frozen": "bfloat16", "export": "float32"}
     assert in_processes(_train, config(files[1], run), tmp_path) == [0]
