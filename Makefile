@@ -18,9 +18,11 @@ POSE_WHEEL = mediapipe==0.10.21 --no-deps --only-binary=:all: --python-version 3
 demo: $(VENV)/.ready
 	$(RUN) -m magicdance_core demo --out $(OUT)
 
-# A file a process, a thread a process: tiny networks only lose by more.
+# A file a process, a thread a process: tiny networks only lose by more. What is compiled is compiled in the test's process,
+# and without the seconds that finding the CPU's vector instructions takes.
 test: export OMP_NUM_THREADS = 1
 test: export TORCHINDUCTOR_COMPILE_THREADS = 1
+test: export TORCHINDUCTOR_VEC_ISA_OK = 0
 test: $(VENV)/.ready
 	$(RUN) -m pytest tests -n auto --dist loadfile
 
