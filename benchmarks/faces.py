@@ -15,6 +15,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from magicdance_core.choices import FACE_PASS_STRENGTH
 from magicdance_core.commands.common import (
     add_model_arguments,
     described,
@@ -37,7 +38,6 @@ from magicdance_core.pose.face_crops import SIDE, Crop, face_crop, face_tracks
 from magicdance_core.pose.keypoints import PoseFrame
 from magicdance_core.puppets import Choreography, draw_puppet, puppet_keypoints
 from magicdance_core.sampling import SamplingSettings
-from magicdance_core.sampling.face_pass import STRENGTH
 
 from .command import add_puppet_arguments, benchmark_parser, run_benchmark
 from .steadiness import CHOREOGRAPHY_FPS, FPS, stack
@@ -52,7 +52,7 @@ def evaluate_faces(
     people: int = 16,
     frames: int = 12,
     settings: SamplingSettings | None = None,
-    strength: float = STRENGTH,
+    strength: float = FACE_PASS_STRENGTH,
 ) -> tuple[dict, list[list[Image.Image]]]:
     """Let unseen puppets dance, without and with the face pass, and compare their faces with the truth.
 
@@ -161,9 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("faces", __doc__, _run)
     add_puppet_arguments(parser, people=16, frames=12)
-    parser.add_argument(
-        "--strength", type=float, default=STRENGTH, help=f"of the face pass, 0 to 1 (default: {STRENGTH})"
-    )
+    parser.add_argument("--strength", type=float, default=FACE_PASS_STRENGTH, help="of the face pass, 0 to 1")
     parser.add_argument("--sheet", type=file_path, metavar="FILE", help="faces of some people side by side (.png)")
     add_model_arguments(parser)
     add_motion_arguments(parser)

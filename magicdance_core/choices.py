@@ -14,6 +14,7 @@ SCHEDULERS = {  # diffusers class, and changes to the model's scheduler configur
     "lcm": ("LCMScheduler", {}),  # with an LCM-LoRA, 4 to 8 steps
     "tcd": ("TCDScheduler", {}),  # with a LoRA of TCD or Hyper-SD, 4 to 8 steps
 }
+FACE_PASS_STRENGTH = 0.5
 PRESETS = ("exact", "fast", "preview")
 BETA_SCHEDULES = (DEFAULT, "scaled_linear", "linear")
 NOISES = (DEFAULT, "shared", "independent", "mixed", "free")

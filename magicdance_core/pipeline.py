@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -27,10 +27,10 @@ from .checkpoints import (
     save_folder,
 )
 from .checks import check_type
+from .choices import FACE_PASS_STRENGTH
 from .errors import InputError
 from .models import AppearanceControlModel, MotionModule, PoseControlNet, check_motion_fits, vae_scale_factor
 from .models.compilation import check_compiler, compile_blocks
-from .pose.keypoints import PoseFrame
 from .sampling import (
     EncodedReference,
     FrameChunk,
@@ -44,8 +44,10 @@ from .sampling import (
     run,
     stream,
 )
-from .sampling.face_pass import STRENGTH, face_settings, find_faces, refine_faces
 from .sampling.images import OUTPUT_TYPES, to_images, to_pil
+
+if TYPE_CHECKING:
+    from .pose.keypoints import PoseFrame
 
 Reference: TypeAlias = Image.Image | list[Image.Image] | Tensor | EncodedReference
 
@@ -347,10 +349,10 @@ class MagicDancePipeline:
     def refine_faces(
         self,
         frames: list[Image.Image] | Tensor,
-        keypoints: Sequence[PoseFrame],
+        keypoints: "Sequence[PoseFrame]",
         reference: Image.Image,
-        reference_keypoints: PoseFrame,
-        strength: float = STRENGTH,
+        reference_keypoints: "PoseFrame",
+        strength: float = FACE_PASS_STRENGTH,
         generator: torch.Generator | None = None,
         output_type: str = "pil",
         *,
@@ -368,6 +370,8 @@ class MagicDancePipeline:
         "pt" or "np". callback: see `__call__`. Several people are refined one after the other.
         Raises InputError for what cannot be used, and if the reference or no frame shows a face.
         """
+        from .sampling.face_pass import face_settings, find_faces, refine_faces  # OpenCV takes time to import
+
         if output_type not in OUTPUT_TYPES[:-1]:
             raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES[:-1])}.")
         pictures = to_images(frames, "The video", 1)

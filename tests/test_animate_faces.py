@@ -94,7 +94,7 @@ def test_a_run_killed_in_either_stage_continues(work, monkeypatch, stage):
         ({"poses": "maps"}, "needs keypoints and --poses gives drawn maps"),
         ({"more": ("--face-pass", "0")}, "0 changes nothing"),
         ({"more": ("--face-pass", "1.5")}, "out of range"),
-        ({"more": ()}, "--reference-keypoints needs the face pass"),
+        ({"more": ()}, "--reference-keypoints needs --face-pass or --still-face"),
         ({"person": ("--reference-keypoints", "none.npz")}, "none.npz"),
         ({"person": ()}, "detector"),
         ({"more": ("--face-pass", "--size", "32")}, "No frame shows a face of 8 to 16 pixels"),

@@ -31,8 +31,9 @@ from .common import (
     size_unit,
 )
 from .driving_video import add_video_arguments, check_video_options, extract_motion, work_folder, write_with_audio
-from .face_pass import add_face_arguments, check_face_options, find, refine, stage_folder
+from .face_pass import add_face_arguments, check_face_options, find, reference_person, refine, stage_folder
 from .jobs import read_jobs, run_jobs
+from .motion_edits import add_edit_arguments, check_edits, edit, edits
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import FrameFolder, batches_to_make, write_file
 
@@ -95,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_motion_arguments(parser)
     add_face_arguments(parser)
+    add_edit_arguments(parser.add_argument_group("changes to the motion"), "the reference")
     add_video_arguments(parser)
     parser.set_defaults(parser=parser, detections=None)
 
@@ -120,6 +122,7 @@ def check(options: argparse.Namespace) -> None:
         existing(path)
     check_video_options(options)
     check_face_options(options)
+    check_edits(options, options.video)
     if options.out.suffix and options.resume and options.poses and not options.out.is_dir():
         raise InputError(f"Only a folder can be resumed and {options.out} is a file: give --out a name without suffix.")
 
@@ -140,7 +143,10 @@ def animate(options: argparse.Namespace) -> None:
         source = {"poses": str(options.poses.resolve())}
         if options.min_score != FOREIGN_THRESHOLD:
             source["min_score"] = options.min_score
-        run = _Run(options, reference, read_poses(options.poses, options.min_score), source)
+        poses = read_poses(options.poses, options.min_score)
+        if changes := edits(options):
+            poses, source = _edited(options, poses, reference), source | changes
+        run = _Run(options, reference, poses, source)
         if to_folder:
             run.fill_folder(out)
         else:
@@ -153,6 +159,20 @@ def animate(options: argparse.Namespace) -> None:
         run = _Run(options, reference, draw_maps(motion.frames, motion.fps), source, motion.person)
         write_with_audio(run, motion, options, to_folder)
     print(f"{run.total} frames of {run.width} x {run.height} pixels in {out}")
+
+
+def _edited(options: argparse.Namespace, poses: PoseMaps, reference: Image.Image) -> PoseMaps:
+    """Return the maps of changed keypoints. Raises InputError for maps that were drawn before."""
+    from ..pose.maps import draw_maps
+
+    if poses.keypoints is None:
+        raise InputError(
+            f"{', '.join(edits(options))} change keypoints and --poses gives drawn maps: give a keypoint file, what "
+            "extract wrote, or --video."
+        )
+    person = reference_person(options, reference) if options.still_face else None
+    fps = options.fps or poses.fps or FALLBACK_FPS
+    return draw_maps(edit(poses.keypoints[: options.limit], fps, options, person).frames, poses.fps)
 
 
 class _Run:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import existing_file, read_json, write_text
 from .common import file_path, nonnegative_float
-from .extract import add_extraction_arguments, load_detector
+from .extract import BEAT_PLOT, add_extraction_arguments, load_detector
+from .motion_edits import OWN_SOUND, edit, edits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,12 +36,14 @@ PANEL, MOMENTS = 384, 3
 class Motion:
     """A motion on the reference's canvas: `frames` at `fps`, and the sound that belongs to it.
 
-    person: keypoints of the reference. start, end: the part of the video in seconds. findings: see `pose.look_ahead`.
+    person: keypoints of the reference. sound: file with the sound, from `start` to `end` seconds: the video, or the
+    music that the motion was fitted to. findings: see `pose.look_ahead`.
     """
 
     frames: list[PoseFrame]
     person: PoseFrame
     fps: float
+    sound: Path
     start: float
     end: float
     findings: list[str]
@@ -98,7 +101,7 @@ def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motio
     ):
         fitted, (person, *_) = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
         print(f"keypoints of an earlier run in {folder}")
-        return Motion(fitted, person, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+        return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), report["findings"])
     fitted, person, report, sheet = _extract(options, video, reference, fps)
     save_keypoints(folder / KEYPOINTS, fitted)
     save_keypoints(folder / PERSON, [person])
@@ -106,7 +109,7 @@ def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motio
 
     write_picture(folder / SHEET, sheet)
     write_text(folder / REPORT, json.dumps({"settings": settings} | report, indent=2) + "\n")
-    return Motion(fitted, person, fps, options.start, options.start + len(fitted) / fps, report["findings"])
+    return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), report["findings"])
 
 
 def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder: bool) -> None:
@@ -123,7 +126,7 @@ def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder
     end = motion.start + run.total / motion.fps
     if to_folder:
         if not options.no_audio:
-            extract_audio(out / f"audio{AUDIO_SUFFIX}", options.video, motion.start, end)
+            extract_audio(out / f"audio{AUDIO_SUFFIX}", motion.sound, motion.start, end)
         return
     has_sound = out.suffix.lower() in VIDEO_FORMATS and not options.no_audio
     silent = work_folder(options) / "silent.mp4" if has_sound else out
@@ -131,11 +134,19 @@ def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder
         for picture in read_frames(frames):
             add(picture)
     if has_sound:
-        add_audio(out, silent, options.video, motion.start)
+        add_audio(out, silent, motion.sound, motion.start)
         silent.unlink()
     elif not options.no_audio:
         print(f"{out.suffix} files have no sound: use .mp4, .mov or .mkv for it")
     shutil.rmtree(frames)
+
+
+def _sound(options: argparse.Namespace, seconds: float) -> tuple[Path, float, float]:
+    """Return the file with the sound of the result, and the seconds that it begins and ends at."""
+    for music in (options.match_beat, options.mouth_audio):
+        if music not in (None, OWN_SOUND):
+            return music, 0.0, seconds
+    return options.video, options.start, options.start + seconds
 
 
 def _settings(options: argparse.Namespace, video: Path, reference: Image.Image, fps: float) -> dict:
@@ -145,6 +156,7 @@ def _settings(options: argparse.Namespace, video: Path, reference: Image.Image, 
         "video": [str(video.resolve()), stat.st_size, stat.st_mtime_ns],
         "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
         "fps": fps,
+        **edits(options),
     }
 
 
@@ -153,6 +165,7 @@ def _extract(
 ) -> tuple[list[PoseFrame], PoseFrame, dict, Image.Image]:
     import numpy as np
 
+    from ..media import write_picture
     from ..media.resampling import ResampledFrames
     from ..pose.extraction import detect, follow
     from ..pose.look_ahead import look_ahead
@@ -171,9 +184,13 @@ def _extract(
     scale = min(1.0, MAX_SHORT_SIDE / min(person.width, person.height))
     person = person.scaled(round(person.width * scale), round(person.height * scale))
     fitted = retarget(driving, person)
+    edited = edit(fitted, fps, options, person, video, options.start)
+    fitted = edited.frames
+    if edited.plot:
+        write_picture(work_folder(options) / BEAT_PLOT, edited.plot)
     ahead = look_ahead(person, extraction.frames, fitted, fps)
     report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
-    report |= {"proportions": ahead.proportions, "findings": ahead.findings}
+    report |= {"proportions": ahead.proportions, "findings": ahead.findings, **edited.report}
     return fitted, person, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
 
 

@@ -11,8 +11,9 @@ from ..choices import DETECTORS, PEOPLE, SMOOTHING_METHODS, TORCH_DETECTORS
 from ..errors import InputError
 from ..launcher import rank_and_size
 from .common import add_score_argument, file_path, frame_rate, nonnegative_int, positive_int, torch_device
+from .motion_edits import add_edit_arguments, check_edits, edit, edits
 
-REPORT = "report.json"
+REPORT, BEAT_PLOT = "report.json", "beat.png"
 
 if TYPE_CHECKING:
     from ..pose.detectors import Detector, DetectorChoice
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--height", type=positive_int, help="the same")
     add_score_argument(parser)
+    add_edit_arguments(parser.add_argument_group("changes"), "PERSON of --retarget")
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -114,12 +116,16 @@ def _extract_all(videos: list[Path], options: argparse.Namespace) -> None:
 
 def _extract(options: argparse.Namespace) -> None:
     from ..files import atomic_folder
-    from ..media import write_json
+    from ..media import write_json, write_picture
     from ..pose.extraction import follow
-    from ..pose.keypoint_files import save_keypoints
+    from ..pose.keypoint_files import holds_keypoints, save_keypoints
     from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
 
+    video = None if options.source.is_dir() or holds_keypoints(options.source) else options.source
+    check_edits(options, video)
+    if options.still_face and not options.retarget:
+        raise InputError("--still-face takes the face of another person: give --retarget.")
     with atomic_folder(options.out) as folder:
         search = _Search(options)
         person = first_frame_with_people(search.people(options.retarget)[0]) if options.retarget else None
@@ -129,12 +135,17 @@ def _extract(options: argparse.Namespace) -> None:
         if options.smooth != "none":
             frames = smooth(frames, options.smooth, fps=options.fps)
         fitted = retarget(frames, person) if person else frames
+        edited = edit(fitted, options.fps, options, person, video)
+        fitted = edited.frames
+        if edited.plot:
+            write_picture(folder / BEAT_PLOT, edited.plot)
         save_keypoints(folder / "keypoints.npz", fitted)
         save_keypoints(folder / "keypoints.json", fitted)
         _draw(folder, frames, fitted, pictures, options.fps)
         report: dict[str, Any] = {"source": str(options.source), **search.report(pictures is not None)}
         report |= {"fps": options.fps, "damaged": pictures.damaged if pictures else 0, "smooth": options.smooth}
         report |= {"retarget": str(options.retarget) if person else None}
+        report |= {"edits": edits(options), **edited.report}
         write_json(folder / REPORT, report | extraction.report)
     search.tell()
     _summary(extraction.report, options.out)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..choices import FACE_PASS_STRENGTH
 from ..errors import InputError
 from ..files import existing
 from .common import file_path, fraction, seeded_generator
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
     from ..sampling import Progress, SamplingSettings
     from ..sampling.face_pass import Face, RefinedFrames
 
-DEFAULT_STRENGTH = 0.5  # sampling.face_pass.STRENGTH, which takes seconds to import
-
 
 def add_face_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the face pass."""
     group = parser.add_argument_group("face pass")
     group.add_argument(
-        "--face-pass", type=_strength, nargs="?", const=DEFAULT_STRENGTH, metavar="STRENGTH",
+        "--face-pass", type=_strength, nargs="?", const=FACE_PASS_STRENGTH, metavar="STRENGTH",
         help="sample the faces again, enlarged to the model's size; from above 0 (as they are) to 1 (anew), "
-        f"{DEFAULT_STRENGTH} without a number",
+        f"{FACE_PASS_STRENGTH} without a number",
     )  # fmt: skip
     group.add_argument(
         "--reference-keypoints", type=file_path, metavar="FILE",
@@ -42,8 +41,8 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
 def check_face_options(options: argparse.Namespace) -> None:
     """Raise InputError for options of the face pass that cannot be used, before anything is read."""
     if options.reference_keypoints is not None:
-        if options.face_pass is None:
-            raise InputError("--reference-keypoints needs the face pass: give --face-pass, or leave it out.")
+        if options.face_pass is None and not options.still_face:
+            raise InputError("--reference-keypoints needs --face-pass or --still-face: give one, or leave it out.")
         existing(options.reference_keypoints)
 
 
@@ -75,7 +74,7 @@ def find(
     frames = poses.keypoints[: options.limit]
     box = crop_box((frames[0].width, frames[0].height), (width, height), around)
     fitted = [crop_keypoints(frame, box, width, height) for frame in frames]
-    return find_faces(fitted, width, height, reference, person or _person(options, reference), size)
+    return find_faces(fitted, width, height, reference, person or reference_person(options, reference), size)
 
 
 def refine(
@@ -98,7 +97,7 @@ def refine(
     )  # fmt: skip
 
 
-def _person(options: argparse.Namespace, reference: Image.Image) -> PoseFrame:
+def reference_person(options: argparse.Namespace, reference: Image.Image) -> PoseFrame:
     """Return the keypoints of the reference: those of a file, or detected ones."""
     import numpy as np
 

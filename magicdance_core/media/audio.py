@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import atomic_write
-from .video import open_video, picture_track
+from .video import open_media, open_video, picture_track
 from .write import VIDEO_FORMATS
 
 # Codecs that players expect in a container; others are encoded as AAC. Matroska takes all.
@@ -47,9 +47,9 @@ def extract_audio(out: Path, source: Path, start: float, end: float) -> str:
 def read_audio(source: Path) -> tuple[np.ndarray, int] | None:
     """Return the sound of a video from its first frame on, float32 `[channels, samples]` in [-1, 1], and its rate.
 
-    None if there is no sound. Raises InputError if the file cannot be read.
+    source: or a file of sound alone. None if there is no sound. Raises InputError if the file cannot be read.
     """
-    with open_video(source) as container:
+    with open_media(source) as container:
         if not container.streams.audio:
             return None
         audio, offset = container.streams.audio[0], _first_picture(container)
@@ -73,7 +73,7 @@ def read_audio(source: Path) -> tuple[np.ndarray, int] | None:
 def _mux(part: Path, kind: str, source: Path, start: float, end: float, template=None, pictures: Iterable = ()) -> str:
     """Write a container with given video packets and the sound of `source`; returns how the sound was taken over."""
     try:
-        with open_video(source) as heard, av.open(str(part.absolute()), "w", format=kind) as out:
+        with open_media(source) as heard, av.open(str(part.absolute()), "w", format=kind) as out:
             if not heard.streams.audio:
                 return "" if template is None else _copy(out, template, pictures)
             audio = heard.streams.audio[0]
@@ -113,6 +113,8 @@ def _time(packet) -> Fraction:
 def _first_picture(container) -> Fraction:
     """Return the time of the first frame, from which `video.decode` counts, and rewind the container."""
     stream = picture_track(container)
+    if stream is None:
+        return Fraction(0)
     for packet in container.demux(stream):
         for frame in packet.decode():
             container.seek(0)

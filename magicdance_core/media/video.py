@@ -40,6 +40,19 @@ Damaged = Callable[[Exception, int], None]
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator:
     """Open a video file and yield its PyAV container. Raises InputError if it has no picture track."""
+    with open_media(path) as container:
+        track = picture_track(container)
+        if track is None:
+            raise InputError(f"{path} has no picture track: give a video.")
+        context = track.codec_context
+        if context.width or context.height:  # otherwise each frame is checked
+            check_size(context.width, context.height, f"{path}, a video")
+        yield container
+
+
+@contextlib.contextmanager
+def open_media(path: Path) -> Iterator:
+    """Open a file with pictures or sound and yield its PyAV container. Raises InputError if it is none."""
     import av
 
     try:
@@ -49,12 +62,6 @@ def open_video(path: Path) -> Iterator:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise unreadable(path, error) from error
     with container:
-        track = picture_track(container)
-        if track is None:
-            raise InputError(f"{path} has no picture track: give a video.")
-        context = track.codec_context
-        if context.width or context.height:  # otherwise each frame is checked
-            check_size(context.width, context.height, f"{path}, a video")
         yield container
 
 

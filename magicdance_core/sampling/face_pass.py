@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoints import Components
+from ..choices import FACE_PASS_STRENGTH
 from ..errors import InputError
 from ..media.square_crops import blend_square, cut_square
 from ..pose.draw import draw_pose
@@ -24,9 +25,8 @@ from .images import to_images, to_pil
 from .run import FrameChunk, Placement, prepare, stream
 from .settings import SamplingSettings
 
-STRENGTH = 0.5
 STEPS = 2 / 3
-"""Part of the settings' steps that the schedule of the pass has; with STRENGTH it takes a third of the first pass's."""
+"""Part of the settings' steps that the schedule of the pass has: with a strength of 0.5 it takes a third of them."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def find_faces(
     return list(faces.values())
 
 
-def face_settings(settings: SamplingSettings, strength: float = STRENGTH) -> SamplingSettings:
+def face_settings(settings: SamplingSettings, strength: float = FACE_PASS_STRENGTH) -> SamplingSettings:
     """Return the settings of the pass for those, resolved, of the first one. strength: in (0, 1].
 
     Raises InputError for another strength.
