@@ -9,6 +9,7 @@ _EXPORTS = {
     "PRESETS": ".sampling",
     "Control": ".sampling",
     "Preset": ".sampling",
+    "Region": ".sampling",
     "SamplingSettings": ".sampling",
     "Shortcuts": ".sampling",
     "Windows": ".sampling",

@@ -37,6 +37,7 @@ from .sampling import (
     Phase,
     Placement,
     Progress,
+    Region,
     Sample,
     SamplingSettings,
     encode_images,
@@ -49,7 +50,7 @@ from .sampling.images import OUTPUT_TYPES, to_images, to_pil
 if TYPE_CHECKING:
     from .pose.keypoints import PoseFrame
 
-Reference: TypeAlias = Image.Image | list[Image.Image] | Tensor | EncodedReference
+Reference: TypeAlias = Image.Image | list[Image.Image] | Tensor | EncodedReference | list[Region]
 
 
 @dataclass(frozen=True)
@@ -254,9 +255,9 @@ class MagicDancePipeline:
         """Generate one frame for each pose map, of the person in the reference.
 
         reference: PIL image, or float tensor `[3, H, W]` or `[1, 3, H, W]` in [0, 1]; several pictures of the person as
-        a list or `[R, 3, H, W]`; or the result of `encode_reference`. poses: list of PIL images, or float tensor
-        `[F, 3, H, W]` in [0, 1]; the frames take their size, the reference may have another. All sides are multiples of
-        `factor`.
+        a list or `[R, 3, H, W]`; the result of `encode_reference`; or for several people a list of `Region`. poses:
+        list of PIL images, or float tensor `[F, 3, H, W]` in [0, 1]; the frames take their size, the reference may have
+        another. All sides are multiples of `factor`.
         num_inference_steps, guidance_scale, control_mode: override those of `settings`; None for the model's defaults
         (50, 7.0 and "controlnet_important" as published).
         latents: initial noise `[1, 4, h, w]` for all frames, or `[F, 4, h, w]`; by default drawn with `generator` (on

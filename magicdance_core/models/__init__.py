@@ -1,7 +1,7 @@
 """Networks and how they are combined: PyTorch modules that are built without weights and never read files."""
 
 from .appearance import AppearanceControlModel, ReferenceReader
-from .attention import Bank, ReferenceSource, SourceAttention, project_bank, use_source_attention
+from .attention import Bank, ReferenceSource, SourceAttention, downscaling, project_bank, use_source_attention
 from .motion_module import MotionModule, add_temporal_hooks, apply_motion, check_motion_fits
 from .networks import Networks, predict, read_pose, read_reference, size_multiple, vae_scale_factor
 from .pose_controlnet import PoseControlNet, PoseResiduals
@@ -16,6 +16,7 @@ __all__ = [
     "PoseResiduals",
     "ReferenceReader",
     "ReferenceSource",
+    "downscaling",
     "SourceAttention",
     "TemporalDecoder",
     "add_temporal_hooks",

@@ -1,7 +1,8 @@
 """Multi-source self-attention (paper section 4.1): frames attend to themselves and to the reference."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 EXTRA_CHANNELS = 8  # added to each head to weight keys; attention kernels need a multiple of 8
+LOG_ZERO = -60.0  # logarithm that stands for a weight of 0: softmax makes 0 of it in every dtype
 Bank = dict[str, Tensor]
 """Records of the Appearance Control Model: block name -> normalised tokens `[R, T, C]`, in forward order."""
 
@@ -20,12 +22,50 @@ class ReferenceSource:
     keys, values: block name -> `[B, T, C]`; B divides the number of frames, consecutive frames share a row.
     strength: weight of a reference token relative to a token of the frame; 1 as published.
     rows: only the first `rows` frames of the batch attend to the source; None: all.
+    counts: block name -> how many of the T tokens each of P references has, one after the other.
+    weights: block name -> factors of `strength` by query and reference, `[1 or frames, queries, P]`; None: 1.
     """
 
     keys: dict[str, Tensor]
     values: dict[str, Tensor]
     strength: float = 1.0
     rows: int | None = None
+    counts: dict[str, tuple[int, ...]] | None = None
+    weights: dict[str, Tensor] | None = None
+
+    @classmethod
+    def join(cls, sources: Sequence["ReferenceSource"]) -> "ReferenceSource":
+        """Return one source with the tokens of several that have the same batch and strength."""
+        if len(sources) == 1:
+            return sources[0]
+        keys, values = (
+            {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+            for parts in ([source.keys for source in sources], [source.values for source in sources])
+        )
+        counts = {name: tuple(source.keys[name].shape[1] for source in sources) for name in keys}
+        return cls(keys, values, sources[0].strength, counts=counts)
+
+    def weighted(self, weights: Tensor, downscaling: Mapping[str, int]) -> "ReferenceSource":
+        """Return the source with weights of P references at each pixel of the latents, `[1 or frames, P, h, w]`.
+
+        downscaling: block name -> side of the latents divided by that of the block's feature map, rounded up.
+        """
+        by_factor = {
+            factor: F.interpolate(weights, [-(-side // factor) for side in weights.shape[-2:]], mode="area")
+            .flatten(2)
+            .transpose(1, 2)
+            for factor in set(downscaling.values())
+        }
+        return replace(self, weights={name: by_factor[downscaling[name]] for name in self.keys})
+
+    def select(self, block: str, name: str) -> "ReferenceSource":
+        """Return the part for one block, under another name."""
+        parts = {
+            part.name: {name: value[block]}
+            for part in fields(self)
+            if isinstance(value := getattr(self, part.name), dict)
+        }
+        return replace(self, **parts)
 
 
 class SourceAttention:
@@ -57,8 +97,10 @@ class SourceAttention:
             out = attend(query, key, value, attn.heads)
         else:
             rows = len(query) if source.rows is None else source.rows
-            more = source.keys[self.block], source.values[self.block]
-            out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more, source.strength)
+            more = source.keys[self.block], source.values[self.block], source.strength
+            if source.weights is not None and source.counts is not None:
+                more += source.weights[self.block], source.counts[self.block]
+            out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more)
             if rows < len(query):
                 out = torch.cat([out, attend(query[rows:], key[rows:], value[rows:], attn.heads)])
         return attn.to_out[1](attn.to_out[0](out))
@@ -72,24 +114,35 @@ def attend(
     more_keys: Tensor | None = None,
     more_values: Tensor | None = None,
     strength: float = 1.0,
+    weights: Tensor | None = None,
+    counts: tuple[int, ...] = (),
 ) -> Tensor:
     """Return attention of `[B, T, C]` to keys and values `[B, S, C]` and to `more_keys`, `more_values`.
 
-    Each of the latter has the weight `strength` relative to the former. The weight is not a mask, which fused kernels
-    do not support, but an additional channel of each head: 1 in every query, log(strength) in the weighted keys. It is
-    free where kernels round heads up to 64, 96 or 192 channels.
+    Each of the latter has the weight `strength` relative to the former; if they are of P references with `counts`
+    tokens each, times `weights` `[1 or B, T, P]`. The weight is not a mask, which fused kernels do not support, but an
+    additional channel of each head: 1 in every query, log(strength) in the weighted keys, or a channel for each
+    reference. It is free where kernels round heads up to 64, 96 or 192 channels.
     """
     count, scale = key.shape[1], (query.shape[-1] // heads) ** -0.5
     if more_keys is not None and more_values is not None:
         key = torch.cat([key, repeat_rows(more_keys, len(key))], dim=1)
         value = torch.cat([value, repeat_rows(more_values, len(value))], dim=1)
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    if strength == 1.0:
+    if strength == 1.0 and weights is None:
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     width = value.shape[-1]
-    query, key, value = (F.pad(x, (0, EXTRA_CHANNELS)) for x in (query, key, value))
-    query[..., width] = 1.0
-    key[:, :, count:, width] = math.log(strength) / scale
+    extra = EXTRA_CHANNELS * max(1, -(-len(counts) // EXTRA_CHANNELS))
+    query, key, value = (F.pad(x, (0, extra)) for x in (query, key, value))
+    if weights is None:
+        query[..., width] = 1.0
+        key[:, :, count:, width] = math.log(strength) / scale
+    else:
+        logarithms = (weights * strength).log().clamp_min(LOG_ZERO).to(query)
+        query[..., width : width + len(counts)] = repeat_rows(logarithms, len(query))[:, None]
+        for number, tokens in enumerate(counts):
+            key[:, :, count : count + tokens, width + number] = 1 / scale
+            count += tokens
     return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width].transpose(1, 2).flatten(2)
 
 
@@ -109,6 +162,17 @@ def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
         for name, module in network.named_modules()
         if hasattr(module, "attn1") and "motion_modules" not in name
     }
+
+
+def downscaling(unet: nn.Module) -> dict[str, int]:
+    """Return, for each transformer block of a UNet, the side of the latents divided by that of its feature map."""
+    deepest = len(unet.config.block_out_channels) - 1
+    factors = {}
+    for name in self_attention_blocks(unet):
+        part, number, *_ = name.split(".")
+        level = deepest if part == "mid_block" else int(number)
+        factors[name] = 2 ** (deepest - level if part == "up_blocks" else level)
+    return factors
 
 
 def use_source_attention(network: nn.Module) -> None:

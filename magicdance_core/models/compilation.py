@@ -14,7 +14,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from ..errors import InputError
-from .attention import ReferenceSource, SourceAttention, self_attention_blocks
+from .attention import SourceAttention, self_attention_blocks
 
 COMPILERS = ("g++", "clang++", "cl")
 ANY_BLOCK = ""  # replaces the name of each block, so that code compiled for one block fits all similar ones
@@ -71,7 +71,5 @@ def _select_source(name: str, block: nn.Module, args: tuple, kwargs: dict) -> tu
     source = given.get("source")
     if source is None:
         return None
-    selected = ReferenceSource(
-        {ANY_BLOCK: source.keys[name]}, {ANY_BLOCK: source.values[name]}, source.strength, source.rows
-    )
+    selected = source.select(name, ANY_BLOCK)
     return args, kwargs | {"cross_attention_kwargs": given | {"source": selected}}

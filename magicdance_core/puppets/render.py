@@ -1,6 +1,6 @@
 """Draw a posed puppet, and return the exact keypoints of that picture."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from .clothes import draw_arms, draw_legs, draw_torso
 from .face import build_face, draw_glasses, draw_head_and_face, ear_centres
 from .hair import draw_back_hair, draw_front_hair, draw_hat
 from .identity import Identity
-from .skeleton import GROUND, build_skeleton
+from .skeleton import GROUND, Skeleton, build_skeleton
 
 CLIP_SIDE = 512  # pixels, the published size
 
@@ -27,17 +27,48 @@ def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | No
     and the background depends on identity and size only.
     Raises InputError if a side is less than 16 pixels.
     """
-    width, height, side, origin = _layout(width, height)
-    supersampling = 4 if side <= 96 else 3
-    wide, high = width * supersampling, height * supersampling
-    image = background(identity, wide, high, side * supersampling, origin * supersampling).copy()
-    canvas = Canvas(image, side * supersampling, origin * supersampling)
-    skeleton = build_skeleton(identity, pose)
-    face = build_face(identity, pose, skeleton.head)
+    return draw_puppets([(identity, pose)], width, height)
 
-    feet = (skeleton.ankles[0].real + skeleton.ankles[1].real) / 2
-    reach = 0.06 + abs(skeleton.ankles[0].real - skeleton.ankles[1].real) / 2
-    canvas.ellipse(complex(feet, GROUND + 0.005), reach, 0.020, shadow_colour(identity))
+
+def draw_puppets(
+    puppets: Sequence[tuple[Identity, BodyPose]], width: int, height: int | None = None, scene: Identity | None = None
+) -> Image.Image:
+    """Draw several puppets into one picture, the first behind the others; see `draw_puppet`.
+
+    scene: the identity whose background is drawn; by default the first puppet's.
+    """
+    width, height, side, origin = _layout(width, height)
+    scene = scene or puppets[0][0]
+    supersampling = _supersampling(side)
+    wide, high = width * supersampling, height * supersampling
+    image = background(scene, wide, high, side * supersampling, origin * supersampling).copy()
+    canvas = Canvas(image, side * supersampling, origin * supersampling)
+    for identity, pose in puppets:
+        skeleton = build_skeleton(identity, pose)
+        feet = (skeleton.ankles[0].real + skeleton.ankles[1].real) / 2
+        reach = 0.06 + abs(skeleton.ankles[0].real - skeleton.ankles[1].real) / 2
+        canvas.ellipse(complex(feet, GROUND + 0.005), reach, 0.020, shadow_colour(scene))
+        _draw_person(canvas, identity, pose, skeleton)
+    return image.reduce(supersampling)
+
+
+def puppet_mask(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> np.ndarray:
+    """Return how much of each pixel of `draw_puppet`'s picture the puppet covers: float32 `[H, W]` in [0, 1].
+
+    Its shadow is part of the background.
+    """
+    width, height, side, origin = _layout(width, height)
+    supersampling = _supersampling(side)
+    skeleton, pictures = build_skeleton(identity, pose), []
+    for colour in ("black", "white"):
+        image = Image.new("RGB", (width * supersampling, height * supersampling), colour)
+        _draw_person(Canvas(image, side * supersampling, origin * supersampling), identity, pose, skeleton)
+        pictures.append(np.asarray(image.reduce(supersampling), np.float32))
+    return 1 - np.abs(pictures[1] - pictures[0]).mean(axis=-1) / 255
+
+
+def _draw_person(canvas: Canvas, identity: Identity, pose: BodyPose, skeleton: Skeleton) -> None:
+    face = build_face(identity, pose, skeleton.head)
     draw_back_hair(canvas, identity, skeleton.head)
     draw_legs(canvas, identity, skeleton)
     draw_torso(canvas, identity, skeleton)
@@ -46,7 +77,6 @@ def draw_puppet(identity: Identity, pose: BodyPose, width: int, height: int | No
     draw_front_hair(canvas, identity, skeleton.head)
     draw_hat(canvas, identity, skeleton.head)
     draw_arms(canvas, identity, skeleton)
-    return image.reduce(supersampling)
 
 
 def puppet_keypoints(identity: Identity, pose: BodyPose, width: int, height: int | None = None) -> PoseFrame:
@@ -78,6 +108,10 @@ def puppet_clip(
 ) -> list[PoseFrame]:
     """Return the keypoints of a puppet at moments (frames at 30 per second) of a dance, on side x side pixels."""
     return [puppet_keypoints(identity, dance.pose(moment), side) for moment in moments]
+
+
+def _supersampling(side: int) -> int:
+    return 4 if side <= 96 else 3
 
 
 def _layout(width: int, height: int | None) -> tuple[int, int, int, complex]:

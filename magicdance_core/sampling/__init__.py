@@ -7,6 +7,7 @@ from .hints import Hints, encode_poses
 from .images import to_images, to_pil
 from .noise import FrameNoise, get_noise, make_noise, noise_from_latents
 from .reference import EncodedReference
+from .regions import EncodedRegions, Region
 from .run import FrameChunk, Phase, Placement, RunInputs, Sample, prepare, run, stream
 from .settings import PRESETS, Control, Preset, SamplingSettings, Shortcuts
 from .vae import decode_frames, encode_images
@@ -17,6 +18,7 @@ __all__ = [
     "Control",
     "DenoisingInputs",
     "EncodedReference",
+    "EncodedRegions",
     "FrameChunk",
     "FrameNoise",
     "Hints",
@@ -24,6 +26,7 @@ __all__ = [
     "Placement",
     "Preset",
     "Progress",
+    "Region",
     "RunInputs",
     "Sample",
     "SamplingSettings",

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import torch
@@ -10,13 +10,14 @@ from diffusers import SchedulerMixin
 from torch import Tensor
 
 from ..errors import InputError
-from ..models import Networks, ReferenceReader, ReferenceSource, project_bank
+from ..models import Networks, ReferenceReader, ReferenceSource, downscaling, project_bank
 from ..schedule import predict_x0
 from .guidance import GuidanceBranch, guide, predict_batched, predict_branch
 from .hints import Hints, ResidualCache
 from .noise import FrameNoise
 from .order import Finished, Order, WindowSchedule, in_frame_order, preview
-from .reference import EncodedReference, fits_batched_guidance
+from .reference import BankCache, EncodedReference, fits_batched_guidance
+from .regions import EncodedRegions
 from .settings import Control, SamplingSettings
 from .steps import FiniteCheck, FrameScheduler
 from .windows import Batches, Window, Windows
@@ -63,7 +64,7 @@ class DenoisingInputs:
     frames: int
     context: Tensor
     uncond_context: Tensor | None = None
-    reference: EncodedReference | None = None
+    reference: EncodedReference | EncodedRegions | None = None
     hints: Hints | None = None
     source: Hints | None = None
 
@@ -139,14 +140,14 @@ class Denoiser:
         self._uncond_context = context if inputs.uncond_context is None else inputs.uncond_context.to(context)
         if self._uncond_context is not context and torch.equal(self._uncond_context, context):
             self._uncond_context = context  # identity tells that the prompts are not contrasted
-        self._reader, self._banks = None, None
+        self._regions = inputs.reference if isinstance(inputs.reference, EncodedRegions) else None
+        self._readers: list[tuple[ReferenceReader, BankCache]] = []
         if networks.appearance is not None and inputs.reference is not None:
-            latents = inputs.reference.latents.to(self._device, self._dtype)
-            self._reader, self._banks = (
-                ReferenceReader(networks.appearance, latents, len(latents)),
-                inputs.reference.banks,
-            )
-            self._banks.begin(context, self._uncond_context)
+            for reference in (inputs.reference,) if self._regions is None else self._regions.references:
+                latents = reference.latents.to(self._device, self._dtype)
+                reference.banks.begin(context, self._uncond_context)
+                self._readers.append((ReferenceReader(networks.appearance, latents, len(latents)), reference.banks))
+        self._downscaling = downscaling(networks.unet)
         has_pose = networks.pose is not None and inputs.hints is not None
         self._pose_control = settings.pose_control if has_pose else Control(0.0)
         self._motion_control = settings.motion_control
@@ -249,6 +250,7 @@ class Denoiser:
     ) -> tuple[Tensor, Tensor]:
         timestep, latents = self._scheduler.on_device[step], inputs.to(self._dtype)
         residuals = [self._residuals.get(branch, step, frames, latents, timestep) for branch in (cond, uncond)]
+        cond, uncond = (self._in_regions(branch, frames) for branch in (cond, uncond))
         return predict_batched(self._networks, cond, uncond, latents, timestep, residuals)
 
     def _is_shared(self, branch: GuidanceBranch, step: int) -> bool:
@@ -266,7 +268,14 @@ class Denoiser:
     def _predict(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
         timestep, latents = self._scheduler.on_device[step], inputs.to(self._dtype)
         residuals = self._residuals.get(branch, step, frames, latents, timestep)
-        return predict_branch(self._networks, branch, latents, timestep, residuals)
+        return predict_branch(self._networks, self._in_regions(branch, frames), latents, timestep, residuals)
+
+    def _in_regions(self, branch: GuidanceBranch, frames: tuple[int, ...]) -> GuidanceBranch:
+        """Return a branch whose references act in their regions of these frames."""
+        if self._regions is None or branch.source is None:
+            return branch
+        weights = self._regions.at(frames).to(self._device)
+        return replace(branch, source=branch.source.weighted(weights, self._downscaling))
 
     def _branches_at(self, step: int) -> tuple[GuidanceBranch, GuidanceBranch]:
         """Return the conditional and the unconditional branch; those of the last step asked for are cached."""
@@ -289,7 +298,7 @@ class Denoiser:
 
     def _controlled(self, prompt: Tensor, step: int) -> GuidanceBranch:
         source, strength = None, self._settings.appearance_control.at(*self._place(step))
-        if self._reader is not None and strength:
+        if self._readers and strength:
             source = self._source(prompt, self._settings.shortcuts.read_at(step), strength)
         pose, motion = (control.at(*self._place(step)) for control in (self._pose_control, self._motion_control))
         return GuidanceBranch(prompt, source, pose, motion)
@@ -298,10 +307,11 @@ class Denoiser:
         cached = self._sources.get(id(prompt))
         if cached is not None and cached[0] == step:
             return cached[1]
-        assert self._reader is not None and self._banks is not None
-        compute = partial(self._reader.bank, self._scheduler.on_device[step], prompt)
-        number = 0 if prompt is self._context else 1
-        bank = self._banks.get(number, float(self._scheduler.timesteps[step]), compute)
-        source = project_bank(self._networks.unet, bank, strength)
+        number, timestep = 0 if prompt is self._context else 1, float(self._scheduler.timesteps[step])
+        sources = []
+        for reader, banks in self._readers:
+            bank = banks.get(number, timestep, partial(reader.bank, self._scheduler.on_device[step], prompt))
+            sources.append(project_bank(self._networks.unet, bank, strength))
+        source = ReferenceSource.join(sources)
         self._sources[id(prompt)] = step, source
         return source

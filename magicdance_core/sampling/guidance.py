@@ -55,9 +55,15 @@ def predict_batched(
             {name: torch.cat([one[name], other[name]]) for name in one}
             for one, other in ((source.keys, uncond.source.keys), (source.values, uncond.source.values))
         )
-        source = replace(source, keys=keys, values=values)
+        source = replace(source, keys=keys, values=values, weights=_twice(source.weights, count))
     batch = networks, latents.repeat(2, 1, 1, 1), timestep, context, source, _stack(*residuals)
     return predict(*batch, cond.motion_scale, frames=count).float().chunk(2)
+
+
+def _twice(weights: dict[str, Tensor] | None, count: int) -> dict[str, Tensor] | None:
+    if weights is None:
+        return None
+    return {name: part.repeat(2, 1, 1) if len(part) == count else part for name, part in weights.items()}
 
 
 def _stack(cond: PoseResiduals | None, uncond: PoseResiduals | None) -> PoseResiduals | None:

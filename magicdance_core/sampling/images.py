@@ -49,13 +49,18 @@ def _check_tensor(images: Tensor, what: str) -> Tensor:
         raise InputError(f"{what} has the shape {list(images.shape)}: give [3, H, W] or [N, 3, H, W], RGB.")
     if len(images) == 0:
         raise InputError(f"{what} is empty: give at least one image.")
-    images = images.detach().to("cpu", torch.float32)
-    if not images.isfinite().all():
+    return check_range(images, what)
+
+
+def check_range(values: Tensor, what: str) -> Tensor:
+    """Return values as float32 on the CPU, in [0, 1]. Raises InputError for values outside by more than rounding."""
+    values = values.detach().to("cpu", torch.float32)
+    if not values.isfinite().all():
         raise InputError(f"{what} contains NaN or infinite values: give floats in [0, 1].")
-    low, high = images.aminmax()
+    low, high = values.aminmax()
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise InputError(f"{what} has values from {low:.3g} to {high:.3g}: give floats in [0, 1].")
-    return images.clamp(0, 1)
+    return values.clamp(0, 1)
 
 
 def _from_pil(images: Sequence, what: str) -> Tensor:

@@ -1,6 +1,6 @@
 """A sampling run: encode the reference, denoise the frames, decode them; at once or as a stream."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from .images import to_images
 from .noise import FrameNoise, get_noise, make_noise, noise_from_latents
 from .order import WindowSchedule
 from .reference import BankCache, EncodedReference
+from .regions import CheckedRegions, EncodedRegions, Region, check_regions
 from .settings import SamplingSettings
 from .steps import is_stateful
 from .vae import INDEPENDENT, StreamDecoder, TemporalDecoding, decode_frames, encode_images
@@ -63,11 +64,11 @@ class Placement:
 class RunInputs:
     """Checked inputs of a run.
 
-    reference: `[R, 3, H', W']` in [0, 1], or encoded; ignored without an Appearance Control Model. noise: of every
-    frame. frames: how many. context, uncond_context: prompts `[1, n, C]`.
+    reference: `[R, 3, H', W']` in [0, 1], encoded, or in regions; ignored without an Appearance Control Model. noise:
+    of every frame. frames: how many. context, uncond_context: prompts `[1, n, C]`.
     """
 
-    reference: Tensor | EncodedReference
+    reference: Tensor | EncodedReference | CheckedRegions
     noise: FrameNoise
     frames: int
     context: Tensor
@@ -114,7 +115,8 @@ def prepare(
 ) -> tuple[SamplingSettings, RunInputs]:
     """Check what a caller passes; returns resolved settings and the inputs of `run` and `stream`.
 
-    reference: see `images.to_images`, or encoded. pose_map: one of the maps `[n, 3, H, W]`, for the size of the frames.
+    reference: see `images.to_images`, encoded, or a list of `Region`. pose_map: one of the maps `[n, 3, H, W]`, for the
+    size of the frames.
     latents, generator, prompt_embeds, negative_prompt_embeds: see `MagicDancePipeline.__call__`.
     Raises InputError for what cannot be used.
     """
@@ -126,8 +128,14 @@ def prepare(
     else:
         uncond_context = model.context if settings.control_mode == "balance" else context
     resolve_windows(_networks(model), frames, settings)
-    if not isinstance(reference, EncodedReference):
-        reference = to_images(reference, "The reference", vae_scale_factor(model.vae))
+    factor = vae_scale_factor(model.vae)
+    if isinstance(reference, Sequence) and any(isinstance(part, Region) for part in reference):
+        for part in reference:
+            check_type(part, "A region", Region)
+        only = reference[0] if len(reference) == 1 and reference[0].mask is None else None
+        reference = only.reference if only else check_regions(reference, frames, pose_map.shape[2:], factor)
+    if not isinstance(reference, (EncodedReference, CheckedRegions)):
+        reference = to_images(reference, "The reference", factor)
     noise = _noise(model, settings, latents, pose_map, frames, generator)
     DenoisingInputs(noise, frames, context, uncond_context)  # checks them before anything is encoded
     return settings, RunInputs(reference, noise, frames, context, uncond_context)
@@ -152,11 +160,11 @@ def run(
     number, temporal = _threads(model), _temporal_decoding(networks, count, settings)
     with threads(number):
         # Each step reads the reference once, so caching would only cost memory here.
-        reference = _encode_reference(model, inputs.reference, placement, BankCache(0))
+        reference = _encode_reference(model, inputs.reference, placement, max_bank_bytes=0)
         height, width = inputs.noise.shared.shape[-2:]
         if settings.batched_guidance is None and placement.fits_batched is not None:
             settings = replace(settings, batched_guidance=placement.fits_batched(batch, height * width))
-        rows = (2 if settings.batched_guidance else 1) * batch + (0 if reference is None else len(reference.latents))
+        rows = (2 if settings.batched_guidance else 1) * batch + _pictures(reference)
         placement.load(Phase(networks.roles(), rows, height, width))
         if (pose := networks.pose) is not None:
             hints = Hints(pose_maps.split(1), lambda maps: encode_poses(pose, maps, batch, *placement.unet), batch)
@@ -204,7 +212,7 @@ def stream(
         raise InputError(f"Frame {first} depends on earlier ones: start at frame 0.")
 
     def chunks() -> Iterator[FrameChunk]:
-        reference, hints, source = _encode_reference(model, inputs.reference, placement, BankCache()), None, None
+        reference, hints, source = _encode_reference(model, inputs.reference, placement), None, None
         windows = resolve_windows(networks, inputs.frames, settings)
         height, width = inputs.noise.shared.shape[-2:]
         placement.load(Phase((*networks.roles(), "vae"), min(windows.length, inputs.frames), height, width))
@@ -238,18 +246,34 @@ def _networks(model: Components) -> Networks:
 
 
 def _encode_reference(
-    model: Components, reference: Tensor | EncodedReference, placement: Placement, banks: BankCache
-) -> EncodedReference | None:
-    if isinstance(reference, EncodedReference):
-        return reference
+    model: Components,
+    reference: Tensor | EncodedReference | CheckedRegions,
+    placement: Placement,
+    max_bank_bytes: int | None = None,
+) -> EncodedReference | EncodedRegions | None:
     if model.appearance is None:
         return None
-    placement.load(Phase(("vae",), len(reference), *reference.shape[-2:]))
-    return EncodedReference(encode_images(model.vae, reference, *placement.vae), banks)
+
+    def encode(part: Tensor | EncodedReference) -> EncodedReference:
+        if isinstance(part, EncodedReference):
+            return part
+        placement.load(Phase(("vae",), len(part), *part.shape[-2:]))
+        return EncodedReference(encode_images(model.vae, part, *placement.vae), BankCache(max_bank_bytes))
+
+    if isinstance(reference, CheckedRegions):
+        return EncodedRegions(tuple(map(encode, reference.references)), reference.weights)
+    return encode(reference)
+
+
+def _pictures(reference: EncodedReference | EncodedRegions | None) -> int:
+    """Return how many pictures the Appearance Control Model reads at once."""
+    if isinstance(reference, EncodedRegions):
+        return max(map(_pictures, reference.references))
+    return 0 if reference is None else len(reference.latents)
 
 
 def _conditioned(
-    inputs: RunInputs, reference: EncodedReference | None, hints: Hints | None, placement: Placement
+    inputs: RunInputs, reference: EncodedReference | EncodedRegions | None, hints: Hints | None, placement: Placement
 ) -> DenoisingInputs:
     context = inputs.context.to(*placement.unet)
     return DenoisingInputs(inputs.noise, inputs.frames, context, inputs.uncond_context, reference, hints)

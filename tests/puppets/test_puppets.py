@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magicdance_core.puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
+from magicdance_core.puppets import (
+    BodyPose,
+    Choreography,
+    Identity,
+    draw_puppet,
+    draw_puppets,
+    puppet_keypoints,
+    puppet_mask,
+)
 from magicdance_core.puppets import identity as styles
 from magicdance_core.puppets.body_pose import FIELDS, HIGHEST, LOWEST
 
@@ -220,3 +228,28 @@ def test_mirrored_pose_mirrors_the_figure():
     two = puppet_keypoints(IDENTITIES[4], pose.mirrored(), 512).people[0]
     assert np.allclose(one.left_hand[:, 0], 512 - two.right_hand[:, 0], atol=1e-3)
     assert np.allclose(one.body[[8, 9, 10], 0], 512 - two.body[[11, 12, 13], 0], atol=1e-3)
+
+
+def test_several_puppets_are_drawn_in_front_of_each_other():
+    first, second = Identity.from_seed(1), Identity.from_seed(2)
+    left, right = BodyPose(root_x=-0.5), BodyPose(root_x=0.5)
+    both = np.asarray(draw_puppets([(first, left), (second, right)], 256, 128), int)
+    masks = [puppet_mask(*one, 256, 128) for one in ((first, left), (second, right))]
+    assert masks[0][:, 160:].max() == 0 == masks[1][:, :96].max()
+    for number, one in enumerate(((first, left), (second, right))):
+        alone = np.asarray(draw_puppets([one], 256, 128, scene=first), int)
+        assert (alone == both)[masks[number] == 1].all()
+    # the second hides the first where they stand in one place
+    over = np.asarray(draw_puppets([(first, left), (second, left)], 256, 128), int)
+    assert (over == np.asarray(draw_puppets([(second, left)], 256, 128, scene=first), int))[
+        puppet_mask(second, left, 256, 128) == 1
+    ].all()
+
+
+def test_a_mask_is_what_a_puppet_covers():
+    identity, pose = Identity.from_seed(3), BodyPose()
+    mask, picture = puppet_mask(identity, pose, 128), np.asarray(draw_puppet(identity, pose, 128), int)
+    empty = np.asarray(draw_puppets([(identity, BodyPose(root_x=9))], 128), int)
+    assert 0.05 < mask.mean() < 0.4 and mask.min() == 0 and mask.max() == 1
+    assert (picture == empty).all(axis=-1)[:110][mask[:110] == 0].all()  # below is its shadow
+    assert (picture != empty).any(axis=-1)[mask == 1].mean() > 0.95

@@ -1,0 +1,99 @@
+"""Several references in one picture: each acts where its mask is, in one pass of the UNet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..checks import check_type
+from ..errors import InputError
+from .images import check_range, to_images
+from .reference import EncodedReference
+
+
+@dataclass(frozen=True)
+class Region:
+    """A reference and the part of the frames in which it acts.
+
+    reference: as `MagicDancePipeline.__call__` takes it. mask: float `[H, W]` or `[1 or F, H, W]` in [0, 1], in the
+    frames' size, 1 where the reference acts; None for the rest, which no other region has. Where masks overlap they
+    share, in proportion; without a region for the rest, the first one gets it.
+    """
+
+    reference: object
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class EncodedRegions:
+    """Encoded references, and the weight of each at every pixel of the frames' latents.
+
+    weights: `[1 or F, P, h, w]`, float32, on the CPU; they add up to 1.
+    """
+
+    references: tuple[EncodedReference, ...]
+    weights: Tensor
+
+    def at(self, frames: tuple[int, ...]) -> Tensor:
+        """Return the weights of some frames, `[1 or n, P, h, w]`."""
+        return self.weights if len(self.weights) == 1 else self.weights[list(frames)]
+
+
+@dataclass(frozen=True)
+class CheckedRegions:
+    """Checked regions that wait for the VAE. references: `[R, 3, H, W]` in [0, 1], or encoded. weights: see above."""
+
+    references: tuple[Tensor | EncodedReference, ...]
+    weights: Tensor
+
+
+def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int], factor: int) -> CheckedRegions:
+    """Return the pictures and weights of regions.
+
+    frames: of the run. size: height and width of a frame. factor: side of a frame divided by that of its latent.
+    Raises InputError for masks of another size or number, values outside [0, 1], an empty mask, and several regions
+    without a mask.
+    """
+    masks, open_regions = [], [number for number, region in enumerate(regions) if region.mask is None]
+    if len(open_regions) > 1:
+        raise InputError(f"{len(open_regions)} regions have no mask: only one may stand for the rest of the frames.")
+    for number, region in enumerate(regions):
+        if region.mask is not None:
+            masks.append(_mask(region.mask, f"The mask of region {number + 1}", frames, size))
+    rest = open_regions[0] if open_regions else 0
+    height, width = (side // factor for side in size)
+    count = max(map(len, masks), default=1)
+    small = [F.interpolate(mask[:, None], (height, width), mode="area").expand(count, -1, -1, -1) for mask in masks]
+    if not open_regions:
+        weights = torch.cat(small, dim=1)
+    else:
+        empty = torch.zeros(count, 1, height, width)
+        weights = torch.cat([*small[:rest], empty, *small[rest:]], dim=1)
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
+    weights[:, rest] = (1 - (weights.sum(dim=1) - weights[:, rest])).clamp(min=0)
+    references = tuple(_reference(region.reference, number, factor) for number, region in enumerate(regions))
+    return CheckedRegions(references, weights)
+
+
+def _mask(mask: object, what: str, frames: int, size: tuple[int, int]) -> Tensor:
+    """Return a mask as float32 `[1 or F, H, W]` on the CPU."""
+    check_type(mask, what, Tensor)
+    assert isinstance(mask, Tensor)
+    mask = mask[None] if mask.dim() == 2 else mask
+    if mask.dim() != 3 or tuple(mask.shape[1:]) != tuple(size):
+        height, width = size
+        raise InputError(f"{what} has the shape {list(mask.shape)}: give [{height}, {width}], the frames' size.")
+    if len(mask) not in (1, frames):
+        raise InputError(f"{what} has {len(mask)} pictures for {frames} frames: give one for all or one for each.")
+    mask = check_range(mask, what)
+    if not mask.any():
+        raise InputError(f"{what} covers nothing: leave the region out, or give a mask that is 1 where it acts.")
+    return mask
+
+
+def _reference(reference: object, number: int, factor: int) -> Tensor | EncodedReference:
+    if isinstance(reference, EncodedReference):
+        return reference
+    return to_images(reference, f"The reference of region {number + 1}", factor)
