@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ class ReferenceSource:
 
     def select(self, block: str, name: str) -> "ReferenceSource":
         """Return the part for one block, under another name."""
-        parts = {
+        parts: dict[str, Any] = {
             part.name: {name: value[block]}
             for part in fields(self)
             if isinstance(value := getattr(self, part.name), dict)
@@ -97,9 +98,9 @@ class SourceAttention:
             out = attend(query, key, value, attn.heads)
         else:
             rows = len(query) if source.rows is None else source.rows
-            more = source.keys[self.block], source.values[self.block], source.strength
-            if source.weights is not None and source.counts is not None:
-                more += source.weights[self.block], source.counts[self.block]
+            weights = None if source.weights is None else source.weights[self.block]
+            counts = () if source.counts is None else source.counts[self.block]
+            more = source.keys[self.block], source.values[self.block], source.strength, weights, counts
             out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more)
             if rows < len(query):
                 out = torch.cat([out, attend(query[rows:], key[rows:], value[rows:], attn.heads)])

@@ -115,6 +115,10 @@ def resolve_windows(networks: Networks, frames: int, settings: SamplingSettings)
     return settings.windows
 
 
+def _references(reference: EncodedReference | EncodedRegions) -> tuple[EncodedReference, ...]:
+    return (reference,) if isinstance(reference, EncodedReference) else reference.references
+
+
 class Denoiser:
     """Networks and scheduler for one run. `start`, `predict` and `advance` are what `WindowSchedule` calls.
 
@@ -143,7 +147,7 @@ class Denoiser:
         self._regions = inputs.reference if isinstance(inputs.reference, EncodedRegions) else None
         self._readers: list[tuple[ReferenceReader, BankCache]] = []
         if networks.appearance is not None and inputs.reference is not None:
-            for reference in (inputs.reference,) if self._regions is None else self._regions.references:
+            for reference in _references(inputs.reference):
                 latents = reference.latents.to(self._device, self._dtype)
                 reference.banks.begin(context, self._uncond_context)
                 self._readers.append((ReferenceReader(networks.appearance, latents, len(latents)), reference.banks))

@@ -77,10 +77,9 @@ def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int],
     return CheckedRegions(references, weights)
 
 
-def _mask(mask: object, what: str, frames: int, size: tuple[int, int]) -> Tensor:
+def _mask(mask: Tensor, what: str, frames: int, size: tuple[int, int]) -> Tensor:
     """Return a mask as float32 `[1 or F, H, W]` on the CPU."""
     check_type(mask, what, Tensor)
-    assert isinstance(mask, Tensor)
     mask = mask[None] if mask.dim() == 2 else mask
     if mask.dim() != 3 or tuple(mask.shape[1:]) != tuple(size):
         height, width = size
