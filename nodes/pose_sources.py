@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE, TORCH_DETECTORS
-from .comfy import folders, memory, progress, user_files
+from .comfy import folders, memory, messages, progress, user_files
 from .model_files import LastResult, SameObject
 from .socket_values import to_arrays, video_audio, video_pictures
 from .widget_checks import LINKED
@@ -50,6 +50,7 @@ class MagicDanceExtractPose:
 
     def __init__(self) -> None:
         self._detected = LastResult()  # another person or max_gap does not run the detector again
+        self._remarks = messages.Remarks(type(self).__name__)
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -101,6 +102,7 @@ class MagicDanceExtractPose:
             source = (SameObject(images), 0) if video is None else (SameObject(video), fps)
             people, how = self._detected((detector, *source), lambda: _detect(images, video, fps, detector))
         extraction = follow(people, person_index if person == INDEX else person, max_gap)
+        self._remarks.show(_nobody(extraction.report | how))
         report = json.dumps(extraction.report | how, indent=2)
         return frames_to_pose_keypoint(extraction.frames), report, None if video is None else video_audio(video), fps
 
@@ -193,6 +195,17 @@ class MagicDanceSaveKeypoints:
         path = user_files.output_path(filename_prefix, f".{format}")
         save_keypoints(path, frames_from_pose_keypoint(keypoints, threshold=0.0))
         return {"ui": {"text": [str(path)]}, "result": (keypoints,)}
+
+
+def _nobody(report: dict) -> list[str]:
+    """Return a sentence with the remedy if no frame has a person, for keypoints without a detector, too."""
+    if report["frames_with_person"]:
+        return []
+    detector, frames = report.get("detector"), report["frames"]
+    if detector is None:
+        return [f"Check the keypoints: they have nobody in {frames} of {frames} frames."]
+    remedy = "Connect pose maps or change the detector" if detector == "drawn" else "Check the pictures"
+    return [f"{remedy}: `{detector}` found nobody in {frames} of {frames} frames."]
 
 
 def _detect(images, video, fps: float, name: str) -> tuple[list, dict[str, Any]]:

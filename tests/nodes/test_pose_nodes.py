@@ -108,10 +108,21 @@ def test_low_scores_of_other_programs_are_left_out_but_saved(node, points, folde
     assert "0.1" in saved.read_text()
 
 
+def test_extract_remarks_that_nobody_was_found(node, comfy, dance):
+    extract(node, images=torch.zeros(3, 64, 64, 3))
+    nobody = [frame | {"people": []} for frame in dance(0, frames=2)]
+    extract(node, keypoints=nobody)
+    extract(node, keypoints=dance(0))
+    assert [data["sentences"] for _, data in comfy.events] == [
+        ["Connect pose maps or change the detector: `drawn` found nobody in 3 of 3 frames."],
+        ["Check the keypoints: they have nobody in 2 of 2 frames."],
+    ]
+
+
 def test_extract_names_missing_files_and_inputs(node, dance):
     picture = torch.zeros(1, 8, 8, 3)
-    for detector, name in (("openpose", "body_pose_model.pth"), ("dwpose", "yolox_l.onnx")):
-        with pytest.raises(ValueError, match=f"{name} is not in .*magicdance_pose: download it from https"):
+    for detector, name in (("openpose", "hand_pose_model.pth and facenet.pth"), ("dwpose", "yolox_l.onnx")):
+        with pytest.raises(ValueError, match=f"{name} .*are not in .*magicdance_pose: download them from https"):
             extract(node, detector=detector, images=picture)
     for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": picture}):
         with pytest.raises(ValueError, match="connect one of `images`, `video` and `keypoints`"):

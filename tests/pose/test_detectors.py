@@ -1,8 +1,10 @@
 """Detectors: decoding compared with known keypoints, and the real networks with random weights."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import torch
 from onnx_networks import write_network
 
 from magicdance_core.errors import InputError
+from magicdance_core.media import read_frames
 from magicdance_core.pose import draw_pose
 from magicdance_core.pose.detectors import make_detector
 from magicdance_core.pose.detectors.drawn_map import DrawnMapDetector
@@ -24,10 +27,12 @@ from magicdance_core.pose.detectors.dwpose import (
 )
 from magicdance_core.pose.detectors.openpose import FILES, OpenPoseDetector, face_box, hand_box, new_network
 from magicdance_core.pose.detectors.openpose_decoding import FIELDS, LIMBS, find_peaks, highest_peaks, people_from_maps
-from magicdance_core.pose.keypoints import SLICES, frames_to_points, person_to_points
+from magicdance_core.pose.keypoints import SLICES, PoseFrame, frames_to_points, person_to_points
 from magicdance_core.puppets import Choreography, Identity, puppet_clip
 
 REPOSITORY = Path(__file__).parents[2]
+CLIPS = Path(os.environ.get("MAGICDANCE_CLIPS") or REPOSITORY.parent / "shared" / "mediapipe" / "data")
+PUBLISHED_MAPS = CLIPS / "xdyna_2_poses.mp4"
 needs_aux = pytest.mark.skipif(importlib.util.find_spec("controlnet_aux") is None, reason="controlnet-aux is missing")
 
 
@@ -204,9 +209,12 @@ def test_real_networks_run_with_random_weights(weights):
 @needs_aux
 def test_missing_and_wrong_files_are_refused(weights, tmp_path):
     with pytest.raises(
-        InputError, match=f"body_pose_model.pth is not in {tmp_path}: download it from https://hugg.*Annot"
+        InputError,
+        match=f"body.* and hand.* and facenet.pth are not in {tmp_path}: download them from https://hugg.*Annot",
     ):
         make_detector("openpose", tmp_path)
+    for kind in ("hand", "face"):
+        (tmp_path / FILES[kind]).touch()
     (tmp_path / FILES["body"]).write_bytes((weights / FILES["hand"]).read_bytes())
     with pytest.raises(InputError, match="does not contain the body network"):
         make_detector("openpose", tmp_path)
@@ -328,7 +336,7 @@ def test_dwpose_crop_matches_its_matrix():
 
 
 def test_dwpose_refuses_missing_files_and_finds_nobody_in_noise(tmp_path):
-    with pytest.raises(InputError, match="yolox_l.onnx is not in .*: download it from https://.*DWPose"):
+    with pytest.raises(InputError, match="yolox_l.onnx and .*onnx are not in .*: download them from https://.*DWPose"):
         make_detector("dwpose", tmp_path)
     nobody = DWPoseDetector(lambda pixels: [yolox_output([], 1)], lambda pixels: pytest.fail("asked for points"))
     assert nobody.detect(np.zeros((1, 1, 3), np.uint8)) == ()
@@ -359,3 +367,36 @@ def test_drawn_map_is_read_back(side):
         errors.append(np.linalg.norm(person.body * [512 / side, 512 / side, 1] - frame.people[0].body, axis=1)[seen])
     assert found > 0.8 * 18 * len(clip) and np.concatenate(errors).mean() < 1.5
     assert DrawnMapDetector().detect(np.zeros((1, 1, 3), np.uint8)) == ()
+
+
+def test_knee_and_wrists_are_told_from_the_points_and_lines_of_hands():
+    """Hand points have the colour of the left knee, hand lines those of other joints."""
+    errors, found = [], []
+    for seed in range(6):
+        clip = puppet_clip(Identity.from_seed(seed, "test"), Choreography.from_seed(seed, "test"), range(0, 60, 20))
+        for frame in clip:
+            (person,) = DrawnMapDetector().detect(draw_pose(frame, 512, 512, face=False))
+            seen = person.body[:, 2] > 0
+            errors.append(np.where(seen, np.linalg.norm(person.body[:, :2] - frame.people[0].body[:, :2], axis=1), 0))
+            found.append(seen)
+    errors, found = np.array(errors), np.array(found)
+    assert errors.max() < 20 and errors[:, 12].max() < 2 and errors[found].mean() < 2
+    assert found[:, [1, 2, 3, 5, 6, 8, 9, 10, 11, 12, 13]].mean() > 0.98
+
+
+def test_a_knee_that_is_not_drawn_is_not_found_in_a_hand():
+    (frame,) = puppet_clip(Identity.from_seed(1, "test"), Choreography.from_seed(1, "test"), [0])
+    body = frame.people[0].body.copy()
+    body[[12, 13]] = 0
+    without = PoseFrame((replace(frame.people[0], body=body),), frame.width, frame.height)
+    (person,) = DrawnMapDetector().detect(draw_pose(without, face=False))
+    assert person.body[11, 2] > 0 and not person.body[[12, 13], 2].any()
+
+
+@pytest.mark.skipif(not PUBLISHED_MAPS.is_file(), reason=f"{PUBLISHED_MAPS} is not there")
+def test_a_published_pose_video_is_read():
+    """Maps of another project, with hands: both thighs of a standing person are equally long."""
+    for picture in list(read_frames(PUBLISHED_MAPS))[::4]:
+        (person,) = DrawnMapDetector().detect(np.asarray(picture))
+        left, right = (np.linalg.norm(person.body[hip, :2] - person.body[hip + 1, :2]) for hip in (11, 8))
+        assert person.body[8:14, 2].all() and 0.9 < left / right < 1.1

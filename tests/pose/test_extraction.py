@@ -276,7 +276,10 @@ def test_extract_without_people_writes_empty_frames(work):
     [
         (["none.mp4"], "does not exist"),
         (["black.mp4"], "No pose detector's files were found in models/magicdance_pose"),
-        (["black.mp4", "--detector", "dwpose", "--models", "m"], "yolox_l.onnx is not in m: download it from"),
+        (
+            ["black.mp4", "--detector", "dwpose", "--models", "m"],
+            "yolox_l.onnx and dw-ll_ucoco_384.onnx are not in m: download them from",
+        ),
         (["black.mp4", "--detector", "drawn", "--person", "1"], "no person 1 (nobody was found)"),
         (["black.mp4", "--detector", "drawn", "--person", "me"], "continuity, size"),
         (["black.mp4", "--detector", "drawn", "--fps", "0"], "frame rate is 0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -42,12 +42,15 @@ class DetectorChoice:
     reason: str
 
 
-def required_file(folder: str | Path, name: str, source: str) -> Path:
-    """Return the path of a file in a folder. Raises InputError with the download address if it is missing."""
-    path = Path(folder) / name
-    if not path.is_file():
-        raise InputError(f"{name} is not in {folder}: download it from {source} and put it there.")
-    return path
+def required_files(folder: str | Path, names: Sequence[str], source: str) -> list[Path]:
+    """Return the paths of files in a folder. Raises InputError with the download address if some are missing."""
+    paths = [Path(folder) / name for name in names]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        raise InputError(
+            f"{' and '.join(missing)} {are} not in {folder}: download {them} from {source} and put {them} there."
+        )
+    return paths
 
 
 def detector_file(name: str) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..keypoints import Person
-from .detector import required_file
+from .detector import required_files
 
 SOURCE = "https://huggingface.co/yzd-v/DWPose"
 BOX_FILE, POSE_FILE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
@@ -35,7 +35,7 @@ class DWPoseDetector:
 
         Raises InputError if a file is missing or damaged, or onnxruntime is not installed.
         """
-        return cls(*map(onnx_network, [required_file(folder, name, SOURCE) for name in (BOX_FILE, POSE_FILE)]))
+        return cls(*map(onnx_network, required_files(folder, (BOX_FILE, POSE_FILE), SOURCE)))
 
     def reset(self) -> None:
         """See `Detector.reset`; nothing is remembered."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..keypoints import Person
-from .detector import required_file
+from .detector import required_files
 from .openpose_decoding import STRIDE, highest_peaks, people_from_maps
 
 RESOLUTION = 368
@@ -48,10 +48,11 @@ class OpenPoseDetector:
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, hands=True, face=True, resolution: int = RESOLUTION, device="cpu"):
-        """Load body_pose_model.pth, hand_pose_model.pth and facenet.pth. Raises InputError if one is missing."""
+        """Load body_pose_model.pth, hand_pose_model.pth and facenet.pth. Raises InputError if some are missing."""
         from torch import nn
 
         kinds = ["body", *["hand"] * hands, *["face"] * face]
+        required_files(folder, [FILES[kind] for kind in kinds], SOURCE)
         return cls(nn.ModuleDict({kind: load_network(kind, folder) for kind in kinds}).to(device), resolution)
 
     def reset(self) -> None:
@@ -162,7 +163,7 @@ def load_network(kind: str, folder: str | Path) -> nn.Module:
     """
     import torch
 
-    path = required_file(folder, FILES[kind], SOURCE)
+    (path,) = required_files(folder, [FILES[kind]], SOURCE)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         with torch.device("meta"):  # the file replaces the weights: do not initialise them
