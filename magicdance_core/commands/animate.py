@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ from .face_pass import add_face_arguments, check_face_options, find, reference_p
 from .jobs import read_jobs, run_jobs
 from .motion_edits import add_edit_arguments, check_edits, edit, edits
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
-from .output import FrameFolder, batches_to_make, write_file
+from .output import ANOTHER, RESUME_HINT, check_folder, write_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +136,7 @@ def animate(options: argparse.Namespace) -> None:
     out = options.out
     to_folder = out.is_dir() or not out.suffix
     if to_folder:
-        FrameFolder.check(out, options.resume)
+        check_folder(out, options.resume)
     else:
         check_animation_path(out)
     reference = read_picture(options.reference, options.background_color)
@@ -246,14 +247,20 @@ class _Run:
 
         With a face pass, each stage has a folder of its own in the work folder, from where a killed run continues.
         """
+        from ..sampling.frame_folder import FrameFolder
+
         work = work_folder(self._options)
         stages = [*(stage_folder(work, number) for number in range(len(self._people))), out]
-        with FrameFolder(out, self._describe(len(self._people))) as folder:
+        with FrameFolder(out, self._describe(len(self._people)), ANOTHER) as folder:
             if not folder.missing(self.total):
                 return
-        self._fill_first(stages[0])
-        for number, faces in enumerate(self._people, 1):
-            self._fill_refined(stages[number], stages[number - 1], faces, number)
+        try:
+            with self._bar() as bar, FrameFolder(stages[0], self._describe(), ANOTHER) as folder:
+                folder.fill(self._pipe.components, self._settings, self.total, partial(self._stream, bar), bar.update)
+            for number, faces in enumerate(self._people, 1):
+                self._fill_refined(stages[number], stages[number - 1], faces, number)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(RESUME_HINT) from None
         for stage in stages[:-1]:
             shutil.rmtree(stage)
         with contextlib.suppress(OSError):  # it holds something else
@@ -262,33 +269,13 @@ class _Run:
     def _fill_refined(self, out: Path, before: Path, faces: list[Face], number: int) -> None:
         """Refine one person's faces in the frames of a folder."""
         from ..media import read_frames
-        from ..sampling.steps import is_stateful
+        from ..sampling.frame_folder import FrameFolder, has_state
 
-        with self._bar("faces") as bar, FrameFolder(out, self._describe(number)) as folder:
+        with self._bar("faces") as bar, FrameFolder(out, self._describe(number), ANOTHER) as folder:
             state, done = folder.state()
             bar.update(done)
             chunks = self._refine(bar, faces, read_frames(before), done=done, state=state)
-            stateful = is_stateful(self._pipe.scheduler) or self._settings.shortcuts.pose_every > 1
-            folder.write(chunks, bar.update, keep_state=not (self._settings.quick or stateful))
-
-    def _fill_first(self, out: Path) -> None:
-        """Sample the frames that a folder lacks: from the last state of the run, or where frames are independent, the
-        batches with missing frames."""
-        from ..sampling.steps import is_stateful
-
-        settings = self._settings
-        with self._bar() as bar, FrameFolder(out, self._describe()) as folder:
-            if self._pipe.motion is not None:
-                stateful = is_stateful(self._pipe.scheduler) or settings.shortcuts.pose_every > 1
-                state, made = folder.state()
-                bar.update(made)
-                chunks = self._stream(bar, self.total, state=state)
-                folder.write(chunks, bar.update, keep_state=not (settings.quick or stateful))
-                return
-            ranges = list(batches_to_make(folder.missing(self.total), self.total, settings.frames_per_batch))
-            bar.update(self.total - sum(end - first for first, end in ranges))
-            for first, end in ranges:
-                folder.write(self._stream(bar, end, first=first), bar.update, keep_state=False)
+            folder.write(chunks, bar.update, keep_state=has_state(self._pipe.scheduler, self._settings))
 
     def _stream(self, bar: tqdm, end: int, **position) -> Iterator[FrameChunk]:
         from ..media import fit
