@@ -14,6 +14,7 @@ from .native import (
 )
 from .pose_editing import MagicDanceDrawPoses, MagicDancePreviewPose, MagicDanceRetargetPose, MagicDanceSmoothPose
 from .pose_sources import MagicDanceExtractPose, MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
+from .sample_to_disk import MagicDanceSampleToDisk
 from .sampling import MagicDanceSample
 from .sampling_options import MagicDanceContextOptions, MagicDanceSpeedOptions
 from .widget_checks import with_checked_widgets
@@ -36,6 +37,7 @@ TITLES: dict[type, str] = {
     MagicDanceLoadKeypoints: "Load Keypoints (MagicDance)",
     MagicDanceSaveKeypoints: "Save Keypoints (MagicDance)",
     MagicDanceSample: "Sample Video Frames (MagicDance)",
+    MagicDanceSampleToDisk: "Sample to Disk (MagicDance)",
     MagicDanceCompareFrames: "Compare Frames (MagicDance)",
     MagicDanceLoadPublishedAsModel: "Load MagicDance as MODEL",
     MagicDanceLoadPoseControlNet: "Load Pose ControlNet (MagicDance)",

@@ -86,6 +86,20 @@ def video_audio(video) -> dict | None:
     return None if sound is None else {"waveform": torch.from_numpy(sound[0])[None], "sample_rate": sound[1]}
 
 
+def to_sound(audio: dict, name: str) -> tuple[np.ndarray, int]:
+    """Return an AUDIO as float32 `[1 or 2, samples]` and its rate. Raises InputError if it is no AUDIO."""
+    import torch
+
+    from ..magicdance_core.errors import InputError
+
+    waveform, rate = (audio.get(key) if isinstance(audio, dict) else None for key in ("waveform", "sample_rate"))
+    if not isinstance(waveform, torch.Tensor) or waveform.dim() != 3 or not isinstance(rate, int) or rate < 1:
+        raise InputError(f"`{name}` is not an AUDIO: connect an output of type AUDIO.")
+    if 0 in waveform.shape:
+        raise InputError(f"`{name}` has no sound: disconnect it.")
+    return _finite(waveform[0, :2].to("cpu", torch.float32), name).numpy(), rate
+
+
 def stretch(pictures: Tensor, width: int, height: int) -> Tensor:
     """Return pictures `[N, 3, H, W]` resized to `height` x `width`, antialiased, without keeping the aspect ratio."""
     import torch.nn.functional as F

@@ -16,6 +16,7 @@ from .write import VIDEO_FORMATS
 # Codecs that players expect in a container; others are encoded as AAC. Matroska takes all.
 COPIED = {"mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus"), "mov": ("aac", "mp3", "ac3", "alac", "pcm_s16le")}
 AUDIO_SUFFIX = ".m4a"
+LAYOUTS = {1: "mono", 2: "stereo"}  # by the number of channels
 ENCODED_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000)
 
 
@@ -28,11 +29,27 @@ def add_audio(out: Path, silent: Path, source: Path, start: float = 0.0) -> str:
     """
     kind = VIDEO_FORMATS[out.suffix.lower()]
     with open_video(silent) as pictures:
-        stream = pictures.streams.video[0]
-        packets = [packet for packet in pictures.demux(stream) if packet.size]
-        end = start + float(max(packet.pts + (packet.duration or 0) for packet in packets) * stream.time_base)
+        stream, packets, seconds = _packets(pictures)
         with atomic_write(out) as part:
-            return _mux(part, kind, source, start, end, stream, packets)
+            return _mux(part, kind, source, start, start + seconds, stream, packets)
+
+
+def add_samples(out: Path, silent: Path, samples: np.ndarray, rate: int) -> None:
+    """Write a video with the pictures of `silent` and sound, float `[1 or 2, n]` in [-1, 1], cut to its length.
+
+    out, silent: see `add_audio`. Raises InputError if a file cannot be read or written.
+    """
+    kind = VIDEO_FORMATS[out.suffix.lower()]
+    with open_video(silent) as pictures:
+        stream, packets, end = _packets(pictures)
+        with atomic_write(out) as part, av.open(str(part.absolute()), "w", format=kind) as made:
+            video = made.add_stream_from_template(stream)
+            track = made.add_stream("aac", rate=_encoded_rate(rate))
+            track.layout = LAYOUTS[len(samples)]
+            wanted = track.codec_context.sample_rate
+            sound = _encode(_resampled(samples, rate, LAYOUTS[len(samples)], wanted), track, round(end * wanted))
+            for packet in heapq.merge(_rerouted(packets, video), sound, key=_time):
+                made.mux(packet)
 
 
 def extract_audio(out: Path, source: Path, start: float, end: float) -> str:
@@ -68,6 +85,13 @@ def read_audio(source: Path) -> tuple[np.ndarray, int] | None:
         except av.FFmpegError as error:
             raise InputError(f"The sound of {source} cannot be read ({error.strerror}): use another video.") from error
     return (np.concatenate(parts, axis=1), rate) if parts else None
+
+
+def _packets(pictures) -> tuple:
+    """Return the video stream of an .mp4 container, its packets and its duration in seconds."""
+    stream = pictures.streams.video[0]
+    packets = [packet for packet in pictures.demux(stream) if packet.size]
+    return stream, packets, float(max(packet.pts + (packet.duration or 0) for packet in packets) * stream.time_base)
 
 
 def _mux(part: Path, kind: str, source: Path, start: float, end: float, template=None, pictures: Iterable = ()) -> str:
@@ -138,24 +162,45 @@ def _copied(container, audio, track, start: float, end: float) -> Iterator:
 
 
 def _encoded(container, audio, track, start: float, end: float) -> Iterator:
-    """Decode the sound, cut it to the sample, and encode it."""
-    rate, layout = track.codec_context.sample_rate, track.codec_context.layout.name
-    offset = _first_picture(container) + Fraction(start)
-    resampler, fifo = av.AudioResampler("fltp", layout, rate), av.AudioFifo()
-    done, total = 0, round((end - start) * rate)
-    for frame in container.decode(audio):
-        time = Fraction(0) if frame.pts is None else frame.pts * frame.time_base - offset
+    """Decode the sound of a container, cut it to the sample, and encode it."""
+    rate, offset = track.codec_context.sample_rate, _first_picture(container) + Fraction(start)
+    resampler = av.AudioResampler("fltp", track.codec_context.layout.name, rate)
+
+    def parts() -> Iterator[tuple[int, np.ndarray]]:
+        for frame in container.decode(audio):
+            time = Fraction(0) if frame.pts is None else frame.pts * frame.time_base - offset
+            for part in resampler.resample(frame):
+                yield round(time * rate), part.to_ndarray()
+                time += Fraction(part.samples, rate)
+
+    yield from _encode(parts(), track, round((end - start) * rate))
+
+
+def _resampled(samples: np.ndarray, rate: int, layout: str, wanted: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first sample's number and samples `[channels, n]` at another rate, for `_encode`."""
+    resampler, done = av.AudioResampler("fltp", layout, wanted), 0
+    for first in range(0, samples.shape[1], rate):
+        frame = _audio_frame(samples[:, first : first + rate], layout, rate, first)
         for part in resampler.resample(frame):
-            samples = part.to_ndarray()
-            first = round(time * rate)
-            samples, first = samples[:, max(0, -first) :], max(0, first)
-            if first > done:  # silence, where the source has a gap or begins later
-                samples = np.pad(samples, ((0, 0), (first - done, 0)))
-            samples = samples[:, : total - done]
-            if samples.shape[1]:
-                fifo.write(_audio_frame(samples, layout, rate, done))
-                done += samples.shape[1]
-            time += Fraction(part.samples, rate)
+            yield done, part.to_ndarray()
+            done += part.samples
+    for part in resampler.resample(None):
+        yield done, part.to_ndarray()
+        done += part.samples
+
+
+def _encode(parts: Iterable[tuple[int, np.ndarray]], track, total: int) -> Iterator:
+    """Encode samples `[channels, n]`, each with the number of its first one, until there are `total`."""
+    rate, layout = track.codec_context.sample_rate, track.codec_context.layout.name
+    fifo, done = av.AudioFifo(), 0
+    for first, samples in parts:
+        samples, first = samples[:, max(0, -first) :], max(0, first)
+        if first > done:  # silence, where the source has a gap or begins later
+            samples = np.pad(samples, ((0, 0), (first - done, 0)))
+        samples = samples[:, : total - done]
+        if samples.shape[1]:
+            fifo.write(_audio_frame(samples, layout, rate, done))
+            done += samples.shape[1]
         while chunk := fifo.read(track.codec_context.frame_size or 1024):
             yield from track.encode(chunk)
         if done >= total:

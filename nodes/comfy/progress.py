@@ -36,14 +36,16 @@ class RunProgress:
     long videos it shows every n-th frame. Previews are decoded again as time allows, the oldest first.
     Every method may raise ComfyUI's interrupt.
 
-    frames, steps: numbers of frames and steps of the run; decoding counts as one step more.
+    frames, steps: numbers of frames and steps of the run; decoding counts as one step more. streamed: frames are
+    decoded while others are denoised, which then counts alone.
     """
 
-    def __init__(self, model: MagicDanceModel, frames: int, steps: int):
+    def __init__(self, model: MagicDanceModel, frames: int, steps: int, streamed: bool = False):
         import comfy.utils
 
         self._bar = comfy.utils.ProgressBar(frames * (steps + 1))
-        self._preview, self._denoising = _previewer(model), frames * steps
+        self._preview, self._streamed = _previewer(model), streamed
+        self._denoising = frames * (steps + streamed)
         self._every = ceil(frames / MAX_PREVIEWS)
         self._previews: list[tuple | None] = [None] * ceil(frames / self._every)
         self._updated = [0] * len(self._previews)  # number of the report at which each preview was decoded
@@ -87,7 +89,7 @@ class RunProgress:
         for number, frame in enumerate(frames, done):
             if number % self._every == 0:
                 self._previews[number // self._every] = _as_preview(frame)
-        self._report(self._denoising + done + len(frames))
+        self._report(None if self._streamed else self._denoising + done + len(frames))
 
     def show_next(self) -> None:
         """Show the next frame that has a preview, after the last one the first."""

@@ -90,3 +90,22 @@ def output_path(prefix: str, suffix: str) -> Path:
     except OSError as error:
         raise InputError(f"`filename_prefix` cannot be used ({error.strerror}): give another one.") from error
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
+
+
+def output_folder(name: str) -> Path:
+    """Return the path of a folder in ComfyUI's output folder. Raises InputError if a link leads out of it."""
+    import folder_paths
+
+    from ...magicdance_core.errors import InputError
+
+    base = folder_paths.get_output_directory()
+    if (folder := confined(base, name)) is None:
+        raise InputError(f"{name} in ComfyUI's output folder is a link that leads out of it: remove it.")
+    return folder
+
+
+def output_subfolder(path: Path) -> str:
+    """Return where a file lies in ComfyUI's output folder, as its page asks for it; empty in the folder itself."""
+    import folder_paths
+
+    return "/".join(path.parent.relative_to(folder_paths.get_output_directory()).parts)

@@ -8,7 +8,7 @@ from sound_videos import FPS, write_source
 
 from magicdance_core import InputError
 from magicdance_core.media import write_animation
-from magicdance_core.media.audio import add_audio, extract_audio, read_audio
+from magicdance_core.media.audio import add_audio, add_samples, extract_audio, read_audio
 
 
 def write_silent(path, frames):
@@ -84,3 +84,17 @@ def test_sound_is_read_from_the_first_frame_on(tmp_path):
     assert samples.shape[0] == 1 and samples.shape[1] / rate == pytest.approx(2.0, abs=0.1)
     assert loud[0] == pytest.approx(0.5, abs=0.08) and loud[-1] == pytest.approx(1.0, abs=0.08)
     assert read_audio(write_silent(tmp_path / "silent.mp4", 3)) is None
+
+
+@pytest.mark.parametrize("suffix, rate, channels", [(".mp4", 44_100, 2), (".mov", 22_050, 1), (".mkv", 96_000, 2)])
+def test_samples_become_the_sound_of_a_video(tmp_path, suffix, rate, channels):
+    silent, video = write_silent(tmp_path / "silent.mp4", 20), tmp_path / f"out{suffix}"
+    samples = np.zeros((channels, 3 * rate), np.float32)
+    tone = slice(round(0.5 * rate), rate)
+    samples[:, tone] = np.sin(np.arange(tone.stop - tone.start) * 2 * np.pi * 440 / rate)
+    add_samples(video, silent, samples, rate)
+    codec, first, last = tone_times(video)
+    assert codec == "aac" and first == pytest.approx(0.5, abs=0.05) and last == pytest.approx(1.0, abs=0.05)
+    with av.open(str(video)) as file:
+        assert sum(1 for _ in file.decode(video=0)) == 20
+        assert float(file.duration / av.time_base) == pytest.approx(2.0, abs=0.1)
