@@ -8,6 +8,7 @@ from .socket_values import to_arrays, to_image, video_pictures
 from .widgets import choice, drawn_parts, integer, number, socket, toggle, video_fps
 
 KEYPOINTS_TOOLTIP = "The people of each frame."
+NOTHING_HARD = "Nothing stands out: the reference and the motion fit each other."
 
 
 class MagicDanceRetargetPose:
@@ -20,9 +21,13 @@ class MagicDanceRetargetPose:
         "feet on the ground, and the size of the canvas. Misaligned bodies are the main cause of broken limbs and "
         "faces."
     )
-    RETURN_TYPES = ("POSE_KEYPOINT",)
-    RETURN_NAMES = ("keypoints",)
-    OUTPUT_TOOLTIPS = ("The motion on the reference's canvas, for Draw Poses.",)
+    RETURN_TYPES = ("POSE_KEYPOINT", "STRING")
+    RETURN_NAMES = ("keypoints", "report")
+    OUTPUT_TOOLTIPS = (
+        "The motion on the reference's canvas, for Draw Poses.",
+        "What will be hard in this run, before it is sampled: what the reference does not show, other proportions, "
+        "motion out of the picture, long gaps; each with a remedy. For Preview Any.",
+    )
     FUNCTION = "retarget"
 
     @classmethod
@@ -33,6 +38,7 @@ class MagicDanceRetargetPose:
                 "reference": socket(
                     "POSE_KEYPOINT",
                     "Keypoints of the person to fit to. Of several frames, the first with a person is used.",
+                    display_name="reference keypoints",
                 ),
                 "position": choice(
                     POSITIONS,
@@ -50,18 +56,29 @@ class MagicDanceRetargetPose:
                 "fill_missing": toggle(
                     True, "Take body parts that no driving frame shows from the reference.", advanced=True
                 ),
+                "fps": number(
+                    30.0,
+                    1.0,
+                    240.0,
+                    "Frames per second of the keypoints, for the times in the report. Connect Extract Pose's.",
+                    1.0,
+                    advanced=True,
+                ),
             }
         }
 
-    def retarget(self, keypoints, reference, position, driving_frame, fill_missing):
+    def retarget(self, keypoints, reference, position, driving_frame, fill_missing, fps):
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
+        from ..magicdance_core.pose.look_ahead import look_ahead
         from ..magicdance_core.pose.retarget import first_frame_with_people, retarget
 
         frames = frames_from_pose_keypoint(keypoints)
         pose = first_frame_with_people(frames_from_pose_keypoint(reference))
         like = None if driving_frame < 0 else driving_frame
         fitted = retarget(frames, pose, like=like, position=position, fill_missing=fill_missing)
-        return (frames_to_pose_keypoint(fitted),)
+        findings = look_ahead(pose, frames, fitted, fps).findings
+        report = "\n".join(f"- {finding}" for finding in findings) or NOTHING_HARD
+        return frames_to_pose_keypoint(fitted), report
 
 
 class MagicDanceSmoothPose:

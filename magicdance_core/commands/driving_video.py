@@ -188,7 +188,7 @@ def _extract(
     fitted = edited.frames
     if edited.plot:
         write_picture(work_folder(options) / BEAT_PLOT, edited.plot)
-    ahead = look_ahead(person, extraction.frames, fitted, fps)
+    ahead = look_ahead(person, extraction.frames, fitted, fps, " with --start and --end")
     report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
     report |= {"proportions": ahead.proportions, "findings": ahead.findings, **edited.report}
     return fitted, person, report, _sheet(reference, person, _part(pictures, options), driving, fitted)

@@ -25,21 +25,22 @@ class LookAhead:
 
 
 def look_ahead(
-    reference: PoseFrame, driving: Sequence[PoseFrame], fitted: Sequence[PoseFrame], fps: float
+    reference: PoseFrame, driving: Sequence[PoseFrame], fitted: Sequence[PoseFrame], fps: float, how_to_cut: str = ""
 ) -> LookAhead:
     """Compare the person of a reference with a motion before sampling.
 
     reference: one person on the reference's canvas. driving: the motion as detected. fitted: the same frames after
-    retargeting, on the reference's canvas. fps: frames per second. Frames may be empty.
+    retargeting, on the reference's canvas. fps: frames per second. Frames may be empty. how_to_cut: the caller's way to
+    cut a video, for messages, such as " with --end".
     """
     target, dancer = (with_middle_hip(frames_to_points(frames)) for frames in ([reference], driving))
     present = dancer[:, :POINTS, 2].any(axis=1)
     if not present.any():
-        return LookAhead({}, ["The video shows nobody: choose another part of it with --start and --end."])
+        return LookAhead({}, [f"The video shows nobody: choose another part of it{how_to_cut}."])
     ratios = compare(measure(dancer), measure(target), 1.0, 1.0)
     proportions = {name: round(float(value / ratios.scale), 3) for name, value in ratios.lengths.items()}
     findings = [
-        *_absent(present, fps),
+        *_absent(present, fps, how_to_cut),
         *_not_shown(target[0], dancer, present),
         *_close_up(target[0], dancer, present),
         *_turned_away(target[0], dancer, present),
@@ -50,13 +51,13 @@ def look_ahead(
     return LookAhead(proportions, findings)
 
 
-def _absent(present: np.ndarray, fps: float) -> list[str]:
+def _absent(present: np.ndarray, fps: float, how_to_cut: str) -> list[str]:
     absent = 1 - present.mean()
     if absent < MIN_SHARE:
         return []
     return [
-        f"The dancer is missing in {absent:.0%} of the frames, {_longest(~present) / fps:.1f} s at most: cut the video "
-        "with --start and --end, for the result has no pose there."
+        f"The dancer is missing in {absent:.0%} of the frames, {_longest(~present) / fps:.1f} s at most: cut the video"
+        f"{how_to_cut}, for the result has no pose there."
     ]
 
 
@@ -143,7 +144,7 @@ def _other_bodies(proportions: dict[str, float]) -> list[str]:
     listed = ", ".join(f"{name} {value:.2f}" for name, value in sorted(unusual.items(), key=lambda item: item[1]))
     return [
         f"The reference has other proportions than the dancer ({listed} times as long): check the retargeted pose "
-        "in the sheet; a picture of the person standing upright is measured best."
+        "before sampling; a picture of the person standing upright is measured best."
     ]
 
 

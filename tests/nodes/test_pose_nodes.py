@@ -254,14 +254,16 @@ def test_extract_can_be_interrupted(node, comfy):
 
 def test_retarget_fits_the_motion_to_the_reference(node, dance, points):
     driving, person = dance(3, child=True), dance(4)
-    made = node("RetargetPose").retarget(driving, person, "auto", -1, True)[0]
+    made, report = node("RetargetPose").retarget(driving, person, "auto", -1, True, 30.0)
+    assert report.startswith("- The reference has other proportions than the dancer (")
     before, after = (np.linalg.norm(points(k) - points(person), axis=-1)[:, :130].mean() for k in (driving, made))
     assert after < 0.02 * SIDE and after < before
-    again = node("RetargetPose").retarget(person, person, "driving", 0, True)[0]
+    again, report = node("RetargetPose").retarget(person, person, "driving", 0, True, 30.0)
+    assert report == "Nothing stands out: the reference and the motion fit each other."
     assert points(again) == pytest.approx(points(person), abs=0.05)
     with pytest.raises(ValueError, match="reference shows nobody"):
         node("RetargetPose").retarget(
-            driving, [{"people": [], "canvas_width": 9, "canvas_height": 9}], "auto", -1, True
+            driving, [{"people": [], "canvas_width": 9, "canvas_height": 9}], "auto", -1, True, 30.0
         )
 
 
@@ -366,9 +368,9 @@ def test_preview_over_a_shorter_video_holds_its_last_frame(node, dance, film):
 # The workflow
 
 
-def test_the_pose_nodes_of_workflow_5_run_together(node, pack, points):
+def test_the_pose_nodes_of_workflow_6_run_together(node, pack, points):
     """Run the pack's nodes of the workflow up to the poses, with its links and widget values."""
-    graph = json.loads((ROOT / "workflows" / "05 Video to dance.json").read_text())
+    graph = json.loads((ROOT / "workflows" / "06 Video to dance.json").read_text())
     links = {link[0]: link for link in graph["links"]}
     results = {}
     for entry in graph["nodes"]:
