@@ -72,6 +72,6 @@ def test_kinds_and_places_of_files():
     files = archive()
     assert {path.suffix for path in files} <= SUFFIXES
     places = {path.parts[0] for path in files if len(path.parts) > 1}
-    assert places == {"locales", "magicdance_core", "nodes", "web", "workflows"}
+    assert places == {"locales", "magicdance_core", "nodes", "subgraphs", "web", "workflows"}
     modules = {path.relative_to(ROOT) for path in (ROOT / "magicdance_core").rglob("*.py")}
     assert modules - set(files) == set()  # one that is left out is missed by the commands

@@ -27,7 +27,7 @@ def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
     warnings = []
     if max(flatness(picture) for picture in reference) < MIN_FLAT:
         warnings.append(
-            "Photographs need the published weights (workflow 2) or your own checkpoint (3 and 4): the reference looks "
+            "Photographs need the published weights (workflow 2) or your own checkpoint (4 and 5): the reference looks "
             "like one, and the embedded model was trained on drawn puppets only (see Draw Puppets)."
         )
     unusual = sum(not is_familiar_pose(pose) for pose in poses)

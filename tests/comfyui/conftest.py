@@ -1,6 +1,7 @@
 """Tests with a real ComfyUI: COMFYUI_PATH is its folder, PYTHON an interpreter with its requirements and ours."""
 
 import asyncio
+import copy
 import json
 import os
 import shutil
@@ -216,16 +217,16 @@ class Server:
 
 def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
     """Return the prompt of a workflow file; see `Server.prompt`. definitions: of /object_info."""
-    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    nodes, links = flattened(workflow)
     prompt = {}
-    for node in workflow["nodes"]:
+    for node in nodes:
         kind = node["type"]
         if kind not in definitions:
             assert kind == "MarkdownNote", kind
             continue
         given = definitions[kind]["input"]
         sockets = {entry["name"]: entry["link"] for entry in node["inputs"]}
-        inputs = {name: links[link] for name, link in sockets.items() if link is not None}
+        inputs = {name: list(links[link]) for name, link in sockets.items() if link is not None}
         values = {name: value for name, value in saved_values(node, given).items() if name not in inputs}
         values |= {name: changes[f"{kind}.{name}"] for name in values if f"{kind}.{name}" in changes}
         required, optional = ({n: i for n, i in given.get(k, {}).items() if n not in sockets} for k in REQUIREMENTS)
@@ -233,6 +234,32 @@ def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
         assert not values, f"{kind} has no widgets {list(values)}"
         prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs}
     return prompt
+
+
+def flattened(workflow: dict) -> tuple[list[dict], dict]:
+    """Return the nodes of a workflow and of its subgraphs, and its links: number -> (node, output)."""
+    subgraphs = {definition["id"]: definition for definition in workflow.get("definitions", {}).get("subgraphs", [])}
+    nodes = []
+    links: dict = {link[0]: (str(link[1]), link[2]) for link in workflow["links"]}
+    outputs = {}  # of a subgraph: (node, output) -> the same of the node in it
+    for node in workflow["nodes"]:
+        definition = subgraphs.get(node["type"])
+        if definition is None:
+            nodes.append(node)
+            continue
+        for link in definition["links"]:
+            origin = f"{node['id']}:{link['origin_id']}", link["origin_slot"]
+            if link["origin_id"] == -10:
+                origin = links[node["inputs"][link["origin_slot"]]["link"]]
+            if link["target_id"] == -20:
+                outputs[str(node["id"]), link["target_slot"]] = origin
+            links[node["id"], link["id"]] = origin
+        for inner in copy.deepcopy(definition["nodes"]):
+            inner["id"] = f"{node['id']}:{inner['id']}"
+            for entry in inner["inputs"]:
+                entry["link"] = None if entry["link"] is None else (node["id"], entry["link"])
+            nodes.append(inner)
+    return nodes, {number: outputs.get(origin, origin) for number, origin in links.items()}
 
 
 def saved_values(node: dict, given: dict) -> dict:

@@ -6,7 +6,7 @@ Run it after a change of a node, a workflow or the embedded model:
         [--only NAME ...]
 
 --quick runs no workflow, so pictures show no results. --only selects nodes (MagicDanceSample) and workflows
-("07 KSampler"). --embedded replaces the embedded model by a model folder. Needs pytest and the requirements of ComfyUI
+("08 KSampler"). --embedded replaces the embedded model by a model folder. Needs pytest and the requirements of ComfyUI
 and of the pack; Chromium, Node.js, and playwright-core in PLAYWRIGHT_DIR.
 """
 
