@@ -1,11 +1,12 @@
-"""Write the texts that follow from the node classes: locales/en/nodeDefs.json, and the values in the help pages.
+"""Write the texts that follow from the node classes: locales/*/nodeDefs.json, and the values in the help pages.
 
 Run it after a change of a node's texts or widgets (`make locales`):
 
     python locales/make.py
 
-A help page lists the inputs as "- `name` (values): meaning", which fits the width of the Info panel; this fills in the
-values.
+Translations come from the catalogues texts/LANGUAGE.json: English text -> translation; the first entry says how they
+were made. A help page lists the inputs as "- `name` (values): meaning", which fits the width of the Info panel; this
+fills in the values.
 """
 
 import importlib
@@ -17,6 +18,8 @@ from types import ModuleType, SimpleNamespace
 
 ROOT = Path(__file__).parents[1]
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
+CATALOGUES = sorted((ROOT / "locales" / "texts").glob("*.json"))
+MARK = ""  # key of the sentence that says how a catalogue was made
 HEAD = "**Inputs**\n\n"
 LARGEST = 2**64 - 1
 
@@ -38,6 +41,9 @@ def texts() -> dict[Path, str]:
         for name, cls in nodes.NODE_CLASS_MAPPINGS.items()
     }
     made = {ENGLISH: json.dumps(english, indent=2, ensure_ascii=False) + "\n"}
+    for catalogue in CATALOGUES:
+        translations = json.loads(catalogue.read_text(encoding="utf-8"))
+        made[ENGLISH.parents[1] / catalogue.stem / ENGLISH.name] = translated(english, translations, catalogue)
     for name, cls in nodes.NODE_CLASS_MAPPINGS.items():
         page = ROOT / "web" / "docs" / f"{name}.md"
         made[page] = with_values(page.read_text(encoding="utf-8"), cls, page.name)
@@ -55,9 +61,31 @@ def translatable(cls: type, title: str) -> dict:
     return {
         "display_name": title,
         "description": cls.DESCRIPTION,
-        "inputs": {name: {"name": name, "tooltip": options["tooltip"]} for name, (_, options) in inputs(cls).items()},
+        "inputs": {
+            name: {"name": options.get("display_name", name), "tooltip": options["tooltip"]}
+            for name, (_, options) in inputs(cls).items()
+        },
         "outputs": {str(k): {"name": name, "tooltip": tooltip} for k, (name, tooltip) in enumerate(outputs)},
     }
+
+
+def translated(english: dict, translations: dict[str, str], catalogue: Path) -> str:
+    """Return nodeDefs.json in the language of a catalogue. Exit unless it has just the texts of the nodes."""
+    known: set[str] = set()
+
+    def translate(value):
+        if isinstance(value, dict):
+            return {key: translate(part) for key, part in value.items()}
+        known.add(value)
+        return translations.get(value, "")
+
+    made = translate(english)
+    given = set(translations) - {MARK}
+    if missing := sorted(known - given):
+        sys.exit(f"{catalogue.name} lacks {len(missing)} texts: {json.dumps(missing, indent=1, ensure_ascii=False)}")
+    if unknown := sorted(given - known):
+        sys.exit(f"{catalogue.name} has texts of no node: {json.dumps(unknown, indent=1, ensure_ascii=False)}")
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
 
 
 def with_values(page: str, cls: type, title: str) -> str:
@@ -106,4 +134,5 @@ def number(value: float) -> str:
 
 if __name__ == "__main__":
     for path, text in texts().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

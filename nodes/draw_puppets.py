@@ -34,7 +34,9 @@ class MagicDancePuppets:
             "required": {
                 "identity": integer(0, 0, 999999, "Which person: face, hair, clothes and background."),
                 "choreography": integer(0, 0, 999999, "Which dance."),
-                "frames": integer(16, 1, 4096, "Number of frames, at 15 frames per second."),
+                "frames": integer(
+                    16, 1, 4096, "Number of frames, at 15 frames per second.", display_name="number of frames"
+                ),
                 "seed": seed("Where in the dance the frames begin, and the pose of the reference picture."),
                 "width": integer(128, 64, 2048, SIZE_TOOLTIP.format("Width"), step=64),
                 "height": integer(128, 64, 2048, SIZE_TOOLTIP.format("Height"), step=64),

@@ -89,7 +89,7 @@ class MagicDanceLoadPublished:
     DESCRIPTION = (
         "Loads a complete MagicDance checkpoint from models/magicdance: UNet, VAE, Appearance Control Model and Pose "
         "ControlNet. The published one is model_state-110000.th; converted .safetensors files and model folders work "
-        "too."
+        "too. For KSampler, use Load MagicDance as MODEL."
     )
     RETURN_TYPES = (MODEL_TYPE,)
     RETURN_NAMES = ("model",)

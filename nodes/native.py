@@ -25,8 +25,9 @@ class MagicDanceLoadPublishedAsModel:
     SEARCH_ALIASES = ["magicdance", "magicpose", "model_state", "load checkpoint", "ksampler"]
     CATEGORY = CATEGORY
     DESCRIPTION = (
-        "Loads the UNet, CLIP and VAE of a MagicDance checkpoint as ComfyUI's own MODEL, CLIP and VAE. Any other "
-        "Stable Diffusion 1.5 checkpoint works too: use Load Checkpoint."
+        "Loads the UNet, CLIP and VAE of a MagicDance checkpoint as ComfyUI's own MODEL, CLIP and VAE, for KSampler. "
+        "Any other Stable Diffusion 1.5 checkpoint works too: use Load Checkpoint. For Sample Video Frames, use Load "
+        "MagicDance Checkpoint."
     )
     RETURN_TYPES = ("MODEL", "CLIP", "VAE")
     RETURN_NAMES = ("model", "clip", "vae")
@@ -231,7 +232,11 @@ class MagicDanceEmptyFrames:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "poses": socket("IMAGE", "Pose maps, one for each frame. Sides are rounded down to multiples of 8."),
+                "poses": socket(
+                    "IMAGE",
+                    "Pose maps, one for each frame. Sides are rounded down to multiples of 8.",
+                    display_name="pose maps",
+                ),
                 "shared_noise": toggle(True, "Start all frames from the same noise, as published."),
             }
         }

@@ -13,9 +13,9 @@ MODEL_DEFAULT = "0: the model's default."
 MAX_SEED = 2**64 - 1
 
 
-def socket(kind: str, tooltip: str) -> Input:
-    """Return an input that takes a link only."""
-    return kind, {"tooltip": tooltip}
+def socket(kind: str, tooltip: str, **options) -> Input:
+    """Return an input that takes a link only. display_name: what the graph shows in place of the input's name."""
+    return kind, {**options, "tooltip": tooltip}
 
 
 def integer(default: int, low: int, high: int, tooltip: str, **options) -> Input:

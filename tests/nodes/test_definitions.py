@@ -42,7 +42,7 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
     "Puppets": ["identity", "choreography", "frames", "seed", "width", "height"],
     "DrawPoses": ["width", "height", "draw_body", "draw_hands", "draw_face"],
     "ExtractPose": ["detector", "person", "person_index", "max_gap", "fps", "min_score"],
-    "RetargetPose": ["position", "driving_frame", "fill_missing"],
+    "RetargetPose": ["position", "driving_frame", "fill_missing", "fps"],
     "SmoothPose": ["method", "window_length", "min_cutoff", "beta", "fps"],
     "PreviewPose": ["opacity", "draw_body", "draw_hands", "draw_face", "fps"],
     "LoadKeypoints": ["file", "width", "height", "min_score"],
@@ -56,6 +56,22 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
         "preset",
         "frames_per_batch",
         "decode_chunk_size",
+    ],
+    "SampleToDisk": [
+        "seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "control_mode",
+        "preset",
+        "frames_per_batch",
+        "decode_chunk_size",
+        "fps",
+        "filename_prefix",
+        "format",
+        "keep_frames",
+        "width",
+        "height",
     ],
     "CompareFrames": ["amplification"],
     "LoadPublishedAsModel": ["ckpt_name"],
@@ -128,8 +144,16 @@ def test_workflows_hold_a_value_for_every_widget(pack):
             assert len(node["widgets_values"]) == widgets, f"{file.name}: {node['type']}"
 
 
-def test_chinese_texts_cover_every_input_and_output(pack):
-    texts = json.loads((ROOT / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+LANGUAGES = ["de", "es", "fr", "ja", "ko", "ru", "zh"]
+WHOLE = re.compile(
+    r"`[^`]+`|https?://\S+|[A-Za-z0-9_-]+\.(?:th|pth|onnx|ckpt)(?![a-z])|models/[a-z_]+|\d+(?:\.\d+)?"
+)  # never translated
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_translations_cover_every_input_and_output(pack, language):
+    folder = ROOT / "locales"
+    texts = json.loads((folder / language / "nodeDefs.json").read_text(encoding="utf-8"))
     assert set(texts) == set(pack.NODE_CLASS_MAPPINGS)
     for name, cls in pack.NODE_CLASS_MAPPINGS.items():
         text = texts[name]
@@ -138,6 +162,21 @@ def test_chinese_texts_cover_every_input_and_output(pack):
         assert list(text["outputs"]) == [str(i) for i in range(len(cls.RETURN_TYPES))], name
         for part in (*text["inputs"].values(), *text["outputs"].values()):
             assert part["name"] and part["tooltip"]
+        for key, (kind, _) in inputs(cls).items():
+            named = set(kind) & set(re.findall(r"([\w-]+): ", inputs(cls)[key][1]["tooltip"])) if is_list(kind) else ()
+            assert all(choice in text["inputs"][key]["tooltip"] for choice in named), f"{name}.{key}"
+    catalogue = json.loads((folder / "texts" / f"{language}.json").read_text(encoding="utf-8"))
+    assert catalogue.pop("")  # says how it was made
+    for english, translation in catalogue.items():
+        assert set(WHOLE.findall(english)) == set(WHOLE.findall(translation)), translation
+
+
+def is_list(kind) -> bool:
+    return isinstance(kind, list) and bool(kind)
+
+
+def test_there_is_a_catalogue_for_each_language():
+    assert sorted(path.stem for path in (ROOT / "locales" / "texts").glob("*.json")) == LANGUAGES
 
 
 def test_english_texts_and_help_pages_match_the_nodes(monkeypatch):
@@ -230,7 +269,7 @@ def test_workflows_are_in_order_and_name_their_model_files():
 
 
 def test_workflows_without_files_open_as_apps():
-    for number in (1, 5, 6, 11):
+    for number in (1, 6, 7, 12):
         (file,) = (ROOT / "workflows").glob(f"{number:02} *.json")
         graph = json.loads(file.read_text(encoding="utf-8"))
         nodes = {node["id"]: node for node in graph["nodes"]}
