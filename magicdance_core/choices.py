@@ -25,7 +25,7 @@ FITS = ("keep", "square")
 
 DETECTORS = ("auto", "dwpose", "openpose", "mediapipe", "drawn")
 TORCH_DETECTORS = ("openpose", "mediapipe")  # run by torch, on the device that is asked for
-PEOPLE = ("continuity", "size")  # or a number
+PEOPLE = ("continuity", "size", "all")  # or a number
 SMOOTHING_METHODS = ("savitzky-golay", "one-euro")
 POSITIONS = ("auto", "reference", "driving")
 # Keypoints of other programs with a lower score are left out; detectors that give every point a score let users choose.

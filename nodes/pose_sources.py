@@ -66,7 +66,7 @@ class MagicDanceExtractPose:
                 "person": choice(
                     [*PEOPLE, INDEX],
                     "Which person to follow. continuity: the one seen in most frames. size: the largest in each "
-                    "frame. index: the one of `person_index`.",
+                    "frame. all: everybody. index: the one of `person_index`.",
                 ),
                 "person_index": integer(
                     0, 0, 999, "With person = index: people are numbered from 0 in order of appearance, from the left."

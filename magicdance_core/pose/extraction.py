@@ -1,14 +1,14 @@
 """Extract the keypoints of one person from pictures: detect, track, select, repair."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ..errors import InputError
 from .detectors.detector import Detector
 from .filling import Repaired, count_parts, repair
-from .keypoints import PoseFrame, frames_to_points, points_to_frames
+from .keypoints import PoseFrame, frames_to_points, people_apart, points_to_frames
 from .missing import missing_in_words
 from .tracking import select_person, track
 
@@ -57,13 +57,13 @@ def detect(
 
 
 def follow(frames: Sequence[PoseFrame], person: str | int = "continuity", max_gap: int = MAX_GAP) -> Extraction:
-    """Return one person of frames with any number of people: track, select, drop outliers, fill short gaps.
+    """Return one or all people of frames with any number of people: track, select, drop outliers, fill short gaps.
 
     person: see `tracking.select_person`. max_gap: the longest gap in frames that is filled; 0 fills none.
     The report has frames, frames_with_person, frames_empty (nobody found), frames_crowded (several people found),
     people (number of tracks), dropped (outliers), parts: keypoints found, filled and lost of body, left_hand,
-    right_hand, face and feet, and missing: sentences on what is missing after the filling, and for
-    how long. Frames without anybody are empty, not an error.
+    right_hand, face and feet, and missing: sentences on what is missing after the filling, and for how long. With
+    several people, person_0 and so on have parts and missing of each. Frames without anybody are empty, not an error.
     Raises InputError if there are no frames, `max_gap` is negative or `person` is unknown.
     """
     if max_gap < 0:
@@ -72,21 +72,40 @@ def follow(frames: Sequence[PoseFrame], person: str | int = "continuity", max_ga
         raise InputError("There are no frames: give at least one.")
     tracked = track(frames)
     selected = select_person(tracked, person)
-    found = frames_to_points(selected)
-    repaired = repair(found, max_gap)
-    identity = next((p.identity for frame in selected for p in frame.people), None)
-    result = points_to_frames(repaired.points, frames[0].width, frames[0].height, identity)
+    alone = [frame_by_person for _, frame_by_person in sorted(people_apart(selected).items())]
+    found = [frames_to_points(frames) for frames in alone] or [frames_to_points(selected)]
+    repaired = [repair(points, max_gap) for points in found]
+    identities = [next(p.identity for frame in frames for p in frame.people) for frames in alone] or [None]
+    size = frames[0].width, frames[0].height
+    made = [points_to_frames(part.points, *size, identity) for part, identity in zip(repaired, identities)]
+    result = [PoseFrame(tuple(p for frame in row for p in frame.people), *size) for row in zip(*made)]
     return Extraction(result, _report(tracked, result, found, repaired))
 
 
-def _report(tracked: list[PoseFrame], result: list[PoseFrame], found: np.ndarray, repaired: Repaired) -> dict:
-    return {
+def _report(
+    tracked: list[PoseFrame], result: list[PoseFrame], found: list[np.ndarray], repaired: list[Repaired]
+) -> dict:
+    people = [
+        {"parts": count_parts(points, part), "missing": missing_in_words(part.points)}
+        for points, part in zip(found, repaired)
+    ]
+    several = {f"person_{number}": person for number, person in enumerate(people)} if len(people) > 1 else {}
+    return several | {
         "frames": len(result),
         "frames_with_person": sum(bool(frame.people) for frame in result),
         "frames_empty": sum(not frame.people for frame in tracked),
         "frames_crowded": sum(len(frame.people) > 1 for frame in tracked),
         "people": len({p.identity for frame in tracked for p in frame.people}),
-        "dropped": int(repaired.dropped.sum()),
-        "parts": count_parts(found, repaired),
-        "missing": missing_in_words(repaired.points),
+        "dropped": sum(int(part.dropped.sum()) for part in repaired),
+        "parts": count_parts(np.concatenate(found), _joined(repaired)),
+        "missing": [
+            f"Person {number}: {sentence[0].lower()}{sentence[1:]}" if several else sentence
+            for number, person in enumerate(people)
+            for sentence in person["missing"]
+        ],
     }
+
+
+def _joined(repaired: list[Repaired]) -> Repaired:
+    """Return the results of several people one after the other."""
+    return Repaired(*(np.concatenate([getattr(part, f.name) for part in repaired]) for f in fields(Repaired)))

@@ -161,5 +161,23 @@ def apply_per_person(frames: Sequence[PoseFrame], change) -> list[PoseFrame]:
     return [replace(frame, people=tuple(row)) for frame, row in zip(frames, made)]
 
 
+def people_apart(frames: Sequence[PoseFrame]) -> dict[int, list[PoseFrame]]:
+    """Return the frames of each person alone, by identity; people without one count by their position in the list."""
+    numbered = [
+        replace(
+            frame, people=tuple(replace(p, identity=i) if p.identity is None else p for i, p in enumerate(frame.people))
+        )
+        for frame in frames
+    ]
+    identities = dict.fromkeys(person.identity for frame in numbered for person in frame.people)
+    return {
+        identity: [
+            replace(frame, people=tuple(p for p in frame.people if p.identity == identity)) for frame in numbered
+        ]
+        for identity in identities
+        if identity is not None
+    }
+
+
 def _only(frame: PoseFrame, keys: list, key) -> PoseFrame:
     return replace(frame, people=tuple(p for p, k in zip(frame.people, keys) if k == key))

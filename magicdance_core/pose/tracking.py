@@ -13,6 +13,10 @@ from .keypoints import Person, PoseFrame
 # frame without a detection.
 GATE = 0.35
 GATE_GROWTH = 0.03
+# People in a smaller share of the frames than this, and in fewer frames, are passers-by or false detections.
+MIN_SHARE, MIN_FRAMES = 0.1, 5
+# Who returns after an absence has a size within this factor of that before.
+SIZE_FACTOR = 1.6
 # Two detections nearer to each other than this, in sizes of the larger one, are the same person.
 DUPLICATE = 0.04
 
@@ -69,13 +73,16 @@ def track(frames: Sequence[PoseFrame], max_gap: int = 30) -> list[PoseFrame]:
 
 
 def select_person(frames: Sequence[PoseFrame], selection: str | int = "continuity") -> list[PoseFrame]:
-    """Return tracked frames with at most one person each.
+    """Return tracked frames with at most one person each, or with `selection` "all" those who stay for long.
 
     selection: "size", the largest person of each frame; "continuity", the person with the largest area summed over the
     frames, and in other frames the next such person that never appears together with those already selected (the same
-    person, after a cut or a long absence); a number, that identity.
+    person, after a cut or a long absence); "all", everybody but passers-by, numbered from left to right as they appear,
+    where who comes in after somebody of that size has left counts as the same; a number, that identity.
     Raises InputError if the identity or the method is unknown.
     """
+    if selection == "all":
+        return _everyone(frames)
     if selection == "size":
         return [replace(f, people=tuple(sorted(f.people, key=_area)[-1:])) for f in frames]
     if selection == "continuity":
@@ -108,6 +115,40 @@ def _main_tracks(frames: Sequence[PoseFrame]) -> set[int]:
             selected.add(identity)
             occupied |= appearances[identity]
     return selected
+
+
+def _everyone(frames: Sequence[PoseFrame]) -> list[PoseFrame]:
+    """Return the people that "all" selects, see `select_person`."""
+    seen: dict[int, list[tuple[int, Person]]] = {}
+    for number, frame in enumerate(frames):
+        for person in frame.people:
+            if person.identity is not None:
+                seen.setdefault(person.identity, []).append((number, person))
+    least = min(MIN_FRAMES, MIN_SHARE * len(frames))
+    kept = {identity: appearances for identity, appearances in seen.items() if len(appearances) >= least}
+    owner: dict[int, int] = {}  # track -> the number of the person that it shows
+    last: list[tuple[int, Person]] = []  # of each person
+    for identity, appearances in sorted(kept.items(), key=lambda item: (item[1][0][0], item[0])):
+        start, person = appearances[0]
+        away = [number for number, (end, body) in enumerate(last) if end < start and _similar_size(body, person)]
+        if away:
+            owner[identity] = min(away, key=lambda number: _distance(last[number][1].body, person.body))
+            last[owner[identity]] = appearances[-1]
+        else:
+            owner[identity] = len(last)
+            last.append(appearances[-1])
+    result = []
+    for frame in frames:
+        people = [
+            replace(person, identity=owner[person.identity]) for person in frame.people if person.identity in owner
+        ]
+        result.append(replace(frame, people=tuple(sorted(people, key=lambda person: person.identity or 0))))
+    return result
+
+
+def _similar_size(one: Person, other: Person) -> bool:
+    sizes = sorted((person_size(one), person_size(other)))
+    return sizes[1] <= SIZE_FACTOR * sizes[0]
 
 
 def _assign(tracks: list[_Track], people: list[Person], frame: int) -> dict[int, _Track]:

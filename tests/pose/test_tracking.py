@@ -85,6 +85,35 @@ def test_selecting_a_person(dance):
         select_person([PoseFrame((), 9, 9)], 0)
 
 
+def test_everybody_is_followed_through_an_absence_and_passers_by_are_dropped(dance):
+    away, passing, small = moved(dance, 400), moved(dance, 200), moved(dance, 900, 0.5)
+    away[5:50], passing[:40], passing[43:] = 0, 0, 0
+    small[:20] = 0
+    crowded = track(crowd(dance, away, passing, small))
+    assert len({p.identity for f in crowded for p in f.people}) == 5
+    kept = select_person(crowded, "all")
+    assert {p.identity for f in kept for p in f.people} == {0, 1, 2}
+    assert [p.identity for p in kept[52].people] == [0, 1, 2] and [p.identity for p in kept[30].people] == [0, 2]
+    assert len(xs(kept, 1)) == 15 and np.ptp(np.array(xs(kept, 1)) - dance[[*range(5), *range(50, 60)], 1, 0]) < 1
+
+
+def test_everybody_is_repaired_and_reported(dance):
+    broken = moved(dance, 400)
+    broken[10:14, 4] = 0
+    broken[:, SLICES["face"]] = 0
+    extraction = follow(crowd(dance, broken), "all")
+    people = [p for frame in extraction.frames for p in frame.people]
+    assert len(people) == 2 * FRAMES and all(p.body[4, 2] > 0 for p in people)
+    report = extraction.report
+    assert (
+        report["people"] == 2
+        and report["parts"]["body"]["filled"] == 4 == report["person_1"]["parts"]["body"]["filled"]
+    )
+    assert report["missing"] == [f"Person 1: the face was missing in all {FRAMES} frames with the person."]
+    alone = follow(crowd(dance), "all").report
+    assert alone["missing"] == [] and "person_0" not in alone
+
+
 def test_continuity_continues_after_a_cut(dance):
     cut = dance.copy()
     cut[30:] = moved(cut[30:], 500)
