@@ -1,6 +1,6 @@
 """Ablation of the training recipe on puppets: the full recipe and variants that leave out a part, seed by seed.
 
-    python -m benchmarks.ablation --out DIR [--seeds 3]
+    python -m benchmarks.ablation --out DIR [--seeds 3] [--rows paper]
 
 Every part is a separate training run, which the same command resumes.
 """
@@ -8,8 +8,8 @@ Every part is a separate training run, which the same command resumes.
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -28,23 +28,31 @@ from magicdance_core.files import read_json
 from magicdance_core.media import contact_sheet, write_json, write_picture
 from magicdance_core.models import PoseControlNet
 from magicdance_core.pipeline import MagicDancePipeline
+from magicdance_core.pose.parts import HIDEABLE
 from magicdance_core.sampling import SamplingSettings
 from magicdance_core.training.config import StageConfig, StartConfig, TrainingConfig
 from magicdance_core.training.engine import TrainingStep, train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 from magicdance_core.training.starting import start_from_unet, starting_point
 
-from .ablation_report import Recipe, displacement, head_psnr, write_tables
+from .ablation_report import FULL, Recipe, displacement, head_psnr, write_tables
 from .command import benchmark_parser, run_benchmark
 
 RECIPES = (
-    Recipe("full recipe", "appearance pretraining, then appearance and pose together"),
+    Recipe(
+        "no pretraining, no disentangling", "a pose network trained alone, beside a copy of the UNet", "288.64 / .038"
+    ),
+    Recipe("no disentangling", "appearance and pose trained separately, put together afterwards", "35.76 / .397"),
+    Recipe("no guidance by the image", "the full recipe, sampled with a guidance scale of 1", "61.33 / .272"),
+    Recipe("no augmentation", "the full recipe, trained on whole pose maps only", "28.71 / .417"),
+    Recipe(FULL, "appearance pretraining, then appearance and pose together; parts of maps masked", "25.50 / .426"),
     Recipe("no pretraining", "appearance and pose together from the start, with as much arithmetic as the full recipe"),
     Recipe("appearance frozen", "appearance pretraining, then pose alone beside it"),
-    Recipe("naive combination", "appearance and pose trained apart, put together afterwards"),
     Recipe("no appearance control", "pose alone, without the reference"),
     Recipe("crops drawn apart", "the full recipe, but reference, target and pose map are cropped independently"),
 )
+"""The rows of the paper's Table 3 with its FID and Face-Cos, then further ones."""
+MASKED = 0.2  # share of the training pose maps without the face, and without each hand
 TEST_SEED = 7
 TEST_STEPS, TEST_GUIDANCE = 8, 1.5
 
@@ -75,33 +83,43 @@ class Ablation:
     def __init__(self, out: Path, size: Size, seed: int, model: Path):
         self.out, self.size, self.seed, self.model = out / f"seed-{seed}", size, seed, model
 
-    def run(self) -> dict[str, dict]:
-        """Return the scores of each recipe, from its file if it has been scored."""
+    def run(self, recipes: Sequence[Recipe] = RECIPES) -> dict[str, dict]:
+        """Return the scores of recipes, from their files if they have been scored."""
         controls = ["appearance", "pose"]
         makers = {
-            "full recipe": lambda: load(self._joint("full", self._appearance())),
+            "no pretraining, no disentangling": lambda: load(self._pose_only()),
+            "no disentangling": self._separate,
+            "no guidance by the image": self._full,
+            "no augmentation": lambda: load(self._joint("whole-maps", self._appearance(), masked=0)),
+            FULL: self._full,
             "no pretraining": lambda: load(
                 self._train("joint-only", self._base(), controls, controls, self._equal_steps())
             ),
             "appearance frozen": lambda: load(self._train("frozen", self._appearance(), ["pose"], controls)),
-            "naive combination": self._naive,
             "no appearance control": self._pose_only_model,
             "crops drawn apart": lambda: load(self._joint("apart", self._appearance("apart-appearance", False), False)),
         }
-        return {recipe.name: self._scores(recipe.name, makers[recipe.name]) for recipe in RECIPES}
+        return {recipe.name: self._scores(recipe.name, makers[recipe.name]) for recipe in recipes}
 
-    def _scores(self, name: str, make: Callable[[], Components]) -> dict:
-        file = self.out / f"{name.replace(' ', '-')}.json"
+    def _scores(self, name: str, make: Callable[[], Components]) -> dict[str, list[float]]:
+        """Return metric -> a value a person."""
+        stem = name.replace(",", "").replace(" ", "-")
+        file = self.out / f"{stem}.json"
         if not file.exists():
             pipe = MagicDancePipeline(make())
+            guidance = 1.0 if name == "no guidance by the image" else TEST_GUIDANCE
+            test = partial(evaluate_puppets, pipe, TEST_SEED, self.size.people, self.size.frames)
             with threads(threads_for(pipe.unet, pipe.appearance, pipe.pose)):
-                report = evaluate_puppets(
-                    pipe, TEST_SEED, self.size.people, self.size.frames, SamplingSettings(TEST_STEPS, TEST_GUIDANCE)
+                report, partly = (
+                    test(SamplingSettings(TEST_STEPS, guidance), hidden=parts) for parts in ((), HIDEABLE)
                 )
-            scores = {k: v for k, v in report.scores.items() if isinstance(v, float)}
+            scores = {
+                key: [float(person[key].mean()) for person in report.frame_scores] for key in report.frame_scores[0]
+            }
+            scores["psnr_masked"] = [float(person["psnr"].mean()) for person in partly.frame_scores]
             scores["pose_error"] = displacement(report.scenes, report.generated)
             scores["psnr_head"] = head_psnr(report.scenes, report.generated)
-            sheet = self.out / "pictures" / f"{name.replace(' ', '-')}.png"
+            sheet = self.out / "pictures" / f"{stem}.png"
             write_picture(sheet, contact_sheet(report.rows(), ("reference", "pose", "generated", "truth"), panel=192))
             write_json(file, scores)
         return read_json(file, "scores, or remove it")
@@ -129,8 +147,11 @@ class Ablation:
     def _appearance(self, name: str = "appearance", shared: bool = True) -> Path:
         return self._train(name, self._base(), ["appearance"], ["appearance"], self.size.appearance, shared)
 
-    def _joint(self, name: str, start: Path, shared: bool = True) -> Path:
-        return self._train(name, start, ["appearance", "pose"], ["appearance", "pose"], shared=shared)
+    def _joint(self, name: str, start: Path, shared: bool = True, masked: float = MASKED) -> Path:
+        return self._train(name, start, ["appearance", "pose"], ["appearance", "pose"], shared=shared, masked=masked)
+
+    def _full(self) -> Components:
+        return load(self._joint("full", self._appearance()))
 
     def _pose_only(self) -> Path:
         return self._train("pose-only", self._base(), ["pose"], ["pose"])
@@ -140,7 +161,7 @@ class Ablation:
         model.appearance = None
         return model
 
-    def _naive(self) -> Components:
+    def _separate(self) -> Components:
         model = load(self._appearance())
         model.pose = load(self._pose_only()).pose
         return model
@@ -190,12 +211,29 @@ class Ablation:
             seed=self.seed,
         )
 
-    def _train(self, name: str, start: Path, learn: list, controls: list, steps: int = 0, shared: bool = True) -> Path:
+    def _train(
+        self,
+        name: str,
+        start: Path,
+        learn: list,
+        controls: list,
+        steps: int = 0,
+        shared: bool = True,
+        masked: float = MASKED,
+    ) -> Path:
         final = self.out / name / "final" / "model.safetensors"
         if not final.exists():
             print(f"seed {self.seed}: {name}", flush=True)
+            masked *= "pose" in controls
             stage = StageConfig(
-                "stage", learn, steps or self.size.joint, controls=controls, learning_rate=1e-3, save_every=50
+                "stage",
+                learn,
+                steps or self.size.joint,
+                controls=controls,
+                mask_face=masked,
+                mask_hand=masked,
+                learning_rate=1e-3,
+                save_every=50,
             )
             train(self._config(stage, start, shared), self.out / name, "cpu", self.out.parent / "cache")
         return final
@@ -209,6 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
     parser.add_argument("--scale", type=finite_float, default=1.0, help="times the number of steps (default: 1)")
+    parser.add_argument(
+        "--rows", choices=("all", "paper"), default="all", help="paper: only the rows of its Table 3 (default: all)"
+    )
     parser.add_argument(
         "--model",
         type=file_path,
@@ -225,10 +266,10 @@ def _run(options: argparse.Namespace) -> None:
     plots.import_matplotlib()  # fails before the runs, not after them
     size = Size().scaled(options.scale)
     _claim(options.out / "ablation.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
-    seeds = []
+    seeds, recipes = [], [recipe for recipe in RECIPES if recipe.published or options.rows == "all"]
     for seed in range(options.seed, options.seed + options.seeds):
-        seeds.append(Ablation(options.out, size, seed, options.model).run())
-        print(write_tables(options.out, RECIPES, seeds, dataclasses.asdict(size)))
+        seeds.append(Ablation(options.out, size, seed, options.model).run(recipes))
+        print(write_tables(options.out, recipes, seeds, dataclasses.asdict(size)))
     write_report({"size": dataclasses.asdict(size), "seeds": seeds}, options.json)
 
 

@@ -1,6 +1,6 @@
 """The interface of data sets: videos of one person each, read frame by frame."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,9 +54,10 @@ class FrameSet(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def read(self, video: int, frame: int) -> Frame:
+    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
         """Return a frame; both numbers count from 0. Called by several processes at once.
 
+        hidden: parts of `pose.parts.HIDEABLE` that its pose map lacks; the regions stay.
         Raises InputError if the frame cannot be read.
         """
         ...

@@ -1,5 +1,7 @@
 """Puppets as a data set: drawn when first read, cached on the disk."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from .. import pose, puppets
 from ..media.square_crops import cut_square
 from ..pose.draw import draw_pose
 from ..pose.face_crops import Crop, crop_keypoints, face_crop
-from ..puppets import CLIP_SIDE, Choreography, Identity, draw_puppet, puppet_keypoints
+from ..pose.keypoints import PoseFrame
+from ..pose.parts import without_parts
+from ..puppets import CLIP_SIDE, BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
 from ..puppets.random_stream import RandomStream
 from .array_cache import ArrayCache, digest
 from .data_config import DataConfig
@@ -43,18 +47,44 @@ class PuppetFrames:
         }
         self.cache = ArrayCache(folder, "puppets", key, shapes)
 
-    def read(self, video: int, frame: int) -> Frame:
-        """Return a frame, drawn now if it is not cached."""
+    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+        """Return a frame, drawn now if it is not cached. Pose maps that lack parts are always drawn."""
         arrays, place = self.cache.open(), (video, frame)
         if not arrays["drawn"][place]:
             drawn = draw_training_frame(self.config, video, frame)
             for name, value in zip(arrays, (*drawn, 1)):
                 arrays[name][place] = value  # "drawn" comes last; two processes write the same
-        return Frame(*(np.array(arrays[name][place]) for name in ("images", "poses", "regions")))
+        image, pose, regions = (np.array(arrays[name][place]) for name in ("images", "poses", "regions"))
+        if hidden:
+            pose = draw_pose(without_parts(training_moment(self.config, video, frame).keypoints, hidden))
+        return Frame(image, pose, regions)
+
+
+@dataclass(frozen=True)
+class PuppetMoment:
+    """A person at one moment, and the keypoints of the picture.
+
+    side: of the square picture that is drawn. crop: part of it that is taken; None for all.
+    """
+
+    identity: Identity
+    pose: BodyPose
+    keypoints: PoseFrame
+    side: int
+    crop: Crop | None
 
 
 def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image, pose map and regions of one person at one moment, as in `Frame`."""
+    moment = training_moment(config, video, frame)
+    image, crop = draw_puppet(moment.identity, moment.pose, moment.side), moment.crop
+    if crop is not None:
+        image = cut_square(image, crop.left, crop.top, crop.side, drawn_side(config))
+    return np.asarray(image), draw_pose(moment.keypoints), regions_of(moment.keypoints.people[0])
+
+
+def training_moment(config: DataConfig, video: int, frame: int) -> PuppetMoment:
+    """Return one person at one moment."""
     identity = Identity.from_seed(video, "train")
     if config.motion == "dance":
         pose = Choreography.from_seed(video, "train").pose(frame * CHOREOGRAPHY_FPS / config.fps)
@@ -64,16 +94,14 @@ def draw_training_frame(config: DataConfig, video: int, frame: int) -> tuple[np.
         pose = Choreography.from_seed(1000 * video + frame, "train").pose(moment)
     side = drawn_side(config)
     if not is_close_up(config, video):
-        keypoints = puppet_keypoints(identity, pose, side)
-        return np.asarray(draw_puppet(identity, pose, side)), draw_pose(keypoints), regions_of(keypoints.people[0])
+        return PuppetMoment(identity, pose, puppet_keypoints(identity, pose, side), side, None)
     crop = face_crop(puppet_keypoints(identity, pose, CLIP_SIDE).people[0])
     assert crop is not None  # a puppet faces the viewer
     crop = _varied(crop, video, frame)
     larger = round(side * CLIP_SIDE / crop.side)  # so that the crop is not enlarged
     crop = crop.scaled(larger / CLIP_SIDE)
-    image = cut_square(draw_puppet(identity, pose, larger), crop.left, crop.top, crop.side, side)
     keypoints = crop_keypoints(puppet_keypoints(identity, pose, larger), crop.box, side, side)
-    return np.asarray(image), draw_pose(keypoints), regions_of(keypoints.people[0])
+    return PuppetMoment(identity, pose, keypoints, larger, crop)
 
 
 def is_close_up(config: DataConfig, video: int) -> bool:

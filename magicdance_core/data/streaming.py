@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -62,8 +62,8 @@ class StreamedFrames:
                 clips += [first + row for first, count in group if row < count]
         return clips
 
-    def read(self, video: int, frame: int) -> Frame:
-        """Return a frame; the clip that it is in stays in memory."""
+    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+        """See `FrameSet.read`; the clip that the frame is in stays in memory."""
         if self._current is None or self._current[0] != video:
             self._current = video, self._read_row(video)
         row, about = self._current[1], self.videos[video]
@@ -75,7 +75,7 @@ class StreamedFrames:
                 pose = decode_picture(row["maps"][frame], name, BLACK)
             else:
                 pose = frames_from_pose_keypoint(json.loads(row["keypoints"][frame]))[0]
-            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name)
+            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name, hidden)
         except InputError:
             raise
         except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Files of frames and poses as a data set."""
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..media import BLACK, read_picture
 from ..pose.draw import draw_pose
 from ..pose.keypoint_files import load_keypoints
 from ..pose.keypoints import PoseFrame
+from ..pose.parts import without_parts
 from .array_cache import digest
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
@@ -49,14 +51,13 @@ class VideoFrames:
         self.fingerprint = digest((about, self.modified, black_background))
         self._keypoints: OrderedDict[int, list[PoseFrame]] = OrderedDict()
 
-    def read(self, video: int, frame: int) -> Frame:
-        """Return a frame."""
+    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+        """See `FrameSet.read`."""
         entry = self.files[video]
         mask = read_picture(entry.masks[frame], BLACK, quiet=True) if self.black_background and entry.masks else None
         pose = read_picture(entry.maps[frame], BLACK, quiet=True) if entry.maps else self.pose(video, frame)
-        return make_frame(
-            read_picture(entry.pictures[frame], quiet=True), pose, mask, entry.video, str(entry.pictures[frame])
-        )
+        picture, name = read_picture(entry.pictures[frame], quiet=True), str(entry.pictures[frame])
+        return make_frame(picture, pose, mask, entry.video, name, hidden)
 
     def pose(self, video: int, frame: int) -> PoseFrame:
         """Return the keypoints of a frame of a video that has keypoints. Raises InputError if the file has too few."""
@@ -82,13 +83,18 @@ class VideoFrames:
 
 
 def make_frame(
-    picture: Image.Image, pose: PoseFrame | Image.Image, mask: Image.Image | None, video: Video, name: str
+    picture: Image.Image,
+    pose: PoseFrame | Image.Image,
+    mask: Image.Image | None,
+    video: Video,
+    name: str,
+    hidden: Collection[str] = (),
 ) -> Frame:
     """Return a `Frame` made from a picture and its pose.
 
     pose: keypoints, which are drawn, or a pose map, whose regions are unknown. mask: white where the person is; None
-    keeps the background. name: of the picture, for messages.
-    Raises InputError if the size of the picture is not that of its video.
+    keeps the background. name: of the picture, for messages. hidden: parts that the pose map lacks.
+    Raises InputError if the size of the picture is not that of its video, or parts of a drawn map are to be hidden.
     """
     if picture.size != (video.width, video.height):
         raise InputError(
@@ -103,6 +109,12 @@ def make_frame(
     if isinstance(pose, Image.Image):
         if pose.size != picture.size:
             pose = pose.resize(picture.size, Image.Resampling.BILINEAR)
+        if hidden:
+            raise InputError(
+                f"{name} has a drawn pose map, whose parts cannot be told apart: set mask_face and mask_hand to 0, or "
+                "prepare the videos with `magicdance dataset`, which keeps keypoints."
+            )
         return Frame(image, np.asarray(pose), regions)
     pose = pose.scaled(*picture.size)
-    return Frame(image, draw_pose(pose), regions_of(pose.people[0]) if pose.people else regions)
+    drawn = draw_pose(without_parts(pose, hidden))
+    return Frame(image, drawn, regions_of(pose.people[0]) if pose.people else regions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..pose.draw import draw_pose
 from ..pose.keypoints import PoseFrame
+from ..pose.parts import without_parts
 from ..puppets import BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
 from ..sampling import SamplingSettings, decode_frames, encode_images, to_images, to_pil
 from .baselines import warp_to_pose
@@ -56,11 +57,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class PuppetReport:
-    """Scores (see `evaluate_puppets`), and the scenes with their generated frames."""
+    """Scores (see `evaluate_puppets`), the scenes with their generated frames, and the scores of these frames."""
 
     scores: dict
     scenes: list[Scene]
     generated: list[list[Image.Image]]
+    frame_scores: list[dict[str, np.ndarray]]
 
     def table(self) -> Table:
         """Return the scores beside those of two baselines and of the VAE's reconstruction."""
@@ -75,10 +77,11 @@ class PuppetReport:
         return [[s.reference, s.poses[0], made[0], s.truth[0]] for s, made in zip(self.scenes, self.generated)]
 
 
-def make_scene(seed: int, moments: Iterable[float], size: int) -> Scene:
+def make_scene(seed: int, moments: Iterable[float], size: int, hidden: Collection[str] = ()) -> Scene:
     """Draw an unseen identity at moments of an unseen choreography, in frames at 30 a second.
 
-    The reference shows it in another choreography. Pictures have `size` x `size` pixels.
+    The reference shows it in another choreography. Pictures have `size` x `size` pixels. hidden: parts of
+    `pose.parts.HIDEABLE` that the pose maps lack.
     """
     identity = Identity.from_seed(seed, "test")
     dance, other_dance = (Choreography.from_seed(2 * seed + k, "test") for k in range(2))
@@ -91,7 +94,7 @@ def make_scene(seed: int, moments: Iterable[float], size: int) -> Scene:
         draw_puppet(identity, start, size),
         puppet_keypoints(identity, start, size),
         tuple(keypoints),
-        tuple(Image.fromarray(draw_pose(frame)) for frame in keypoints),
+        tuple(Image.fromarray(draw_pose(without_parts(frame, hidden))) for frame in keypoints),
         tuple(draw_puppet(identity, body, size) for body in bodies),
     )
 
@@ -108,12 +111,13 @@ def evaluate_puppets(
     frames_per_identity: int = 4,
     settings: SamplingSettings | None = None,
     shrink: int = 1,
+    hidden: Collection[str] = (),
 ) -> PuppetReport:
     """Transfer unseen puppets to unseen poses and compare with their true pictures.
 
     seed: of identities, choreographies, their moments and the noise, which all frames share. settings: of the runs; a
     motion module is not used, since moments are no clip. shrink: factor by which pictures are reduced before scoring,
-    to compare with a model of fewer pixels.
+    to compare with a model of fewer pixels. hidden: see `make_scene`.
 
     Returns, as means over all frames:
     psnr, dB; ssim of RGB pictures (see metrics.ssim);
@@ -131,7 +135,9 @@ def evaluate_puppets(
     if size % shrink:
         raise InputError(f"--shrink is {shrink}: give a divisor of the pictures' {size} pixels.")
     scenes = [
-        make_scene(SEED_STRIDE * seed + i, (_spread(i + k * identities) for k in range(frames_per_identity)), size)
+        make_scene(
+            SEED_STRIDE * seed + i, (_spread(i + k * identities) for k in range(frames_per_identity)), size, hidden
+        )
         for i in range(identities)
     ]
     start, generated = time.perf_counter(), []
@@ -141,10 +147,11 @@ def evaluate_puppets(
             made = pipe(scene.reference, list(scene.poses), generator=noise, settings=settings)
             generated.append(made.frames)
     seconds = time.perf_counter() - start
-    means, intervals = summarize(frame_scores(pipe, scenes, generated, shrink))
+    of_frames = frame_scores(pipe, scenes, generated, shrink)
+    means, intervals = summarize(of_frames)
     counts = {"seed": seed, "identities": identities, "frames": identities * frames_per_identity}
     run = {"steps": settings.steps, "guidance": settings.scale, "size": size // shrink, "seconds": seconds}
-    return PuppetReport(means | {"intervals": intervals} | counts | run, scenes, generated)
+    return PuppetReport(means | {"intervals": intervals} | counts | run, scenes, generated, of_frames)
 
 
 def score(pipe: MagicDancePipeline, scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]]) -> dict:

@@ -45,6 +45,8 @@ class StageConfig(Configuration):
     plain: fraction of the steps without any control, which guidance needs if the UNet learns.
     drop_reference, drop_pose: fraction of the people whose control is dropped. drop_text: fraction of those whose
     caption is replaced by the empty prompt.
+    mask_face, mask_hand: fraction of the pose maps without the face's landmarks, and without each hand (paper, Table 3:
+    data augmentation).
     from_unet: networks that are copies of the UNet when the stage starts, as in the paper.
     crop: side of the random crops that the autoencoder learns from; 0 for whole pictures.
     optimizer: "muon" (for matrices; AdamW for the rest), "adamw", "adamw8bit" (needs bitsandbytes).
@@ -79,6 +81,8 @@ class StageConfig(Configuration):
     drop_reference: Float = setting(0.0, ge=0, le=1)
     drop_pose: Float = setting(0.0, ge=0, le=1)
     drop_text: Float = setting(0.0, ge=0, le=1)
+    mask_face: Float = setting(0.0, ge=0, le=1)
+    mask_hand: Float = setting(0.0, ge=0, le=1)
     from_unet: ListOf[ControlName] = setting([])
     crop: int = setting(0, ge=0, le=4096)
     optimizer: Literal["muon", "adamw", "adamw8bit"] = "muon"
@@ -115,7 +119,8 @@ class StageConfig(Configuration):
         if "vae" in self.train and self.train != ["vae"]:
             raise InputError("train names the vae beside other networks: give it a separate stage.")
         if self.train == ["vae"]:
-            for key in ("controls", "from_unet", "plain", "rank", "min_snr", "stride", "rollout_steps"):
+            unused = ("controls", "from_unet", "plain", "mask_face", "mask_hand", "rank", "min_snr", "stride")
+            for key in (*unused, "rollout_steps"):
                 if getattr(self, key):
                     raise InputError(f"{key} has no effect if the vae learns: omit it.")
             return
@@ -137,6 +142,9 @@ class StageConfig(Configuration):
                 raise InputError("rollout_steps is 1, whose only input is noise: give 2 or more.")
         if self.plain and "unet" not in self.train:
             raise InputError("plain is set, and train does not name the unet, which alone learns then: omit plain.")
+        for key in ("mask_face", "mask_hand"):
+            if getattr(self, key) and "pose" not in self.controls:
+                raise InputError(f"{key} is set, and the pose control is not attached: add pose to controls.")
         if self.rank and "appearance" not in self.train:
             raise InputError("rank is set, and train does not name appearance: add it, or omit rank.")
         if self.references % (self.per_pass or 1):

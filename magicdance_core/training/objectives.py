@@ -1,6 +1,6 @@
 """Objectives of the stages: how a sample is drawn, and its loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -176,7 +176,7 @@ class DiffusionObjective:
         if stage.timesteps == "stratified":
             position = (index % stage.references + position) / stage.references
         keep_text = not stage.drop_text or uniform(generator(self.seed, stage.name, "text", index)) >= stage.drop_text
-        return self._draw(self.train, index, source, position, keep, keep_text)
+        return self._draw(self.train, index, source, position, keep, keep_text, self._hidden(index))
 
     def held_out(self, index: int) -> Batch:
         stage, person = self.stage, index // self.bands
@@ -193,6 +193,7 @@ class DiffusionObjective:
         position: float,
         keep: Tensor,
         keep_text: bool = True,
+        hidden: Sequence[tuple[str, ...]] = (),
     ) -> Batch:
         pick, data = picker(index, source), self.data
         video, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
@@ -214,7 +215,7 @@ class DiffusionObjective:
             with_picture = self.latents is None or self.needs_pictures
             if not (with_picture or k):
                 continue
-            frame = self.frames.read(pick.video, number)
+            frame = self.frames.read(pick.video, number, hidden[k - 1] if hidden and k else ())
             if with_picture:
                 images.append(torch.from_numpy(crop_picture(frame.image, boxes[k], data.size).copy()))
             if k:
@@ -231,6 +232,14 @@ class DiffusionObjective:
         batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else timestep)
         batch["noise"] = self._noise(len(pick.targets), source)
         return batch
+
+    def _hidden(self, index: int) -> list[tuple[str, ...]]:
+        """Return the parts that the pose map of each target lacks; every part of every map is drawn on its own."""
+        shares = {"face": self.stage.mask_face} | dict.fromkeys(("left_hand", "right_hand"), self.stage.mask_hand)
+        source = generator(self.seed, self.stage.name, "masks", index)
+        return [
+            tuple(part for part, share in shares.items() if uniform(source) < share) for _ in range(self.stage.targets)
+        ]
 
     def _noise(self, frames: int, source: torch.Generator) -> Tensor:
         shape, kinds = self.space.shape(self.data.size), self.stage.noises

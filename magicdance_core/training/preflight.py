@@ -3,6 +3,7 @@
 from ..data.frame_sets import FrameSet
 from ..data.picking import Picker
 from ..errors import InputError
+from ..pose.parts import HIDEABLE
 from .config import StageConfig, TrainingConfig
 
 MAX_PASS_PICTURES = 4096  # of a forward pass
@@ -19,7 +20,11 @@ def check_stages(config: TrainingConfig, frames: FrameSet, processes: int) -> No
                 f"stage {stage.name} takes {per_pass * (stage.targets + 1)} pictures in a forward pass, and {most} are "
                 "possible: lower per_pass, which leaves the batch as it is."
             )
-        Picker(frames.videos, "train", stage.targets, stage.stride, stage.distance, config.seed, stage.vary_stride)
+        picker = Picker(
+            frames.videos, "train", stage.targets, stage.stride, stage.distance, config.seed, stage.vary_stride
+        )
+        if stage.mask_face or stage.mask_hand:
+            frames.read(picker.numbers[0], 0, HIDEABLE)  # refused now for drawn maps, not after hours
 
 
 def people_per_pass(stage: StageConfig, processes: int) -> int:
