@@ -68,7 +68,8 @@ def main() -> None:
         models.write_inputs(base / "input")
         link_packs(base)
         names = sorted(page.stem for page in (ROOT / "web" / "docs").glob("*.md") if wanted(page))
-        shown_in = {name: next(file for file in WORKFLOWS if name in graph_types(file)) for name in names}
+        with_results_first = sorted(WORKFLOWS, key=lambda file: (not runs(file), file))
+        shown_in = {name: next(file for file in with_results_first if name in graph_types(file)) for name in names}
         shots = [
             {
                 "workflow": str(workflow),
@@ -110,7 +111,8 @@ def moving_thumbnail(output: Path, workflow: Path) -> None:
     what it gets is an animated WebP.
     """
     nodes = json.loads(workflow.read_text())["nodes"]
-    prefix = next(node["widgets_values"][0] for node in nodes if node["type"] == "SaveVideo")
+    saving = next(node for node in nodes if node["type"] in ("SaveVideo", "MagicDanceSampleToDisk"))
+    prefix = next(value for value in saving["widgets_values"] if str(value).startswith("video/"))
     video = read_frames(output / f"{prefix}_00001_.mp4")
     frames = [on_grey(in_two_rows(frame), MOVING) for frame in islice(video, MAX_FRAMES)]
     with open(workflow.with_suffix(".jpg"), "wb") as file:
