@@ -127,6 +127,16 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint(path: Path) -> str:
+    """Return 16 hexadecimal digits that change with the contents of a file, or of the visible files in a folder, at any
+    depth; see `content_digest`."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    digests = [f"{file.name!r} {content_digest(file)}" for file in files]
+    return hashlib.blake2b("\n".join(digests).encode(), digest_size=8).hexdigest()
+
+
 def read_json(path: str | os.PathLike, wanted: str):
     """Return the contents of a JSON file. wanted: what the file should be, in messages.
 

@@ -139,6 +139,16 @@ def test_variables_that_name_no_process_are_refused(monkeypatch, rank, size):
         ("reference,poses,out,seed\na.png,poses,b.gif,x\n", "row 1: .*--seed"),
         ("reference,poses,out,loop\na.png,poses,b.gif,maybe\n", "row 1: loop is 'maybe': give yes or no"),
         ("reference,poses,out\na.png,poses\n", "more or fewer cells"),
+        ("reference,poses,out,pose range\na.png,poses,b.gif,0 1\n", "the column 'pose range' is unknown: did you mean"),
+        (
+            "reference,poses,out,pose-range\na.png,poses,b.gif,0 1 --out=c.gif\n",
+            "give values only, --out=c.gif is",
+        ),
+        ("reference,poses,out,pose-range\na.png,poses,b.gif,0 --help\n", "give values only, --help is an option"),
+        ("reference,poses,out,--out\na.png,poses,b.gif,c.gif\n", "has two columns 'out': remove one"),
+        ("reference,poses,out\na.png,poses,b.xyz\n", "row 1: b.xyz has an unknown suffix"),
+        ("reference,poses,out\na.png,poses,poses\n", "row 1: poses is the poses, which the result would replace"),
+        ("reference,poses,out\na.png,poses,a.png\n", "row 1: a.png is the reference, which the result would replace"),
         ("reference,out\na.png,b.gif\n", "--video or --poses is required"),
         ("reference,poses,video,out\na.png,poses,dance.mp4,b.gif\n", "not allowed with argument --poses"),
     ],
@@ -156,6 +166,57 @@ def test_outcomes_of_other_options_are_not_taken(work):
     assert jobs("reference,poses,out\na.png,poses,one.gif\n") == 0
     outcome = json.loads(Path("jobs.csv.jobs/00001.json").read_text())
     assert outcome["status"] == "done" and len(outcome["key"]) == 16
+
+
+@pytest.mark.parametrize("change", [{"status": "=1+1"}, {"status": ["done"]}, {"seconds": "=1+1"}])
+def test_outcomes_that_no_run_wrote_are_not_taken(work, change):
+    rows = "reference,poses,out\na.png,poses,one.gif\n"
+    assert jobs(rows) == 0
+    file = Path("jobs.csv.jobs/00001.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert jobs(rows) == 0
+    assert report()[0]["status"] == "done" and report()[0]["seconds"] != "=1+1"
+
+
+def test_a_result_that_another_row_reads_is_refused(work, capsys):
+    for name in ("x.mp4", "y.mp4"):
+        shutil.copy("dance.mp4", name)
+    rows = "reference,video,out\nmap.png,x.mp4,y.mp4\nmap.png,y.mp4,x.mp4\n"
+    assert jobs(rows, "--detector", "drawn") == 2
+    assert "row 1: y.mp4 is read by row 2: give the result another name. 1 more rows" in capsys.readouterr().err
+    assert Path("x.mp4").read_bytes() == Path("y.mp4").read_bytes() == Path("dance.mp4").read_bytes()
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_first_job(work, capsys):
+    Path("jobs.csv.jobs/00001.json").mkdir(parents=True)
+    assert jobs("reference,poses,out\na.png,poses,one.gif\n") == 2
+    assert "00001.json: a folder of this name" in capsys.readouterr().err and not Path("one.gif").exists()
+
+
+def test_damaged_people_of_a_shared_video_are_detected_again(work):
+    rows = "reference,video,out,no-audio\nmap.png,dance.mp4,one.mp4,yes\n"
+    assert jobs(rows, "--detector", "drawn") == 0
+    (people,) = Path("jobs.csv.jobs/detections").glob("*.npz")
+    people.write_bytes(b"PK")
+    Path("one.mp4").unlink()
+    shutil.rmtree("one.mp4.work")
+    assert jobs(rows, "--detector", "drawn") == 0 and Path("one.mp4").exists()
+
+
+def test_a_folder_continues_with_its_poses_and_model_only(work, capsys):
+    shutil.copytree("poses", "mine")
+    shutil.copytree("model", "other")
+    rows = "reference,poses,out,model\na.png,mine,frames,other\n"
+    assert jobs(rows) == 0
+    for file in ("frames/00001.png", "jobs.csv.jobs/00001.json"):
+        Path(file).unlink()
+    weights = next(Path("other/unet").glob("*.safetensors"))
+    held = weights.read_bytes()
+    weights.write_bytes(held[:-4] + b"\0\0\0\1")
+    assert jobs(rows) == 2 and "frames was begun with other model" in capsys.readouterr().err
+    weights.write_bytes(held)
+    shutil.copy("mine/2.png", "mine/1.png")
+    assert jobs(rows) == 2 and "frames was begun with other poses" in capsys.readouterr().err
 
 
 def test_a_single_run_names_what_is_missing(capsys):

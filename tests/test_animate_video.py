@@ -3,6 +3,7 @@ weights are needed; the reference is such a map, too."""
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
 from magicdance_core.media.audio import add_audio
 from magicdance_core.pose.draw import draw_pose
+from magicdance_core.pose.keypoint_files import load_keypoints, save_keypoints
 from magicdance_core.pose.keypoints import PoseFrame
 from magicdance_core.pose.look_ahead import look_ahead
 from magicdance_core.puppets import Choreography, Identity, puppet_keypoints
@@ -35,6 +37,8 @@ def folder(make_tiny, tmp_path_factory):
     sound = write_source(folder / "sound.mp4", "mp4", "aac", seconds=2, beep=0.6)
     assert add_audio(folder / "dance.mp4", folder / "silent.mp4", sound) == "copied"
     media.write_picture(folder / "me.png", Image.fromarray(maps[0]))
+    for number, pose in enumerate(maps):
+        media.write_picture(folder / "frames" / f"{number:05d}.png", Image.fromarray(pose))
     return folder
 
 
@@ -46,7 +50,7 @@ def work(folder, tmp_path, monkeypatch):
 
 def animate(out, *more, video="dance.mp4"):
     given = ["animate", "--model", "model", "--reference", "me.png", "--out", str(out), "--size", "16", "--steps", "1"]
-    source = [] if video is None else ["--video", video, "--detector", "drawn"]
+    source = [] if video is None else ["--video", str(video), "--detector", "drawn"]
     return main([*given, "--device", "cpu", *source, *map(str, more)])
 
 
@@ -95,6 +99,87 @@ def test_an_interrupted_run_continues_to_the_same_video(work, monkeypatch, capsy
     assert "keypoints of an earlier run" in capsys.readouterr().out
     one, other = (np.stack([np.asarray(f) for f in media.read_frames(work / f"{n}.mkv")]) for n in ("whole", "parts"))
     assert np.array_equal(one, other)
+
+
+@pytest.fixture
+def begun(work):
+    """A folder of frames of which two are missing, and the driving video, which may be replaced."""
+    shutil.copy("dance.mp4", work / "mine.mp4")
+    assert animate(work / "out", video=work / "mine.mp4") == 0
+    for number in (3, 7):
+        (work / "out" / f"{number:05d}.png").unlink()
+    return work
+
+
+@pytest.mark.parametrize("more", [["--start", 0.5], ["--smooth", "none"], ["--fps", 5], ["--max-gap", 2]])
+def test_frames_of_other_settings_are_not_mixed(begun, capsys, more):
+    before = {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()}
+    assert animate(begun / "out", "--resume", *more, video=begun / "mine.mp4") == 2
+    assert f"begun with other settings ({more[0].strip('-').replace('-', '_')})" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in begun.rglob("*") if path.is_file()} == before
+
+
+def test_frames_of_another_video_are_not_mixed(begun, capsys):
+    shutil.copy("silent.mp4", begun / "mine.mp4")
+    assert animate(begun / "out", "--resume", video=begun / "mine.mp4") == 2
+    assert "begun with other settings (video)" in capsys.readouterr().err
+    shutil.rmtree(begun / "out.work")
+    with media.write_animation(begun / "mine.mp4", FPS) as add:
+        first, *rest = media.read_frames("frames")
+        for frame in [first, *rest[::-1]]:
+            add(frame)
+    assert animate(begun / "out", "--resume", video=begun / "mine.mp4") == 2
+    assert "out was begun with other poses: repeat that" in capsys.readouterr().err
+    assert not (begun / "out" / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda work: (work / "report.json").write_text("[]"),
+        lambda work: change(work / "report.json", findings=3),
+        lambda work: change(work / "report.json", keypoints="0"),
+        lambda work: save_keypoints(work / "keypoints.npz", load_keypoints(work / "keypoints.npz")[:5]),
+        lambda work: save_keypoints(work / "reference.npz", load_keypoints(work / "keypoints.npz")[4:5]),
+        lambda work: (work / "keypoints.npz").write_bytes(b"PK"),
+    ],
+)
+def test_keypoints_that_were_changed_are_made_again(work, damage):
+    assert animate(work / "out.gif", "--limit", 6) == 0
+    before = (work / "out.gif").read_bytes()
+    (work / "out.gif").unlink()
+    damage(work / "out.gif.work")
+    assert animate(work / "out.gif", "--limit", 6) == 0
+    assert (work / "out.gif").read_bytes() == before
+
+
+def change(file, **values):
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_frames_that_no_run_wrote_are_not_taken(work, capsys):
+    (work / "out.gif.work").mkdir()
+    shutil.copytree("frames", work / "out.gif.work" / "frames")
+    assert animate(work / "out.gif") == 2
+    assert "frames holds no settings.json" in capsys.readouterr().err
+    shutil.rmtree(work / "out.gif.work" / "frames")
+    (work / "out.gif.work" / "frames").symlink_to(Path("frames").resolve())
+    assert animate(work / "out.gif") == 2
+    assert "frames is a link: remove it" in capsys.readouterr().err
+    assert not (work / "out.gif").exists() and len(list(Path("frames").iterdir())) == FRAMES
+
+
+def test_a_result_does_not_replace_what_it_is_made_of(work, capsys):
+    shutil.copy("dance.mp4", work / "mine.mp4")
+    shutil.copy("me.png", work / "me.png")
+    before = {path.name: path.read_bytes() for path in work.iterdir()}
+    assert animate(work / "mine.mp4", video=work / "mine.mp4") == 2
+    assert "mine.mp4 is the video, which the result would replace" in capsys.readouterr().err
+    assert animate(work / "me.png", "--reference", work / "me.png") == 2
+    assert "me.png is the reference" in capsys.readouterr().err
+    assert animate(work / "out", "--work", work / "out") == 2
+    assert "--work and --out are both" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in work.iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -154,12 +154,15 @@ def test_resuming_with_other_settings_is_refused(work, capsys):
 
 def test_a_folder_in_use_is_not_overwritten(work, capsys):
     assert animate("poses") == 2
+    assert "poses is the poses, which the result would replace" in one_line(capsys)
+    shutil.copytree("poses", "others")
+    assert animate("others") == 2
     assert "not empty" in one_line(capsys)
-    assert animate("poses", "--resume") == 2
+    assert animate("others", "--resume") == 2
     assert "cannot be resumed" in one_line(capsys)
     assert animate("a.gif", "--resume") == 2
     assert "Only a folder" in one_line(capsys)
-    assert len(os.listdir("poses")) == POSES
+    assert len(os.listdir("poses")) == len(os.listdir("others")) == POSES
 
 
 @pytest.mark.parametrize(
@@ -215,15 +218,15 @@ def test_a_model_without_controls_is_refused(work, tiny, capsys):
 
 
 def test_a_full_disk_keeps_whole_frames_and_resumes(work, monkeypatch, capsys):
-    save = Image.Image.save
+    write = Path.write_bytes
 
-    def filling_up(image, target, **options):
-        if "00002.png" in str(target):
-            raise OSError(28, os.strerror(28))
-        save(image, target, **options)
+    def filling_up(path, data):
+        if "00002.png" in path.name:
+            return write(path, data[:100])  # as a system does that has room for no more
+        return write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", filling_up)
+        patch.setattr(Path, "write_bytes", filling_up)
         assert animate("out", "--limit", 4) == 2
     assert "Cannot write out/00002.png: No space left" in one_line(capsys)
     assert sorted(os.listdir("out")) == ["00000.png", "00001.png", "settings.json"]

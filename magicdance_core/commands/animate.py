@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import CONTROL_MODES, FITS, FOREIGN_THRESHOLD
 from ..errors import InputError
-from ..files import existing
+from ..files import check_target, existing
 from .common import (
     add_model_arguments,
     add_score_argument,
@@ -31,6 +31,7 @@ from .common import (
     seeded_generator,
     size_unit,
 )
+from .contents import contents_of
 from .driving_video import add_video_arguments, check_video_options, extract_motion, work_folder, write_with_audio
 from .face_pass import add_face_arguments, check_face_options, find, reference_person, refine, stage_folder
 from .jobs import read_jobs, run_jobs
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
         check(options)
         animate(options)
     else:
-        run_jobs(read_jobs(options.jobs, options.parser, options, check), options.jobs, animate)
+        run_jobs(read_jobs(options.jobs, options.parser, options, check_job, inputs), options.jobs, animate)
 
 
 def check(options: argparse.Namespace) -> None:
@@ -119,8 +120,10 @@ def check(options: argparse.Namespace) -> None:
     if options.video and options.poses:
         raise InputError("--video and --poses are both given: give one of them.")
     check_model(options.model)
-    for path in filter(None, (options.reference, options.video, options.poses)):
+    for name, path in inputs(options).items():
         existing(path)
+        if options.out.exists() and options.out.samefile(path):
+            raise InputError(f"{options.out} is the {name}, which the result would replace: give --out another name.")
     check_video_options(options)
     check_face_options(options)
     check_edits(options, options.video)
@@ -128,17 +131,38 @@ def check(options: argparse.Namespace) -> None:
         raise InputError(f"Only a folder can be resumed and {options.out} is a file: give --out a name without suffix.")
 
 
+def inputs(options: argparse.Namespace) -> dict[str, Path]:
+    """Return the files and folders that a run reads, by name."""
+    named = {"reference": options.reference, "video": options.video, "poses": options.poses}
+    named["model"] = None if options.model == "embedded" else Path(options.model)
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def check_job(options: argparse.Namespace) -> None:
+    """Raise InputError for a job that cannot be run; one that was begun continues."""
+    check(options)
+    _check_out(options.out, resume=True)
+
+
+def _check_out(out: Path, resume: bool) -> bool:
+    """Return whether the frames are written to a folder, not to a file. Raises InputError if they cannot be."""
+    from ..media import check_animation_path
+
+    if out.is_dir() or not out.suffix:
+        check_folder(out, resume)
+        return True
+    check_target(out)
+    check_animation_path(out)
+    return False
+
+
 def animate(options: argparse.Namespace) -> None:
     """Make one video or folder of frames of checked options."""
-    from ..media import check_animation_path, read_picture
+    from ..media import read_picture
     from ..pose.maps import draw_maps, read_poses
 
     out = options.out
-    to_folder = out.is_dir() or not out.suffix
-    if to_folder:
-        check_folder(out, options.resume)
-    else:
-        check_animation_path(out)
+    to_folder = _check_out(out, options.resume)
     reference = read_picture(options.reference, options.background_color)
     if options.video is None:
         source = {"poses": str(options.poses.resolve())}
@@ -229,7 +253,8 @@ class _Run:
         self.fps = options.fps or poses.fps or FALLBACK_FPS
         self._pipe, self._options, self._settings = pipe, options, settings
         self._poses, self._around, self._encoded = poses, around, pipe.encode_reference(reference)
-        self._source = source | {"reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16]}
+        self._source = source | {"contents": contents_of(options, poses)}
+        self._source |= {"reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16]}
 
     def write_file(self, out: Path) -> None:
         """Sample to one file, while earlier frames are written."""

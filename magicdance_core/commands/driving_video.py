@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..files import existing_file, read_json, write_text
+from ..files import check_target, existing_file, read_json, write_text
 from .common import file_path, nonnegative_float
+from .contents import keypoint_digest
 from .extract import BEAT_PLOT, add_extraction_arguments, load_detector
 from .motion_edits import OWN_SOUND, edit, edits
 
@@ -70,6 +71,8 @@ def check_video_options(options: argparse.Namespace) -> None:
         used = {"--start": options.start, "--end": options.end, "--no-audio": options.no_audio, "--work": options.work}
         if given := [name for name, value in used.items() if value]:
             raise InputError(f"{' and '.join(given)} need a driving video: give --video in place of --poses.")
+    elif options.work is not None and options.work.resolve() == options.out.resolve():
+        raise InputError(f"--work and --out are both {options.out}: give them different names.")
     elif options.end is not None and options.end <= options.start:
         raise InputError(f"--end is {options.end:g} and --start is {options.start:g}: give an end after the start.")
 
@@ -87,29 +90,62 @@ def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motio
     Raises InputError if the video or the reference shows nobody.
     """
     from ..media.read import read_frames
-    from ..pose.keypoint_files import load_keypoints, save_keypoints
+    from ..pose.keypoint_files import save_keypoints
 
     video, folder = existing_file(options.video), work_folder(options)
     frames = read_frames(video)
     fps = options.fps or min(frames.fps or FALLBACK_FPS, MAX_FPS)
     settings = _settings(options, video, reference, fps)
-    if (
-        (folder / REPORT).is_file()
-        and (report := read_json(folder / REPORT, "a report of animate"))
-        and (isinstance(report, dict) and report.get("settings") == settings)
-        and all((folder / file).is_file() for file in (KEYPOINTS, PERSON))
-    ):
-        fitted, (person, *_) = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
+    if kept := _kept(folder, settings):
+        fitted, person, findings = kept
         print(f"keypoints of an earlier run in {folder}")
-        return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), report["findings"])
+        return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), findings)
+    if options.resume:
+        _check_settings(folder, settings)
+    for file in (KEYPOINTS, PERSON, SHEET, REPORT):
+        check_target(folder / file)
     fitted, person, report, sheet = _extract(options, video, reference, fps)
     save_keypoints(folder / KEYPOINTS, fitted)
     save_keypoints(folder / PERSON, [person])
     from ..media import write_picture
 
     write_picture(folder / SHEET, sheet)
-    write_text(folder / REPORT, json.dumps({"settings": settings} | report, indent=2) + "\n")
+    made = {"settings": settings, "keypoints": keypoint_digest([*fitted, person])}
+    write_text(folder / REPORT, json.dumps(made | report, indent=2) + "\n")
     return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), report["findings"])
+
+
+def _check_settings(folder: Path, settings: dict) -> None:
+    """Raise InputError if a run that is resumed had other settings, whose frames would be mixed with these."""
+    from ..schema import differences
+
+    try:
+        before = read_json(folder / REPORT, "a report of animate")["settings"]
+    except (InputError, KeyError, TypeError):
+        return
+    if changed := [name for name, old, _ in differences(before, settings)]:
+        names = ", ".join(dict.fromkeys(name.strip(".").partition("[")[0] for name in changed))
+        raise InputError(f"{folder} was begun with other settings ({names}): repeat them or give --out another name.")
+
+
+def _kept(folder: Path, settings: dict) -> tuple[list[PoseFrame], PoseFrame, list[str]] | None:
+    """Return an earlier run's retargeted keypoints, those of its reference, and its findings.
+
+    None if there are none, if they were made with other settings, or if a file is damaged or not the one it wrote.
+    """
+    from ..pose.keypoint_files import load_keypoints
+
+    try:
+        report = read_json(folder / REPORT, "a report of animate")
+        if not isinstance(report, dict) or report.get("settings") != settings:
+            return None
+        fitted, (person, *_) = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
+    except InputError:
+        return None
+    findings = report.get("findings")
+    if not isinstance(findings, list) or not all(isinstance(finding, str) for finding in findings):
+        return None
+    return (fitted, person, findings) if report.get("keypoints") == keypoint_digest([*fitted, person]) else None
 
 
 def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder: bool) -> None:
@@ -122,6 +158,8 @@ def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder
     from ..media.write import VIDEO_FORMATS
 
     frames, out = options.out if to_folder else work_folder(options) / "frames", options.out
+    if frames.is_symlink() and not to_folder:
+        raise InputError(f"{frames} is a link: remove it, or give --work another name.")
     run.fill_folder(frames)
     end = motion.start + run.total / motion.fps
     if to_folder:
@@ -217,7 +255,9 @@ def _people(
         return found()
     shared.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(shared.with_suffix(".lock")):  # a process that needs the same people waits for them
-        if not shared.is_file():
+        try:
+            return load_keypoints(shared)
+        except InputError:  # nobody has written it yet, or it is damaged
             save_keypoints(shared, found())
         return load_keypoints(shared)
 

@@ -17,15 +17,17 @@ from pathlib import Path
 
 from ..checks import csv_text
 from ..errors import InputError
-from ..files import existing_file, read_json, write_text
+from ..files import check_target, existing_file, read_json, write_text
 from ..launcher import rank_and_size
 
 MAX_TABLE_BYTES, MAX_JOBS = 2**24, 100_000
 DETECTIONS, REPORT = "detections", "report.csv"
 UNUSED = ("jobs", "run", "parser", "detections")
+STATUSES = ("done", "failed")
 YES, NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 Check = Callable[[argparse.Namespace], None]
+Inputs = Callable[[argparse.Namespace], dict[str, Path]]
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,24 @@ class Job:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_jobs(table: Path, parser: argparse.ArgumentParser, shared: argparse.Namespace, check: Check) -> list[Job]:
+def read_jobs(
+    table: Path, parser: argparse.ArgumentParser, shared: argparse.Namespace, check: Check, inputs: Inputs
+) -> list[Job]:
     """Read a CSV table whose columns are named like the command's options (reference, video, out, seed, ...).
 
     parser: the command's. shared: the options of the command line, for what a row leaves empty. check: raises
-    InputError for options that cannot be run.
+    InputError for options that cannot be run. inputs: returns the files and folders that a job reads, by name.
     Raises InputError that names the first row that cannot be run, before anything is done.
     """
     rows = _rows(table)
     options = {action.dest: action for action in parser._actions if action.option_strings and action.dest != "help"}
-    for column in rows[0] if rows else ():
+    columns = list(rows[0]) if rows else []
+    for column in columns:
         if _name(column) not in options or _name(column) in UNUSED:
             close = difflib.get_close_matches(_name(column), options, 1)
             hint = f": did you mean {close[0]}?" if close else ": name it like an option of animate."
             raise InputError(f"{table}: the column {column!r} is unknown{hint}")
-    jobs, wrong, outs = [], [], set()
+    jobs, wrong, outs, read = [], [], set(), {}
     for number, row in enumerate(rows, 1):
         try:
             namespace = copy.copy(shared)
@@ -65,9 +70,14 @@ def read_jobs(table: Path, parser: argparse.ArgumentParser, shared: argparse.Nam
             if (out := namespace.out.resolve()) in outs:
                 raise InputError(f"{namespace.out} is the result of another row, too: give each its own.")
             outs.add(out)
+            read |= {path.resolve(): number for path in inputs(namespace).values()}
             jobs.append(Job(number, namespace))
         except InputError as error:
             wrong.append(f"row {number}: {error}")
+    wrong += [
+        f"row {job.row}: {job.options.out} is read by row {read[out]}: give the result another name."
+        for job in jobs if (out := job.options.out.resolve()) in read
+    ]  # fmt: skip
     if wrong:
         more = f" {len(wrong) - 1} more rows are wrong." if len(wrong) > 1 else ""
         raise InputError(f"{table}, {wrong[0]}{more}")
@@ -85,6 +95,8 @@ def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace
     rank, size = rank_and_size()
     folder = table.with_name(f"{table.name}.jobs")
     part = jobs[rank::size]
+    for file in (*(_file(folder, job) for job in part), folder / REPORT):
+        check_target(file)
     for number, job in enumerate(part, 1):
         if _outcome(folder, job).get("status") == "done" and job.options.out.exists():
             continue
@@ -95,11 +107,11 @@ def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace
         outcome: dict[str, object] = {"status": "done", "message": ""}
         try:
             run(job.options)
-        except InputError as error:
+        except (InputError, OSError) as error:
             outcome = {"status": "failed", "message": str(error)}
             print(f"row {job.row} failed: {error}", file=sys.stderr)
         outcome |= {"key": job.key, "seconds": round(time.monotonic() - start, 1)}
-        write_text(folder / f"{job.row:05d}.json", json.dumps(outcome, indent=1) + "\n")
+        write_text(_file(folder, job), json.dumps(outcome, indent=1) + "\n")
     outcomes = {job.row: _outcome(folder, job) for job in jobs}
     write_text(folder / REPORT, _report(jobs, outcomes))
     failed = [job.row for job in part if outcomes[job.row].get("status") == "failed"]
@@ -114,6 +126,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
     try:
         text = table.read_bytes().decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        names = [_name(column) for column in reader.fieldnames or ()]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise InputError(f"{table} has two columns {min(twice)!r}: remove one.")
         rows = [dict(row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table} is no CSV table in UTF-8 ({error}): save it as one.") from error
@@ -130,7 +145,7 @@ def _name(column: str) -> str:
 
 
 def _arguments(row: dict[str, str], options: dict[str, argparse.Action]) -> list[str]:
-    """Return a row as a command line; empty cells are left out."""
+    """Return a row as a command line; empty cells are left out. Raises InputError for cells that cannot be values."""
     arguments = []
     for column, cell in row.items():
         action, cell = options[_name(column)], cell.strip()
@@ -140,19 +155,28 @@ def _arguments(row: dict[str, str], options: dict[str, argparse.Action]) -> list
                 raise InputError(f"{column} is {cell!r}: give yes or no.")
             arguments += [option] if cell.lower() in YES else []
         elif cell and action.nargs:
-            arguments += [option, *cell.split()]
+            values = cell.split()
+            if other := next((value for value in values if value.startswith("--")), None):
+                raise InputError(f"{column} is {cell!r}: give values only, {other} is an option.")
+            arguments += [option, *values]
         elif cell:
             arguments.append(f"{option}={cell}")
     return arguments
 
 
+def _file(folder: Path, job: Job) -> Path:
+    return folder / f"{job.row:05d}.json"
+
+
 def _outcome(folder: Path, job: Job) -> dict:
     """Return what is known of a job from an earlier run with the same options."""
     try:
-        outcome = read_json(folder / f"{job.row:05d}.json", "a report of animate")
+        outcome = read_json(_file(folder, job), "a report of animate")
     except InputError:
         return {}
-    return outcome if isinstance(outcome, dict) and outcome.get("key") == job.key else {}
+    if not isinstance(outcome, dict) or outcome.get("key") != job.key or outcome.get("status") not in STATUSES:
+        return {}
+    return outcome if isinstance(outcome.get("seconds"), float) else outcome | {"seconds": ""}
 
 
 def _report(jobs: Sequence[Job], outcomes: dict[int, dict]) -> str:

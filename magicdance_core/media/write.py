@@ -1,6 +1,7 @@
 """Write pictures, animations, videos and JSON atomically, optionally in a background thread."""
 
 import contextlib
+import io
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..files import as_path, atomic_write
+from ..files import as_path, atomic_write, write_bytes
 from ..limits import check_fps
 
 VIDEO_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -32,8 +33,9 @@ AddFrame = Callable[[Image.Image], None]
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a picture as PNG. Raises InputError if that fails."""
-    with atomic_write(path) as part:
-        picture.save(part, format="PNG")
+    encoded = io.BytesIO()
+    picture.save(encoded, format="PNG")  # to a file, Pillow would not tell that a full disk cut it short
+    write_bytes(path, encoded.getvalue())
 
 
 def write_json(path: str | Path, data) -> None:

@@ -64,18 +64,31 @@ class FrameFolder:
             self._lock.acquire()
         except Timeout:
             raise InputError(f"Another run is writing to {self.path}: wait for it, or {self._another}.") from None
-        self._check_settings()
+        try:
+            self._check_settings()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _check_settings(self) -> None:
         from ..schema import differences
 
         file = self.path / SETTINGS
         if not file.exists():
+            if any(entry.name != LOCK for entry in self.path.iterdir()):  # no run has written these frames
+                raise InputError(f"{self.path} holds no {SETTINGS}, so it cannot be resumed: {self._another}.")
             return
         before = read_json(file, "the settings of a run")
         if not isinstance(before, dict):
             raise InputError(f"{file} holds no settings of a run: {self._another}.")
-        changed = [f"{key.lstrip('.')} {old}, not {new}" for key, old, new in differences(before, self.settings)]
+        if "contents" not in before:  # begun by an earlier version
+            before["contents"] = self.settings.get("contents")
+        changed = [
+            f"other {key.rpartition('.')[2].replace('_', ' ')}"  # a digest says nothing
+            if key.startswith(".contents.")
+            else f"{key.lstrip('.')} {old}, not {new}"
+            for key, old, new in differences(before, self.settings)
+        ]
         if changed:
             differing = "; ".join(changed)
             raise InputError(f"{self.path} was begun with {differing}: repeat that or {self._another}.")
