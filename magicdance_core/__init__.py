@@ -7,6 +7,7 @@ _EXPORTS = {
     "MagicDanceOutput": ".pipeline",
     "MagicDancePipeline": ".pipeline",
     "PRESETS": ".sampling",
+    "Background": ".sampling",
     "Control": ".sampling",
     "Preset": ".sampling",
     "Region": ".sampling",

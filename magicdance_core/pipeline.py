@@ -32,6 +32,7 @@ from .errors import InputError
 from .models import AppearanceControlModel, MotionModule, PoseControlNet, check_motion_fits, vae_scale_factor
 from .models.compilation import check_compiler, compile_blocks
 from .sampling import (
+    Background,
     EncodedReference,
     FrameChunk,
     Phase,
@@ -250,6 +251,7 @@ class MagicDancePipeline:
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         settings: SamplingSettings | None = None,
+        background: Background | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> MagicDanceOutput:
         """Generate one frame for each pose map, of the person in the reference.
@@ -267,6 +269,7 @@ class MagicDancePipeline:
         prompt_embeds, negative_prompt_embeds: prompts `[1, n, C]`; by default the empty prompt, and as negative prompt
         in "controlnet_important" the positive one.
         settings: everything else, see `SamplingSettings`.
+        background: what the frames show outside of a mask, see `Background`; "latent" output has it unblended.
         callback: called with a `Progress` after each batch; an exception raised there cancels the run.
 
         The reference's latent is the mode of the VAE's posterior; the published code samples it.
@@ -286,6 +289,7 @@ class MagicDancePipeline:
             generator=generator,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
+            background=background,
         )
         with tqdm(total=settings.steps * len(pose_maps), **self._progress_bar_config) as bar:
 
@@ -307,6 +311,7 @@ class MagicDancePipeline:
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         settings: SamplingSettings | None = None,
+        background: Background | None = None,
         first: int = 0,
         state: dict[str, Tensor] | None = None,
         callback: Callable[[Progress], None] | None = None,
@@ -334,6 +339,7 @@ class MagicDancePipeline:
             generator=generator,
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
+            background=background,
         )
         yield from stream(
             self.components,

@@ -1,6 +1,7 @@
 """Sampling: from a reference, pose maps and noise to frames."""
 
 from ..schedule import published_scheduler
+from .background import Background
 from .denoise import DenoisingInputs, Progress, denoise
 from .guidance import guide
 from .hints import Hints, encode_poses
@@ -15,6 +16,7 @@ from .windows import Windows
 
 __all__ = [
     "PRESETS",
+    "Background",
     "Control",
     "DenoisingInputs",
     "EncodedReference",

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models import Networks, ReferenceReader, ReferenceSource, downscaling, project_bank
 from ..schedule import predict_x0
+from .background import FrameBackground
 from .guidance import GuidanceBranch, guide, predict_batched, predict_branch
 from .hints import Hints, ResidualCache
 from .noise import FrameNoise
@@ -56,7 +57,8 @@ class DenoisingInputs:
     noise: of every frame. frames: how many. context: prompt `[1, n, C]`; the networks compute on its device and in its
     dtype, guidance and scheduler in float32. uncond_context: prompt of the unconditional prediction; None for
     `context`. reference, hints: None for no control. source: clean scaled latents of given pictures, which the frames
-    start from (`settings.strength`); None to start from noise.
+    start from (`settings.strength`); None to start from noise. background: what stays outside of a mask, and its clean
+    scaled latents.
     Raises InputError for NaN or infinite prompts, and for noises that are not as many as the frames.
     """
 
@@ -67,6 +69,7 @@ class DenoisingInputs:
     reference: EncodedReference | EncodedRegions | None = None
     hints: Hints | None = None
     source: Hints | None = None
+    background: tuple[Hints, FrameBackground] | None = None
 
     def __post_init__(self):
         for prompt in (self.context, self.uncond_context):
@@ -196,6 +199,8 @@ class Denoiser:
             self._residuals.drop(frames)
             if self._inputs.hints is not None:
                 self._inputs.hints.drop(frames)
+            if self._inputs.background is not None:
+                self._inputs.background[0].drop(frames)
             yield finished
 
     def start(self, frame: int) -> Tensor:
@@ -225,7 +230,7 @@ class Denoiser:
         inputs = self._scheduler.inputs(step, frames, latents)
         if not (cond.equals(uncond) or self._guides_windows(uncond, step, inputs)):
             predictions = guide(predictions, self._predict_uncond(uncond, step, frames, inputs), self._settings.scale)
-        after = self._scheduler.advance(step, frames, predictions, latents)
+        after = self._with_background(step, frames, self._scheduler.advance(step, frames, predictions, latents))
         self._finite.add(after, step)
         self._done[step] += len(frames)
         count = self._inputs.frames
@@ -236,6 +241,15 @@ class Denoiser:
             fraction = sum(self._done) / (self.steps * count)
             self._callback(Progress(step, self.steps, self._done[step], count, frames, fraction, x0))
         return after
+
+    def _with_background(self, step: int, frames: tuple[int, ...], latents: Tensor) -> Tensor:
+        """Return the latents after a step with those of the background outside of its mask."""
+        if self._inputs.background is None:
+            return latents
+        clean, background = self._inputs.background
+        noise = torch.cat([self._inputs.noise.start(frame) for frame in frames])
+        kept = self._scheduler.noised(clean.take(frames), noise, step + 1)
+        return torch.where(background.latent_mask(frames).to(latents.device), latents, kept)
 
     def _guides_windows(self, uncond: GuidanceBranch, step: int, inputs: Tensor) -> bool:
         """Return whether the unconditional prediction is made for windows, not for independent frames: if the motion

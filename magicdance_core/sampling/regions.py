@@ -18,8 +18,8 @@ class Region:
     """A reference and the part of the frames in which it acts.
 
     reference: as `MagicDancePipeline.__call__` takes it. mask: float `[H, W]` or `[1 or F, H, W]` in [0, 1], in the
-    frames' size, 1 where the reference acts; None for the rest, which no other region has. Where masks overlap they
-    share, in proportion; without a region for the rest, the first one gets it.
+    size of the frames or of their latents, 1 where the reference acts; None for the rest, which no other region has.
+    Where masks overlap they share, in proportion; without a region for the rest, the first one gets it.
     """
 
     reference: object
@@ -61,7 +61,7 @@ def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int],
         raise InputError(f"{len(open_regions)} regions have no mask: only one may stand for the rest of the frames.")
     for number, region in enumerate(regions):
         if region.mask is not None:
-            masks.append(_mask(region.mask, f"The mask of region {number + 1}", frames, size))
+            masks.append(check_mask(region.mask, f"The mask of region {number + 1}", frames, size, factor))
     rest = open_regions[0] if open_regions else 0
     height, width = (side // factor for side in size)
     count = max(map(len, masks), default=1)
@@ -77,11 +77,15 @@ def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int],
     return CheckedRegions(references, weights)
 
 
-def _mask(mask: Tensor, what: str, frames: int, size: tuple[int, int]) -> Tensor:
-    """Return a mask as float32 `[1 or F, H, W]` on the CPU."""
+def check_mask(mask: Tensor, what: str, frames: int, size: tuple[int, int], factor: int) -> Tensor:
+    """Return a mask as float32 `[1 or F, H, W]` on the CPU; others: see `check_regions`.
+
+    Raises InputError for another type, size or number, values outside [0, 1], and a mask that covers nothing.
+    """
     check_type(mask, what, Tensor)
     mask = mask[None] if mask.dim() == 2 else mask
-    if mask.dim() != 3 or tuple(mask.shape[1:]) != tuple(size):
+    latent_size = tuple(side // factor for side in size)
+    if mask.dim() != 3 or tuple(mask.shape[1:]) not in (tuple(size), latent_size):
         height, width = size
         raise InputError(f"{what} has the shape {list(mask.shape)}: give [{height}, {width}], the frames' size.")
     if len(mask) not in (1, frames):

@@ -11,6 +11,7 @@ from ..checks import check_type
 from ..cpu import SMALL_SAMPLING, iterate_with_threads, threads, threads_for
 from ..errors import InputError
 from ..models import Networks, vae_scale_factor
+from .background import Background, FrameBackground
 from .denoise import Denoiser, DenoisingInputs, ProgressCallback, denoise, resolve_windows
 from .hints import BLOCK, Hints, encode_poses
 from .images import to_images
@@ -65,7 +66,7 @@ class RunInputs:
     """Checked inputs of a run.
 
     reference: `[R, 3, H', W']` in [0, 1], encoded, or in regions; ignored without an Appearance Control Model. noise:
-    of every frame. frames: how many. context, uncond_context: prompts `[1, n, C]`.
+    of every frame. frames: how many. context, uncond_context: prompts `[1, n, C]`. background: of this run only.
     """
 
     reference: Tensor | EncodedReference | CheckedRegions
@@ -73,6 +74,7 @@ class RunInputs:
     frames: int
     context: Tensor
     uncond_context: Tensor | None = None
+    background: FrameBackground | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,13 @@ def prepare(
     generator: torch.Generator | None = None,
     prompt_embeds: Tensor | None = None,
     negative_prompt_embeds: Tensor | None = None,
+    background: Background | None = None,
 ) -> tuple[SamplingSettings, RunInputs]:
     """Check what a caller passes; returns resolved settings and the inputs of `run` and `stream`.
 
     reference: see `images.to_images`, encoded, or a list of `Region`. pose_map: one of the maps `[n, 3, H, W]`, for the
     size of the frames.
-    latents, generator, prompt_embeds, negative_prompt_embeds: see `MagicDancePipeline.__call__`.
+    latents, generator, prompt_embeds, negative_prompt_embeds, background: see `MagicDancePipeline.__call__`.
     Raises InputError for what cannot be used.
     """
     settings = settings.resolve(model.defaults, model.scheduler.config.num_train_timesteps - 1)
@@ -138,7 +141,10 @@ def prepare(
         reference = to_images(reference, "The reference", factor)
     noise = _noise(model, settings, latents, pose_map, frames, generator)
     DenoisingInputs(noise, frames, context, uncond_context)  # checks them before anything is encoded
-    return settings, RunInputs(reference, noise, frames, context, uncond_context)
+    check_type(background, "background", Background | None)
+    size = (pose_map.shape[2], pose_map.shape[3])
+    kept = None if background is None else FrameBackground(background, frames, size, factor)
+    return settings, RunInputs(reference, noise, frames, context, uncond_context, kept)
 
 
 def run(
@@ -164,13 +170,17 @@ def run(
         height, width = inputs.noise.shared.shape[-2:]
         if settings.batched_guidance is None and placement.fits_batched is not None:
             settings = replace(settings, batched_guidance=placement.fits_batched(batch, height * width))
+        conditions = _conditioned(inputs, reference, placement)
+        if inputs.background is not None:
+            placement.load(Phase(("vae",), 1, *pose_maps.shape[-2:]))
+            kept = torch.cat([encode_images(model.vae, one, *placement.vae) for one in inputs.background.pictures()])
+            on_device = Hints.from_encoded(kept, torch.empty(0, device=placement.unet[0]))
+            conditions = replace(conditions, background=(on_device, inputs.background))
         rows = (2 if settings.batched_guidance else 1) * batch + _pictures(reference)
         placement.load(Phase(networks.roles(), rows, height, width))
         if (pose := networks.pose) is not None:
             hints = Hints(pose_maps.split(1), lambda maps: encode_poses(pose, maps, batch, *placement.unet), batch)
-        latents = denoise(
-            networks, model.scheduler, settings, _conditioned(inputs, reference, hints, placement), callback
-        )
+        latents = denoise(networks, model.scheduler, settings, replace(conditions, hints=hints), callback)
 
     def frames() -> Iterator[Tensor]:
         height, width = pose_maps.shape[-2:]
@@ -178,7 +188,12 @@ def run(
         roles = ("vae",) if temporal.decoder is None else ("vae", "motion")
         placement.load(Phase(roles, min(chunk + 2 * temporal.reach, count), height, width))
         decoded = decode_frames(model.vae, latents, settings.decode_chunk_size, *placement.vae, temporal=temporal)
-        yield from iterate_with_threads(number, decoded)
+        first = 0
+        for part in iterate_with_threads(number, decoded):
+            if inputs.background is not None:
+                part = inputs.background.blend(tuple(range(first, first + len(part))), part)
+            first += len(part)
+            yield part
 
     return Sample(latents, frames())
 
@@ -220,7 +235,10 @@ def stream(
             hints = Hints(pose_maps, lambda maps: encode_poses(pose, maps, BLOCK, *placement.unet))
         if pictures is not None:
             source = Hints(pictures, lambda images: encode_images(model.vae, images, *placement.vae))
-        conditions = replace(_conditioned(inputs, reference, hints, placement), source=source)
+        conditions = replace(_conditioned(inputs, reference, placement), hints=hints, source=source)
+        if (background := inputs.background) is not None:
+            outside = Hints(background.pictures(), lambda images: encode_images(model.vae, images, *placement.vae))
+            conditions = replace(conditions, background=(outside, background))
         denoiser = Denoiser(networks, model.scheduler, settings, conditions, callback)
         schedule = WindowSchedule(windows, inputs.frames, denoiser.steps)
         decoder = StreamDecoder(inputs.frames, _temporal_decoding(networks, inputs.frames, settings))
@@ -230,12 +248,14 @@ def stream(
         elif first:
             schedule.skip(first)
             decoder.decoded = first
-        for encoded in filter(None, (hints, source)):
+        for encoded in filter(None, (hints, source, conditions.background and conditions.background[0])):
             encoded.skip(schedule.first)
         for finished in denoiser.run(schedule):
             decoder.add(finished)
             numbers, decoded = decoder.decode(model.vae, settings.decode_chunk_size)
             if decoded is not None:
+                if background is not None:
+                    decoded = background.blend(numbers, decoded)
                 yield FrameChunk(numbers, decoded, schedule, decoder)
 
     yield from iterate_with_threads(_threads(model), chunks())
@@ -273,10 +293,10 @@ def _pictures(reference: EncodedReference | EncodedRegions | None) -> int:
 
 
 def _conditioned(
-    inputs: RunInputs, reference: EncodedReference | EncodedRegions | None, hints: Hints | None, placement: Placement
+    inputs: RunInputs, reference: EncodedReference | EncodedRegions | None, placement: Placement
 ) -> DenoisingInputs:
     context = inputs.context.to(*placement.unet)
-    return DenoisingInputs(inputs.noise, inputs.frames, context, inputs.uncond_context, reference, hints)
+    return DenoisingInputs(inputs.noise, inputs.frames, context, inputs.uncond_context, reference)
 
 
 def _temporal_decoding(networks: Networks, frames: int, settings: SamplingSettings) -> TemporalDecoding:

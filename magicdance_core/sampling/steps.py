@@ -45,9 +45,12 @@ class FrameScheduler:
         draws = "generator" in self._parameters and "variance_noise" not in self._parameters
         self._batched = self._copies is None and not draws
 
-    def noised(self, clean: Tensor, noise: Tensor) -> Tensor:
-        """Return clean latents `[n, 4, h, w]` with as much noise as the first step expects. noise: on the CPU."""
-        timesteps = self.timesteps[:1].expand(len(clean))
+    def noised(self, clean: Tensor, noise: Tensor, step: int = 0) -> Tensor:
+        """Return clean latents `[n, 4, h, w]` with as much noise as a step expects, none after the last. noise: on the
+        CPU."""
+        if step == self.number:
+            return clean.float().to(self._device)
+        timesteps = self.timesteps[step : step + 1].expand(len(clean))
         return self.scheduler.add_noise(clean.float().cpu(), noise, timesteps).to(self._device)
 
     def inputs(self, step: int, frames: tuple[int, ...], latents: Tensor) -> Tensor:

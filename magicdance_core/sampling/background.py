@@ -1,0 +1,83 @@
+"""Given pictures stay outside of a mask: character replacement, or another place to dance in."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+from .images import to_images
+from .regions import check_mask
+
+
+@dataclass(frozen=True)
+class Background:
+    """Pictures that frames show outside of a mask.
+
+    pictures: one for each frame or one for all, as PIL images or float tensors `[3, H, W]` in [0, 1] of the frames'
+    size, read when they are needed; a shorter sequence holds its last picture. mask: float `[H, W]` or `[1 or F, H, W]`
+    in [0, 1]: 1 where frames are sampled, 0 where the pictures stay to the bit, blended in between.
+
+    Outside of the mask the latents are those of the pictures, noised as each step expects (Lugmayr et al., RePaint,
+    arXiv 2201.09865), so that what is sampled fits in.
+    """
+
+    pictures: Iterable
+    mask: Tensor
+
+
+class FrameBackground:
+    """A checked background during one run. size: height and width of a frame."""
+
+    def __init__(self, background: Background, frames: int, size: tuple[int, int], factor: int):
+        """factor: side of a frame divided by that of its latent. Raises InputError for what cannot be used."""
+        self._mask = check_mask(background.mask, "The background's mask", frames, size, factor)[:, None]
+        self._size, self._factor, self._frames = size, factor, frames
+        self._source = iter(background.pictures)
+        self._read, self._waiting = 0, dict[int, Tensor]()
+        self._last: Tensor | None = None
+        self._next()  # a picture that cannot be used is refused before anything runs
+
+    def pictures(self) -> Iterator[Tensor]:
+        """Yield the pictures, `[1, 3, H, W]`; they are kept until `blend` has used them."""
+        for number in range(self._frames):
+            yield self._get(number)
+
+    def latent_mask(self, frames: tuple[int, ...]) -> Tensor:
+        """Return where frames are sampled, bool `[1 or n, 1, h, w]`: every latent pixel that the mask touches."""
+        mask = self._mask if len(self._mask) == 1 else self._mask[list(frames)]
+        small = [side // self._factor for side in self._size]
+        return F.interpolate(mask, small, mode="area") > 0
+
+    def blend(self, frames: tuple[int, ...], made: Tensor) -> Tensor:
+        """Return decoded frames `[n, 3, H, W]` with the pictures outside of the mask; to be called in order."""
+        rows = []
+        for number, frame in zip(frames, made.split(1)):
+            mask = self._mask if len(self._mask) == 1 else self._mask[[number]]
+            mask = F.interpolate(mask, self._size, mode="bilinear") if mask.shape[-2:] != self._size else mask
+            picture = self._get(number)
+            rows.append(torch.where(mask == 1, frame, torch.lerp(picture, frame, mask)))
+            self._waiting = {kept: value for kept, value in self._waiting.items() if kept > number}
+        return torch.cat(rows)
+
+    def _get(self, number: int) -> Tensor:
+        while self._read <= number:
+            self._next()
+        return self._waiting[number]
+
+    def _next(self) -> None:
+        picture = next(self._source, None)
+        if picture is not None:
+            self._last = to_images(picture, "The background", 1)[:1]
+            if tuple(self._last.shape[-2:]) != self._size:
+                (height, width), (wanted_height, wanted_width) = self._last.shape[-2:], self._size
+                raise InputError(
+                    f"The background has {width} x {height} pixels and the frames have {wanted_width} x "
+                    f"{wanted_height}: resize it."
+                )
+        if self._last is None:
+            raise InputError("The background has no picture: give one for all frames or one for each.")
+        self._waiting[self._read] = self._last
+        self._read += 1
