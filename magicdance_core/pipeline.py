@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,9 +24,11 @@ from .checkpoints import (
     load_motion,
     load_published,
     merge_lora,
+    merge_weight_lora,
     save_folder,
 )
-from .checks import check_type
+from .checkpoints.text_encoder import prompt_encoder
+from .checks import check_type, number
 from .choices import FACE_PASS_STRENGTH
 from .errors import InputError
 from .models import AppearanceControlModel, MotionModule, PoseControlNet, check_motion_fits, vae_scale_factor
@@ -114,6 +116,21 @@ class MagicDancePipeline:
         for file, strength in loras:
             merge_lora(file, strength, motion, self.unet)
         self.motion = torch.nn.Module.to(motion, self.unet.device)
+
+    def load_lora(self, path: str | Path, strength: float = 1.0) -> None:
+        """Merge a LoRA for Stable Diffusion 1.5 (kohya's, diffusers' or PEFT's names) into UNet and text encoder, or
+        one of the trainer into the network that it was trained for; permanently. See `checkpoints.merge_weight_lora`.
+        """
+        merge_weight_lora(path, strength, self.components)
+
+    def encode_prompt(self, prompt: str, tokenizer: str | Path) -> Tensor:
+        """Return the embedding of a prompt, `[1, 77, C]`, for `prompt_embeds`.
+
+        tokenizer: a folder with vocab.json and merges.txt. Raises InputError if the model has no text encoder.
+        """
+        if self.components.text_encoder is None:
+            raise InputError("The model has no text encoder, so it takes no prompt: leave the prompt out.")
+        return prompt_encoder(self.components.text_encoder, Path(tokenizer))(prompt)
 
     def save_pretrained(self, path: str | Path, torch_dtype: torch.dtype | None = None) -> None:
         """Write a diffusers folder, in another dtype if given; completely or not at all."""
@@ -239,8 +256,8 @@ class MagicDancePipeline:
     @torch.no_grad()
     def __call__(
         self,
-        reference: Reference,
-        poses: list[Image.Image] | Tensor,
+        reference: Reference | None,
+        poses: list[Image.Image] | Tensor | None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         control_mode: str | None = None,
@@ -248,6 +265,7 @@ class MagicDancePipeline:
         generator: torch.Generator | None = None,
         output_type: str = "pil",
         *,
+        frames: int | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
         settings: SamplingSettings | None = None,
@@ -255,6 +273,10 @@ class MagicDancePipeline:
         callback: Callable[[Progress], None] | None = None,
     ) -> MagicDanceOutput:
         """Generate one frame for each pose map, of the person in the reference.
+
+        Either control works alone: without a reference the prompt decides who is seen, without poses the person stands
+        as it likes, in `frames` frames (1 by default) of the reference's size. A control that the model lacks is not
+        used; its pose maps still give the frames' number and size.
 
         reference: PIL image, or float tensor `[3, H, W]` or `[1, 3, H, W]` in [0, 1]; several pictures of the person as
         a list or `[R, 3, H, W]`; the result of `encode_reference`; or for several people a list of `Region`. poses:
@@ -267,7 +289,7 @@ class MagicDancePipeline:
         output_type: "pil" list of images, "pt" `[F, 3, H, W]` in [0, 1], "np" `[F, H, W, 3]`, "latent"
         `[F, 4, h, w]` scaled, float32; tensors on the CPU.
         prompt_embeds, negative_prompt_embeds: prompts `[1, n, C]`; by default the empty prompt, and as negative prompt
-        in "controlnet_important" the positive one.
+        with a reference in "controlnet_important" the positive one.
         settings: everything else, see `SamplingSettings`.
         background: what the frames show outside of a mask, see `Background`; "latent" output has it unblended.
         callback: called with a `Progress` after each batch; an exception raised there cancels the run.
@@ -278,9 +300,17 @@ class MagicDancePipeline:
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"The output type {output_type!r} is unknown: use one of {', '.join(OUTPUT_TYPES)}.")
         check_type(callback, "callback", Callable | None)
-        pose_maps = to_images(poses, "The pose sequence", self.factor)
+        model = self._attached(reference, poses)
+        if poses is None:
+            pose_maps = _blank(reference, self.factor).expand(
+                number(int, 1 if frames is None else frames, "frames", 1), -1, -1, -1
+            )
+        else:
+            pose_maps = to_images(poses, "The pose sequence", self.factor)
+            if frames not in (None, len(pose_maps)):
+                raise InputError(f"frames is {frames} and there are {len(pose_maps)} poses: leave frames out.")
         settings, inputs = prepare(
-            self.components,
+            model,
             _override(settings, num_inference_steps, guidance_scale, control_mode),
             reference,
             pose_maps,
@@ -298,13 +328,13 @@ class MagicDancePipeline:
                 if callback is not None:
                     callback(progress)
 
-            sample = run(self.components, settings, inputs, pose_maps, placement=self._placement, callback=report)
+            sample = run(model, settings, inputs, pose_maps, placement=self._placement, callback=report)
         return MagicDanceOutput(_output(sample, output_type))
 
     def stream(
         self,
-        reference: Reference,
-        poses: Iterable[Image.Image],
+        reference: Reference | None,
+        poses: Iterable[Image.Image] | None,
         frames: int,
         *,
         generator: torch.Generator | None = None,
@@ -318,7 +348,8 @@ class MagicDancePipeline:
     ) -> Iterator[FrameChunk]:
         """Generate a video of any length in the memory of a short one; frames are yielded as they are ready.
 
-        poses: pose maps, read one after the other when they are needed; frames: how many of them. first: frame to start
+        poses: pose maps, read one after the other when they are needed; frames: how many of them, or without poses how
+        many to make. first: frame to start
         at, the first of a batch; without a motion module only.
         state: of an earlier `FrameChunk` of the same run, to continue after it to the same pixels, with schedulers that
         take each step independently, like DDIM, and `generator` as at the beginning of the run. Others: see
@@ -326,12 +357,17 @@ class MagicDancePipeline:
         Raises InputError for what cannot be used, as soon as it is known.
         """
         check_type(callback, "callback", Callable | None)
-        maps = (to_images(pose, "The pose sequence", self.factor) for pose in islice(poses, frames))
+        model = self._attached(reference, poses)
+        maps: Iterator[Tensor]
+        if poses is None:
+            maps = repeat(_blank(reference, self.factor), frames)
+        else:
+            maps = (to_images(pose, "The pose sequence", self.factor) for pose in islice(poses, frames))
         head = next(maps, None)
         if head is None:
             raise InputError("The pose sequence is empty: give at least one pose.")
         settings, inputs = prepare(
-            self.components,
+            model,
             settings or SamplingSettings(),
             reference,
             head,
@@ -342,7 +378,7 @@ class MagicDancePipeline:
             background=background,
         )
         yield from stream(
-            self.components,
+            model,
             settings,
             inputs,
             chain([head], maps),
@@ -398,6 +434,13 @@ class MagicDancePipeline:
             pictures = torch.cat([part.pictures for part in refined])
         return MagicDanceOutput(_output(Sample(pictures, iter([pictures])), output_type))
 
+    def _attached(self, reference: object, poses: object) -> Components:
+        """Return the model with the controls that have an input. Raises InputError if there is none."""
+        if reference is None and poses is None:
+            raise InputError("There is neither a reference nor a pose: give one of them, or both.")
+        unused = [role for role, given in (("appearance", reference), ("pose", poses)) if given is None]
+        return replace(self.components, **dict.fromkeys(unused))
+
     def encode_reference(self, reference: Image.Image | list[Image.Image] | Tensor) -> EncodedReference:
         """Encode a reference for several calls: the Appearance Control Model reads it once for each step of all calls.
 
@@ -421,6 +464,17 @@ def _override(
         guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
         control_mode=settings.control_mode if control_mode is None else control_mode,
     )
+
+
+def _blank(reference: Reference | None, factor: int) -> Tensor:
+    """Return an empty pose map `[1, 3, H, W]` of a reference's size."""
+    if isinstance(reference, (list, tuple)) and reference and isinstance(reference[0], Region):
+        return _blank(reference[0].reference, factor)
+    if isinstance(reference, EncodedReference):
+        height, width = (side * factor for side in reference.latents.shape[-2:])
+    else:
+        height, width = to_images(reference, "The reference", factor).shape[-2:]
+    return torch.zeros(1, 3, height, width)
 
 
 def _output(sample: Sample, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .comfy import fingerprints, memory, messages, progress, user_files
 from .link_types import MODEL_TYPE
 from .pose_map_checks import check_pose_maps, size_remarks
-from .sampling_inputs import context_remarks, sampling_sockets, sampling_widgets, to_reference, to_run
+from .sampling_inputs import context_remarks, require_controls, sampling_sockets, sampling_widgets, to_reference, to_run
 from .socket_values import stretch, to_pictures, to_sound
 from .widgets import choice, integer, number, socket, toggle
 
@@ -121,6 +121,7 @@ class MagicDanceSampleToDisk:
 
         path = user_files.output_path(filename_prefix, f".{format}")  # refused before anything is computed
         sound = None if audio is None else to_sound(audio, "audio")
+        require_controls(model)
         components, settings, prompts = to_run(
             model,
             seed=seed,

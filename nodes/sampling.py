@@ -3,7 +3,7 @@
 from .comfy import memory, messages, progress
 from .link_types import MODEL_TYPE
 from .pose_map_checks import check_pose_maps, size_remarks
-from .sampling_inputs import context_remarks, sampling_sockets, sampling_widgets, to_reference, to_run
+from .sampling_inputs import context_remarks, control_remarks, sampling_sockets, sampling_widgets, to_reference, to_run
 from .socket_values import stretch, to_pictures
 from .widgets import socket
 
@@ -39,8 +39,7 @@ class MagicDanceSample:
     def INPUT_TYPES(cls):
         return {
             "required": {
-                "model": socket(MODEL_TYPE, "A model with an Appearance Control Model and a Pose ControlNet."),
-                "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
+                "model": socket(MODEL_TYPE, "A model with an Appearance Control Model, a Pose ControlNet, or both."),
                 "poses": socket(
                     "IMAGE",
                     "Pose maps, one for each frame: OpenPose drawings of body, hands and face.",
@@ -48,13 +47,15 @@ class MagicDanceSample:
                 ),
                 **sampling_widgets(),
             },
-            "optional": sampling_sockets(),
+            "optional": {
+                "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
+                **sampling_sockets(),
+            },
         }
 
     def sample(
         self,
         model,
-        reference,
         poses,
         seed,
         steps,
@@ -64,6 +65,7 @@ class MagicDanceSample:
         preset,
         frames_per_batch,
         decode_chunk_size,
+        reference=None,
         positive=None,
         negative=None,
         context_options=None,
@@ -76,6 +78,7 @@ class MagicDanceSample:
         from ..magicdance_core.puppets.domain_check import domain_warnings
         from ..magicdance_core.sampling import prepare, run
 
+        sentences = control_remarks(model, reference)
         components, settings, prompts = to_run(
             model,
             seed=seed,
@@ -93,11 +96,13 @@ class MagicDanceSample:
         )
         poses, factor = to_pictures(poses, "poses"), vae_scale_factor(components.vae)
         height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
-        reference = to_reference(reference, reference_mask, width * height, factor)
+        if reference is not None:
+            reference = to_reference(reference, reference_mask, width * height, factor)
         poses = stretch(poses, width, height)
-        check_pose_maps(poses, "poses")
-        sentences = size_remarks(poses, model.defaults["sample_size"])
-        sentences += domain_warnings(reference, poses) if model.puppets_only else []
+        if model.pose is not None:
+            check_pose_maps(poses, "poses")
+            sentences += size_remarks(poses, model.defaults["sample_size"])
+            sentences += domain_warnings(reference, poses) if model.puppets_only and reference is not None else []
         self._remarks.show(sentences + context_remarks(model, settings))
         settings, inputs = prepare(
             components,

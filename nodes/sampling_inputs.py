@@ -104,7 +104,6 @@ def to_run(
     from ..magicdance_core.sampling import PRESETS, Control, SamplingSettings
     from ..magicdance_core.schedule import named_scheduler
 
-    _require_controls(model)
     context = (context_options or ContextOptions()).seeded(seed)
     prompts = {
         f"{name}_embeds": None if prompt is None else _prompt(model, prompt, socket_name)
@@ -157,7 +156,30 @@ def context_remarks(model: MagicDanceModel, settings: SamplingSettings) -> list[
     return ["Put Apply Motion Module before this node: without a motion module, context windows have no effect."]
 
 
-def _require_controls(model: MagicDanceModel) -> None:
+def control_remarks(model: MagicDanceModel, reference: Tensor | None) -> list[str]:
+    """Return sentences about a control that the model lacks. Raises InputError if it lacks both, or a reference."""
+    from ..magicdance_core.errors import InputError
+
+    if model.appearance is None and model.pose is None:
+        raise InputError(
+            "The model has no control: put Apply Appearance, Apply Pose or both between the model and this node."
+        )
+    if model.appearance is not None and reference is None:
+        raise InputError(
+            "`reference` is not connected: connect a picture of the person, or leave out Apply Appearance."
+        )
+    remarks = []
+    if model.appearance is None and reference is not None:
+        remarks.append("The reference has no effect: put Apply Appearance between the model and this node.")
+    if model.pose is None:
+        remarks.append(
+            "The poses only give number and size of the frames: put Apply Pose between the model and this node."
+        )
+    return remarks
+
+
+def require_controls(model: MagicDanceModel) -> None:
+    """Raise InputError that names the node to add unless the model has both controls."""
     from ..magicdance_core.checkpoints import ROLES
     from ..magicdance_core.errors import InputError
 

@@ -149,7 +149,8 @@ def test_variables_that_name_no_process_are_refused(monkeypatch, rank, size):
         ("reference,poses,out\na.png,poses,b.xyz\n", "row 1: b.xyz has an unknown suffix"),
         ("reference,poses,out\na.png,poses,poses\n", "row 1: poses is the poses, which the result would replace"),
         ("reference,poses,out\na.png,poses,a.png\n", "row 1: a.png is the reference, which the result would replace"),
-        ("reference,out\na.png,b.gif\n", "--video or --poses is required"),
+        ("reference,out\n,b.gif\n", "--reference, --poses or --video is required"),
+        ("video,out\ndance.mp4,b.gif\n", "--video is fitted to the person of a reference: give --reference"),
         ("reference,poses,video,out\na.png,poses,dance.mp4,b.gif\n", "not allowed with argument --poses"),
     ],
 )
@@ -221,7 +222,7 @@ def test_a_folder_continues_with_its_poses_and_model_only(work, capsys):
 
 def test_a_single_run_names_what_is_missing(capsys):
     assert main(["animate", "--model", "embedded"]) == 2
-    assert "--reference, --out, --video or --poses are required" in capsys.readouterr().err
+    assert "--out, --reference, --poses or --video are required" in capsys.readouterr().err
 
 
 def test_a_row_and_the_command_line_cannot_both_name_a_motion(work, capsys):
@@ -240,3 +241,11 @@ def test_extract_takes_a_folder_of_videos(work, capsys, monkeypatch):
     assert sorted(path.name for path in Path("poses_of").iterdir()) == ["one", "three"]
     shutil.copy("dance.mp4", "videos/two.mp4")
     assert main(command) == 0 and (Path("poses_of") / "two" / "keypoints.npz").exists()
+
+
+def test_a_row_replaces_the_references_of_the_command_line(work):
+    """one.gif is of the command line's reference, two.gif of the row's alone."""
+    assert jobs("reference,poses,out\n,poses,one.gif\na.png,poses,two.gif\n", "--reference", "map.png") == 0
+    assert jobs("reference,poses,out\nmap.png,poses,three.gif\na.png,poses,four.gif\n") == 0
+    made = [Path(f"{name}.gif").read_bytes() for name in ("one", "two", "three", "four")]
+    assert made[0] == made[2] != made[1] == made[3]

@@ -214,7 +214,7 @@ def test_a_model_without_controls_is_refused(work, tiny, capsys):
     tiny.appearance = tiny.pose = None
     pipeline.MagicDancePipeline(tiny).save_pretrained("plain")
     assert animate("out", model="plain") == 2
-    assert "lacks Appearance Control" in one_line(capsys)
+    assert "has no Appearance Control Model: leave out --reference" in one_line(capsys)
 
 
 def test_a_full_disk_keeps_whole_frames_and_resumes(work, monkeypatch, capsys):

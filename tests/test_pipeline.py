@@ -271,7 +271,6 @@ NAN = torch.full((1, 3, 32, 32), float("nan"))
 BAD = {
     "no image": ({"reference": "me.png"}, "The reference is a str"),
     "array": ({"reference": np.zeros((32, 32, 3))}, "The reference is a ndarray"),
-    "none": ({"reference": None}, "The reference is a NoneType"),
     "grey tensor": ({"reference": torch.zeros(1, 1, 32, 32)}, r"shape \[1, 1, 32, 32\]"),
     "alpha tensor": ({"reference": torch.zeros(4, 32, 32)}, r"shape \[1, 4, 32, 32\]"),
     "channels last": ({"reference": torch.zeros(32, 32, 3)}, r"shape \[1, 32, 32, 3\]"),
@@ -300,7 +299,7 @@ BAD = {
     "batch": ({"frames_per_batch": 0}, "frames_per_batch is 0"),
     "decode batch": ({"decode_chunk_size": -1}, "decode_chunk_size is -1"),
     "half a batch": ({"frames_per_batch": 2.5}, "frames_per_batch is 2.5"),
-    "no reference": ({"reference": None}, "The reference is a NoneType"),
+    "nothing": ({"reference": None, "poses": None}, "neither a reference nor a pose"),
     "a path": ({"reference": "person.png"}, "The reference is a str"),
     "an array": ({"poses": np.zeros((2, 24, 40, 3))}, "The pose sequence is a ndarray"),
     "a number": ({"poses": 3}, "The pose sequence is a int"),

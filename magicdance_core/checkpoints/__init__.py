@@ -10,6 +10,7 @@ from .components import (
 )
 from .diffusers_folder import load_folder, save_folder
 from .formats import convert, load, load_control
+from .lora_files import merge_weight_lora, save_lora
 from .motion_files import Lora, load_motion, merge_lora, read_lora, save_motion
 from .roles import ROLES, Role
 from .single_file import load_file, load_published, load_tensors, read_tensors, save_published
@@ -34,9 +35,11 @@ __all__ = [
     "load_published",
     "load_tensors",
     "merge_lora",
+    "merge_weight_lora",
     "read_lora",
     "read_tensors",
     "save_folder",
+    "save_lora",
     "save_motion",
     "save_published",
     "weights_fingerprint",

@@ -31,6 +31,7 @@ from .common import (
     seeded_generator,
     size_unit,
 )
+from .conditions import add_condition_arguments, encode_prompts, load_loras, with_controls
 from .contents import contents_of
 from .driving_video import add_video_arguments, check_video_options, extract_motion, work_folder, write_with_audio
 from .face_pass import add_face_arguments, check_face_options, find, reference_person, refine, stage_folder
@@ -55,15 +56,19 @@ NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="embedded, a checkpoint file, or a model folder")
-    parser.add_argument("--reference", type=file_path, metavar="IMG", help="picture of the person")
+    parser.add_argument(
+        "--reference", type=file_path, action="append", metavar="IMG",
+        help="picture of the person; several add up. Without it, poses and a prompt decide",
+    )  # fmt: skip
     motion = parser.add_mutually_exclusive_group()
     motion.add_argument(
         "--video", type=file_path, metavar="VIDEO",
         help="a video of somebody dancing: extracted, followed, smoothed, retargeted to the reference; with its sound",
     )  # fmt: skip
     motion.add_argument(
-        "--poses", type=file_path, metavar="DIR|VIDEO|JSON|NPZ", help="OpenPose maps, or keypoints to draw them from"
-    )
+        "--poses", type=file_path, metavar="DIR|VIDEO|JSON|NPZ",
+        help="OpenPose maps, or keypoints to draw them from. Without them, the person stands as it likes",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=file_path, metavar="FILE|DIR",
         help="a .gif, .webp, .png, .mp4, .mov or .mkv file; without suffix a folder of numbered PNG frames",
@@ -89,13 +94,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames per forward pass without a motion module; fewer need less memory",
     )
     parser.add_argument("--fps", type=frame_rate, help="frame rate of the file (default: the driving video's, else 30)")
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="only the first N poses")
+    parser.add_argument(
+        "--limit", type=positive_int, metavar="N", help="only the first N poses; without poses, N frames"
+    )
     parser.add_argument(
         "--jobs", type=file_path, metavar="FILE.csv",
         help="many runs: a table whose columns are options (reference, video, out, seed, ...); a failed job does not "
         "stop the others, the same command continues, and processes of accelerate launch share the rows",
     )  # fmt: skip
     add_model_arguments(parser)
+    add_condition_arguments(parser)
     add_motion_arguments(parser)
     add_face_arguments(parser)
     add_edit_arguments(parser.add_argument_group("changes to the motion"), "the reference")
@@ -113,12 +121,16 @@ def run(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Raise InputError for options that cannot be run, before anything heavy is imported."""
-    required = {"--model": options.model, "--reference": options.reference, "--out": options.out}
-    required["--video or --poses"] = options.video or options.poses
+    required = {"--model": options.model, "--out": options.out}
+    required["--reference, --poses or --video"] = options.reference or options.poses or options.video
     if missing := [name for name, value in required.items() if value is None]:
         raise InputError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} required: see animate --help.")
     if options.video and options.poses:
         raise InputError("--video and --poses are both given: give one of them.")
+    if options.video and not options.reference:
+        raise InputError(
+            "--video is fitted to the person of a reference: give --reference, too, or --poses in its place."
+        )
     check_model(options.model)
     for name, path in inputs(options).items():
         existing(path)
@@ -133,8 +145,10 @@ def check(options: argparse.Namespace) -> None:
 
 def inputs(options: argparse.Namespace) -> dict[str, Path]:
     """Return the files and folders that a run reads, by name."""
-    named = {"reference": options.reference, "video": options.video, "poses": options.poses}
+    named = {"video": options.video, "poses": options.poses}
     named["model"] = None if options.model == "embedded" else Path(options.model)
+    for what, paths in (("reference", options.reference or ()), ("LoRA", [file for file, _ in options.lora])):
+        named |= {f"{what} {number}" if number > 1 else what: path for number, path in enumerate(paths, 1)}
     return {name: path for name, path in named.items() if path is not None}
 
 
@@ -163,30 +177,34 @@ def animate(options: argparse.Namespace) -> None:
 
     out = options.out
     to_folder = _check_out(out, options.resume)
-    reference = read_picture(options.reference, options.background_color)
+    references = [read_picture(path, options.background_color) for path in options.reference or ()]
     if options.video is None:
-        source = {"poses": str(options.poses.resolve())}
+        source, poses = {}, None
+        if options.poses:
+            source["poses"] = str(options.poses.resolve())
+            poses = read_poses(options.poses, options.min_score)
         if options.min_score != FOREIGN_THRESHOLD:
             source["min_score"] = options.min_score
-        poses = read_poses(options.poses, options.min_score)
         if changes := edits(options):
-            poses, source = _edited(options, poses, reference), source | changes
-        run = _Run(options, reference, poses, source)
+            if poses is None:
+                raise InputError(f"{', '.join(changes)} change poses, and there are none: give --poses or --video.")
+            poses, source = _edited(options, poses, references), source | changes
+        run = _Run(options, references, poses, source)
         if to_folder:
             run.fill_folder(out)
         else:
             run.write_file(out)
     else:
-        motion = extract_motion(options, reference)
+        motion = extract_motion(options, references[0])
         for finding in motion.findings:
             print(f"- {finding}")
         source = {"video": str(options.video.resolve())}
-        run = _Run(options, reference, draw_maps(motion.frames, motion.fps), source, motion.person)
+        run = _Run(options, references, draw_maps(motion.frames, motion.fps), source, motion.person)
         write_with_audio(run, motion, options, to_folder)
     print(f"{run.total} frames of {run.width} x {run.height} pixels in {out}")
 
 
-def _edited(options: argparse.Namespace, poses: PoseMaps, reference: Image.Image) -> PoseMaps:
+def _edited(options: argparse.Namespace, poses: PoseMaps, references: list[Image.Image]) -> PoseMaps:
     """Return the maps of changed keypoints. Raises InputError for maps that were drawn before."""
     from ..pose.maps import draw_maps
 
@@ -195,66 +213,86 @@ def _edited(options: argparse.Namespace, poses: PoseMaps, reference: Image.Image
             f"{', '.join(edits(options))} change keypoints and --poses gives drawn maps: give a keypoint file, what "
             "extract wrote, or --video."
         )
-    person = reference_person(options, reference) if options.still_face else None
+    if options.still_face and not references:
+        raise InputError("--still-face keeps the face of a reference: give --reference.")
+    person = reference_person(options, references[0]) if options.still_face else None
     fps = options.fps or poses.fps or FALLBACK_FPS
     return draw_maps(edit(poses.keypoints[: options.limit], fps, options, person).frames, poses.fps)
 
 
 class _Run:
-    """A model, a reference and pose maps in their final sizes, ready to be sampled to a file or a folder.
+    """A model, references and pose maps in their final sizes, ready to be sampled to a file or a folder.
 
-    source: what the poses come from, for the settings of a folder. person: keypoints of the reference, if known.
+    references: of one person; none to let poses and prompt decide. poses: None for frames without poses. source: what
+    the poses come from, for the settings of a folder. person: keypoints of the first reference, if known.
     """
 
     def __init__(
         self,
         options: argparse.Namespace,
-        reference: Image.Image,
-        poses: PoseMaps,
+        references: list[Image.Image],
+        poses: PoseMaps | None,
         source: dict,
         person: PoseFrame | None = None,
     ):
+        from ..checkpoints import ROLES
         from ..media import describe_crop, fit
         from ..puppets.domain_check import domain_warnings
         from ..sampling import to_images
 
-        first = next(iter(poses))
         pipe = load_model(options.model, options.device, options.dtype)
-        if pipe.appearance is None or pipe.pose is None:
-            raise InputError(
-                f"{options.model} lacks Appearance Control or the Pose ControlNet: give a MagicDance model."
-            )
+        for role, given, name in (
+            ("appearance", bool(references), "--reference"),
+            ("pose", poses is not None, "--poses"),
+        ):
+            if given and getattr(pipe, role) is None:
+                raise InputError(
+                    f"{options.model} has no {ROLES[role].title}: leave out {name}, or give another model."
+                )
+        first = references[0] if poses is None else next(iter(poses))
         self.width, self.height = width, height = _size(pipe, options, first.size)
         cropped = options.fit == "keep" and describe_crop("", first.size, (width, height))
-        around = poses.people_box() if cropped else None
-        shape = _size(pipe, options, reference.size)
-        crops = (
-            describe_crop("poses", first.size, (width, height), around),
-            describe_crop("reference", reference.size, shape),
-        )
+        around = poses.people_box() if poses is not None and cropped else None
+        crops = [] if poses is None else [describe_crop("poses", first.size, (width, height), around)]
+        fitted = []
+        for reference in references:
+            shape = _size(pipe, options, references[0].size)  # all of one size, as they go through the VAE together
+            crops.append(describe_crop("reference", reference.size, shape))
+            fitted.append(fit(reference, *shape))
+        if not references:
+            print("without --reference, the prompt decides who is seen")
+        if poses is None:
+            print("without --poses or --video, the person stands as it likes")
         if any(crops):
             print("; ".join(filter(None, crops)))
         self._people: list[list[Face]] = []
         if options.face_pass is not None:
-            self._people = find(options, poses, reference, person, width, height, around, pipe.defaults["sample_size"])
-        reference = fit(reference, *shape)
-        if options.model == "embedded":
-            for remark in domain_warnings(to_images(reference, "reference", 1), to_images(first, "poses", 1)):
+            assert poses is not None
+            side = pipe.defaults["sample_size"]
+            self._people = find(options, poses, references[0], person, width, height, around, side)
+        if options.model == "embedded" and poses is not None and fitted:
+            for remark in domain_warnings(to_images(fitted[0], "reference", 1), to_images(first, "poses", 1)):
                 logging.warning("%s", remark)
+        load_loras(pipe, options)
         load_chosen_motion(pipe, options)
         settings = with_motion(sampling_settings(pipe, options), pipe, options)
-        settings = replace(settings, control_mode=options.control_mode)
+        settings = with_controls(replace(settings, control_mode=options.control_mode), options)
         if options.frames_per_batch:
             settings = replace(settings, frames_per_batch=options.frames_per_batch)
-        if poses.count is None:
+        if poses is None:
+            self.total = options.limit or 1
+        elif poses.count is None:
             self.total = sum(1 for _ in islice(poses, options.limit))
         else:
             self.total = min(poses.count, options.limit or poses.count)
-        self.fps = options.fps or poses.fps or FALLBACK_FPS
+        self.fps = options.fps or (None if poses is None else poses.fps) or FALLBACK_FPS
         self._pipe, self._options, self._settings = pipe, options, settings
-        self._poses, self._around, self._encoded = poses, around, pipe.encode_reference(reference)
-        self._source = source | {"contents": contents_of(options, poses)}
-        self._source |= {"reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16]}
+        self._poses, self._around, self._prompts = poses, around, encode_prompts(pipe, options)
+        self._encoded, self._source = None, source | {"contents": contents_of(options, poses)}
+        if fitted:
+            self._encoded = pipe.encode_reference(fitted)
+            pixels = b"".join(reference.tobytes() for reference in fitted)
+            self._source |= {"reference": hashlib.sha256(pixels).hexdigest()[:16]}
 
     def write_file(self, out: Path) -> None:
         """Sample to one file, while earlier frames are written."""
@@ -305,10 +343,12 @@ class _Run:
     def _stream(self, bar: tqdm, end: int, **position) -> Iterator[FrameChunk]:
         from ..media import fit
 
-        maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, end))
+        maps = None
+        if self._poses is not None:
+            maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, end))
         return self._pipe.stream(
             self._encoded, maps, end, generator=seeded_generator(self._options.seed), settings=self._settings,
-            callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **position,
+            callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **self._prompts, **position,
         )  # fmt: skip
 
     def _refine(
@@ -316,7 +356,7 @@ class _Run:
     ) -> Iterator[RefinedFrames]:
         return refine(
             self._pipe, self._settings, self._options, faces, pictures,
-            lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **position,
+            lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **self._prompts, **position,
         )  # fmt: skip
 
     def _bar(self, what: str = "frames") -> tqdm:
@@ -339,6 +379,8 @@ class _Run:
             "beta_schedule": options.beta_schedule,
             **{f.name: plain(getattr(settings, f.name)) for f in fields(settings) if f.name not in NEUTRAL_SETTINGS},
         }
+        texts = {"prompt": options.prompt, "negative_prompt": options.negative_prompt, "lora": options.lora or None}
+        described |= {name: plain(value) for name, value in texts.items() if value is not None}
         if self._pipe.motion is not None:  # then frames depend on each other
             described |= {"motion": str(options.motion), "motion_lora": str(options.motion_lora), "frames": self.total}
         if stage:

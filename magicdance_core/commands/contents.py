@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from ..pose.maps import PoseMaps
 
 
-def contents_of(options: argparse.Namespace, poses: PoseMaps) -> dict[str, str]:
-    """Return digests of the poses, and of the files of the model, its motion module and motion LoRAs, by name."""
+def contents_of(options: argparse.Namespace, poses: PoseMaps | None) -> dict[str, str]:
+    """Return digests of the poses, and of the files of the model, its LoRAs, motion module and motion LoRAs, by name."""
     from ..checkpoints import EMBEDDED, EMBEDDED_MOTION
 
     model = EMBEDDED if options.model == "embedded" else Path(options.model)
-    found = {
-        "poses": fingerprint(options.poses) if poses.keypoints is None else keypoint_digest(poses.keypoints),
-        "model": fingerprint(model),
-    }
+    found = {"model": fingerprint(model)}
+    if poses is not None:
+        known = poses.keypoints is not None
+        found["poses"] = keypoint_digest(poses.keypoints) if known else fingerprint(options.poses)
     if options.motion not in (None, "none"):
         found["motion"] = fingerprint(EMBEDDED_MOTION if options.motion == "embedded" else Path(options.motion))
+    if options.lora:
+        found["lora"] = " ".join(fingerprint(file) for file, _ in options.lora)
     if options.motion_lora:
         found["motion_lora"] = " ".join(fingerprint(file) for file, _ in options.motion_lora)
     return found

@@ -40,6 +40,10 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_face_options(options: argparse.Namespace) -> None:
     """Raise InputError for options of the face pass that cannot be used, before anything is read."""
+    if options.face_pass is not None and not (options.reference and (options.poses or options.video)):
+        raise InputError(
+            "--face-pass needs the face of a reference and its poses: give --reference and --poses or --video."
+        )
     if options.reference_keypoints is not None:
         if options.face_pass is None and not options.still_face:
             raise InputError("--reference-keypoints needs --face-pass or --still-face: give one, or leave it out.")

@@ -65,6 +65,9 @@ def read_jobs(
     for number, row in enumerate(rows, 1):
         try:
             namespace = copy.copy(shared)
+            for column, cell in row.items():  # a row replaces what may be repeated on the command line
+                if cell.strip() and isinstance(options[_name(column)], argparse._AppendAction):
+                    setattr(namespace, _name(column), [])
             parser.parse_args(_arguments(row, options), namespace)
             check(namespace)
             if (out := namespace.out.resolve()) in outs:

@@ -65,11 +65,11 @@ class Placement:
 class RunInputs:
     """Checked inputs of a run.
 
-    reference: `[R, 3, H', W']` in [0, 1], encoded, or in regions; ignored without an Appearance Control Model. noise:
-    of every frame. frames: how many. context, uncond_context: prompts `[1, n, C]`. background: of this run only.
+    reference: `[R, 3, H', W']` in [0, 1], encoded, or in regions; None without an Appearance Control Model. noise: of
+    every frame. frames: how many. context, uncond_context: prompts `[1, n, C]`. background: of this run only.
     """
 
-    reference: Tensor | EncodedReference | CheckedRegions
+    reference: Tensor | EncodedReference | CheckedRegions | None
     noise: FrameNoise
     frames: int
     context: Tensor
@@ -118,8 +118,8 @@ def prepare(
 ) -> tuple[SamplingSettings, RunInputs]:
     """Check what a caller passes; returns resolved settings and the inputs of `run` and `stream`.
 
-    reference: see `images.to_images`, encoded, or a list of `Region`. pose_map: one of the maps `[n, 3, H, W]`, for the
-    size of the frames.
+    reference: see `images.to_images`, encoded, or a list of `Region`; not used without an Appearance Control Model.
+    pose_map: one of the maps `[n, 3, H, W]`, for the size of the frames.
     latents, generator, prompt_embeds, negative_prompt_embeds, background: see `MagicDancePipeline.__call__`.
     Raises InputError for what cannot be used.
     """
@@ -128,16 +128,19 @@ def prepare(
     context = _prompt(model, prompt_embeds, "prompt_embeds")
     if negative_prompt_embeds is not None:
         uncond_context = _prompt(model, negative_prompt_embeds, "negative_prompt_embeds")
-    else:
-        uncond_context = model.context if settings.control_mode == "balance" else context
+    else:  # with a reference, "controlnet_important" contrasts the controls and not the prompts, as published
+        contrasted = settings.control_mode == "balance" or model.appearance is None
+        uncond_context = model.context if contrasted else context
     resolve_windows(_networks(model), frames, settings)
     factor = vae_scale_factor(model.vae)
-    if isinstance(reference, Sequence) and any(isinstance(part, Region) for part in reference):
+    if model.appearance is None:
+        reference = None
+    elif isinstance(reference, Sequence) and any(isinstance(part, Region) for part in reference):
         for part in reference:
             check_type(part, "A region", Region)
         only = reference[0] if len(reference) == 1 and reference[0].mask is None else None
         reference = only.reference if only else check_regions(reference, frames, pose_map.shape[2:], factor)
-    if not isinstance(reference, (EncodedReference, CheckedRegions)):
+    if not (reference is None or isinstance(reference, (EncodedReference, CheckedRegions))):
         reference = to_images(reference, "The reference", factor)
     noise = _noise(model, settings, latents, pose_map, frames, generator)
     DenoisingInputs(noise, frames, context, uncond_context)  # checks them before anything is encoded
@@ -267,11 +270,11 @@ def _networks(model: Components) -> Networks:
 
 def _encode_reference(
     model: Components,
-    reference: Tensor | EncodedReference | CheckedRegions,
+    reference: Tensor | EncodedReference | CheckedRegions | None,
     placement: Placement,
     max_bank_bytes: int | None = None,
 ) -> EncodedReference | EncodedRegions | None:
-    if model.appearance is None:
+    if reference is None:
         return None
 
     def encode(part: Tensor | EncodedReference) -> EncodedReference:

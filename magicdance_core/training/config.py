@@ -57,7 +57,8 @@ class StageConfig(Configuration):
     timesteps: "uniform", or "stratified": one from each equal part of the schedule per step, also uniform, with less
     variance of the gradient. min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
     checkpointing: recompute activations in the backward pass to save memory. rank: rank of low-rank matrices (LoRA) of
-    the appearance network's attention that learn instead of its weights; 0 for none.
+    the attention of UNet and appearance network that learn instead of their weights; 0 for none. They are also saved as
+    files of LoRAs, final/lora-STAGE-NETWORK.safetensors.
     save_every, save_minutes: steps and minutes between saved states. validate_every, sample_every: steps between
     held-out losses and between sampled pictures; 0 for never.
     """
@@ -145,8 +146,8 @@ class StageConfig(Configuration):
         for key in ("mask_face", "mask_hand"):
             if getattr(self, key) and "pose" not in self.controls:
                 raise InputError(f"{key} is set, and the pose control is not attached: add pose to controls.")
-        if self.rank and "appearance" not in self.train:
-            raise InputError("rank is set, and train does not name appearance: add it, or omit rank.")
+        if self.rank and not {"unet", "appearance"} & set(self.train):
+            raise InputError("rank is set, and train names neither appearance nor unet: add one, or omit rank.")
         if self.references % (self.per_pass or 1):
             raise InputError(f"references is {self.references}: give a multiple of per_pass ({self.per_pass}).")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
-from ..checkpoints import Components, load, save_published, weights_fingerprint
+from ..checkpoints import Components, load, save_lora, save_published, weights_fingerprint
 from ..checkpoints.text_encoder import prompt_encoder
 from ..cpu import threads, threads_for
 from ..data import open_frames
@@ -29,7 +30,7 @@ from ..files import atomic_folder
 from ..sampling.vae import VAE_PIXELS
 from .config import StageConfig, TrainingConfig
 from .journal import Journal
-from .low_rank import add_low_rank, merge_low_rank
+from .low_rank import add_low_rank, low_rank_networks, merge_low_rank
 from .objectives import AutoencoderObjective, DecodingObjective, DiffusionObjective, LatentSpace, Objective, to_unit
 from .optimizer import Average, learning_rate_factor, load_optimizer, make_optimizers
 from .preflight import check_stages, people_per_pass
@@ -123,6 +124,11 @@ def _export(run: TrainingRun) -> None:
     final, stored = run.folder.final, with_stored_weights(run.config, run.model)
     with atomic_folder(final.parent, replaces=final.name) as part:
         save_published(part / final.name, stored, DTYPES[run.config.export])
+        for index, stage in enumerate(run.config.stages):
+            for name in low_rank_networks(stage):
+                shutil.copyfile(
+                    run.folder.lora(index, stage.name, name), part / f"lora-{stage.name}-{name}.safetensors"
+                )
         try:
             load(part / final.name)
         except InputError as error:
@@ -256,8 +262,8 @@ def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[
         network.requires_grad_(name in stage.train)
         if name != "temporal_decoder" and (name != "vae" or stage.train == ["vae"]):
             (network.enable_gradient_checkpointing if stage.checkpointing else network.disable_gradient_checkpointing)()
-    if stage.rank:
-        add_low_rank(run.model.appearance, stage.rank, run.config.seed + index)
+    for name in low_rank_networks(stage):
+        add_low_rank(run.networks[name], stage.rank, run.config.seed + index)
     return {name: run.networks[name] for name in stage.train}
 
 
@@ -325,8 +331,7 @@ def _save_state(run: TrainingRun, index: int, step: int, parameters: dict, avera
 
 
 def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, nn.Module]) -> None:
-    if stage.rank:
-        merge_low_rank(run.model.appearance)
+    loras = {name: merge_low_rank(run.networks[name]) for name in low_rank_networks(stage)}
     for name, network in learning.items():
         network.requires_grad_(False)
         if not all(weight.isfinite().all() for weight in network.state_dict().values()):
@@ -339,6 +344,8 @@ def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: di
         facts["scaling_factor"] = measure_scaling_factor(run)
         run.model.vae.register_to_config(scaling_factor=facts["scaling_factor"])
     if run.accelerator.is_main_process:
+        for name, pairs in loras.items():
+            save_lora(run.folder.lora(index, stage.name, name), name, pairs)
         weights = {f"{name}.{key}": w for name, network in learning.items() for key, w in network.state_dict().items()}
         run.folder.save_result(index, stage.name, weights, facts)
     run.accelerator.wait_for_everyone()

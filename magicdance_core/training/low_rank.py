@@ -4,6 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .config import StageConfig
+
+NETWORKS = ("unet", "appearance")
+"""Networks that can learn so; the layers of both have the UNet's names, which files of LoRAs use."""
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -28,14 +32,33 @@ def add_low_rank(network: nn.Module, rank: int, seed: int) -> None:
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, source))
 
 
-def merge_low_rank(network: nn.Module) -> None:
-    """Merge the low-rank matrices into the weights, which get their former names back."""
-    for layer in projections(network):
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+def merge_low_rank(network: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Merge the low-rank matrices into the weights, which get their former names back.
+
+    Returns what was added: name of a weight -> (up `[out, rank]`, down `[rank, in]`).
+    """
+    pairs = {}
+    for name, layer in network.named_modules():
+        if is_projection(name, layer) and parametrize.is_parametrized(layer, "weight"):
+            added = layer.parametrizations["weight"][0]
+            pairs[f"{name}.weight"] = added.up.detach().clone(), added.down.detach().clone()
+    for name in pairs:
+        layer = network.get_submodule(name.removesuffix(".weight"))
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     network.requires_grad_(False)
+    return pairs
+
+
+def low_rank_networks(stage: StageConfig) -> tuple[str, ...]:
+    """Return the names of a stage's networks that learn low-rank matrices instead of their weights."""
+    return tuple(name for name in NETWORKS if stage.rank and name in stage.train)
 
 
 def projections(network: nn.Module) -> list[nn.Module]:
     """Return the linear layers of attention."""
-    return [m for name, m in network.named_modules() if name.endswith(LAYERS) and isinstance(m, nn.Linear)]
+    return [layer for name, layer in network.named_modules() if is_projection(name, layer)]
+
+
+def is_projection(name: str, layer: nn.Module) -> bool:
+    """Return whether a layer of this name is a linear layer of attention."""
+    return name.endswith(LAYERS) and isinstance(layer, nn.Linear)

@@ -25,7 +25,7 @@ from ..models import (
 )
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
-from .low_rank import projections
+from .low_rank import low_rank_networks, projections
 from .starting import DTYPES, random_model, trainable_networks
 
 GIB = 2**30
@@ -112,9 +112,9 @@ def _stage(
     for name, network in networks.items():
         network.requires_grad_(name in stage.train)
     rank = 0
-    if stage.rank and model.appearance:
-        model.appearance.requires_grad_(False)
-        rank = stage.rank * sum(sum(layer.weight.shape) for layer in projections(model.appearance))
+    for name in low_rank_networks(stage):
+        networks[name].requires_grad_(False)
+        rank += stage.rank * sum(sum(layer.weight.shape) for layer in projections(networks[name]))
     learning = rank + sum(p.numel() for name in stage.train for p in networks[name].parameters() if p.requires_grad)
     half = config.precision != "float32"
     frozen = DTYPES[config.frozen].itemsize

@@ -103,6 +103,10 @@ class RunFolder:
         """Return the file of the weights that a stage learned."""
         return self.path / "stages" / f"{number:02d}-{name}.safetensors"
 
+    def lora(self, number: int, name: str, network: str) -> Path:
+        """Return the file of the low-rank matrices that a network learned in a stage."""
+        return self.path / "stages" / f"{number:02d}-{name}.lora-{network}.safetensors"
+
     def save_result(self, number: int, name: str, weights: Mapping[str, Tensor], facts: dict) -> None:
         """Save the weights of a finished stage. facts: other results, such as the VAE's scaling factor."""
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}

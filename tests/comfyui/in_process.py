@@ -46,7 +46,7 @@ def node(name: str):
 
 def sample(model, reference, poses, *batches: int):
     return node("Sample").sample(
-        model, reference, poses, 7, 2, 0.0, "default", "controlnet_important", "exact", *batches
+        model, poses, 7, 2, 0.0, "default", "controlnet_important", "exact", *batches, reference=reference
     )[0]
 
 

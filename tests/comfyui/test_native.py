@@ -112,3 +112,8 @@ def test_other_packs(run):
     assert control["as ComfyUI's own"] <= 1e-5 and control["keyframe"] > 1e-4 and control["finite"]
     adapter = found["ip_adapter"]
     assert adapter["order"] == 0 and min(adapter["beside_ours"], adapter["beside_theirs"]) > 1e-3
+
+
+def test_lora_files_of_the_trainer(run):
+    found = run("lora")["lora"]
+    assert found["patched"] == found["pairs"] > 100 and found["relative"] < 1e-5 < 0.1 < found["moves"]

@@ -310,5 +310,7 @@ def test_a_missing_control_is_refused_and_the_server_continues(server):
     prompt["1"]["inputs"]["ckpt_name"] = "v1-5-pruned-emaonly-fp16.safetensors"
     history = server.finish(server.queue(prompt))
     kind, message = history["status"]["messages"][-1]
-    assert kind == "execution_error" and "put Apply Appearance between" in message["exception_message"]
+    assert (
+        kind == "execution_error" and "put Apply Appearance, Apply Pose or both between" in message["exception_message"]
+    )
     server.run(source(seed=31))

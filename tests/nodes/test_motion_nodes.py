@@ -58,7 +58,7 @@ def sample(node, pose_maps):
             "control_mode": "controlnet_important",
             "frames_per_batch": 8, "decode_chunk_size": 4, "preset": "exact",
         }  # fmt: skip
-        return node("Sample").sample(model, reference, poses, **values | more)[0]
+        return node("Sample").sample(model, poses, reference=reference, **values | more)[0]
 
     return run
 

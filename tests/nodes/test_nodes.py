@@ -178,8 +178,7 @@ def test_unusable_inputs_are_refused(sample, changes, message):
 @pytest.mark.parametrize(
     "missing, message",
     [
-        ({"appearance": None}, "Apply Appearance"),
-        ({"pose": None}, "Apply Pose"),
+        ({"appearance": None, "pose": None}, "has no control: put Apply Appearance, Apply Pose or both"),
         ({"context": None}, "connect one to `positive`"),
     ],
 )
@@ -188,6 +187,24 @@ def test_a_missing_network_is_named_with_the_node_that_adds_it(sample, held, mis
 
     with pytest.raises(ValueError, match=message):
         sample(model=replace(held, **missing))
+
+
+@pytest.mark.parametrize("missing", ["appearance", "pose"])
+def test_one_control_works_alone_and_the_node_says_which(sample, held, core, tiny, reference, poses, missing, caplog):
+    from dataclasses import replace
+
+    frames, _ = sample(model=replace(held, **{missing: None}))
+    assert torch.equal(frames, pipeline(core, replace(tiny, **{missing: None}), reference, poses))
+    assert ("reference has no effect" if missing == "appearance" else "poses only give number and size") in caplog.text
+
+
+def test_a_reference_is_left_out_or_asked_for(sample, held):
+    from dataclasses import replace
+
+    alone = replace(held, appearance=None)
+    assert torch.equal(sample(model=alone, reference=None)[0], sample(model=alone)[0])
+    with pytest.raises(ValueError, match="`reference` is not connected: connect a picture of the person"):
+        sample(reference=None)
 
 
 def test_models_without_text_encoder_refuse_prompts(sample, held):

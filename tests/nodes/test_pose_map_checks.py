@@ -26,7 +26,7 @@ def test_pictures_that_are_no_pose_maps_are_refused(node, held, comfy, change, s
     reference, poses, _, truth = node("Puppets").draw(1, 2, 3, 4, 64, 64)
     loads = len(comfy.loads)
     with pytest.raises(ValueError, match=sentence):
-        node("Sample").sample(held, reference, change(poses), *SAMPLE)
+        node("Sample").sample(held, change(poses), *SAMPLE, reference)
     with pytest.raises(ValueError, match=sentence):
         node("EmptyFrames").make(change(poses), True)
     assert len(comfy.loads) == loads  # before any network is needed
@@ -35,7 +35,7 @@ def test_pictures_that_are_no_pose_maps_are_refused(node, held, comfy, change, s
 def test_puppets_in_the_place_of_their_pose_maps_are_refused(node, held):
     reference, _, _, truth = node("Puppets").draw(1, 2, 3, 4, 128, 128)
     with pytest.raises(ValueError, match="no pose maps"):
-        node("Sample").sample(held, reference, truth, *SAMPLE)
+        node("Sample").sample(held, truth, *SAMPLE, reference)
 
 
 @pytest.mark.parametrize("size", [64, 128, 512])
@@ -52,7 +52,7 @@ def test_a_size_far_from_the_models_is_told_before_sampling(node, held, comfy, p
     def said(side: int, width: int) -> list[str]:
         comfy.events.clear()
         model = replace(held, defaults=held.defaults | {"sample_size": side})
-        node("Sample").sample(model, reference, pose_maps(1, 32, width), *SAMPLE)
+        node("Sample").sample(model, pose_maps(1, 32, width), *SAMPLE, reference)
         assert all(name == "magicdance.remarks" and data["type"] == "MagicDanceSample" for name, data in comfy.events)
         return [sentence for _, data in comfy.events for sentence in data["sentences"]]
 

@@ -13,6 +13,7 @@ MODULES = {
     "against_core": ("prediction", "ksampler"),
     "with_pose": ("pose",),
     "beside": ("order", "others", "regions", "samplers", "guiders", "compiled"),
+    "lora_file": ("lora",),
     "life": ("nothing", "precision", "memory_modes", "cleaning", "mistakes"),
     "packs": ("animatediff", "advanced_controlnet", "ip_adapter"),
 }
