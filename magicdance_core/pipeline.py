@@ -438,8 +438,9 @@ class MagicDancePipeline:
         """Return the model with the controls that have an input. Raises InputError if there is none."""
         if reference is None and poses is None:
             raise InputError("There is neither a reference nor a pose: give one of them, or both.")
-        unused = [role for role, given in (("appearance", reference), ("pose", poses)) if given is None]
-        return replace(self.components, **dict.fromkeys(unused))
+        model = self.components
+        model = replace(model, appearance=None) if reference is None else model
+        return replace(model, pose=None) if poses is None else model
 
     def encode_reference(self, reference: Image.Image | list[Image.Image] | Tensor) -> EncodedReference:
         """Encode a reference for several calls: the Appearance Control Model reads it once for each step of all calls.

@@ -16,7 +16,7 @@ from ..schedule import published_scheduler
 from .assembly import DTypes, Part, check, dtype_of, fill
 from .components import Components, prediction_type, read_context, scheduler_from_config
 from .configuration import defaults
-from .other_kinds import refuse_other_kinds
+from .other_kinds import IMAGE_VARIATIONS, refuse_other_kinds
 from .roles import ROLES, Role
 from .tensors import TensorFile, Tensors, write_tensors
 from .text_encoder import encode_empty_prompt
@@ -69,6 +69,8 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
     path = as_path(path)
     if not os.path.isdir(path):  # isdir never raises
         raise InputError(f"{path} is not a folder: give one written by save_pretrained.")
+    if (path / "image_encoder").is_dir() and not (path / ROLES["text_encoder"].folder).is_dir():
+        raise InputError(f"{path} {IMAGE_VARIATIONS}")
     networks = {}
     for name, role in ROLES.items():
         needed = (

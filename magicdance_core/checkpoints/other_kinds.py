@@ -23,6 +23,11 @@ _MARKS = {
     "lora_unet_": "a LoRA",
     "lora_te_": "a LoRA",
 }
+IMAGE_VARIATIONS = (
+    "is Stable Diffusion Image Variations, whose UNet reads the CLIP embedding of a picture in place of a prompt; this "
+    "is not supported: give Stable Diffusion 1.5."
+)
+_PICTURE_ENCODER = "cond_stage_model.model.visual."
 _LORA_ENDINGS = (".lora_up.weight", ".lora_A.weight", ".lora_B.weight")
 
 
@@ -32,6 +37,8 @@ def refuse_other_kinds(names: Iterable[str], path: object) -> None:
     names: of its tensors. path: of the file, in the message.
     """
     names = tuple(names)
+    if any(name.startswith(_PICTURE_ENCODER) for name in names):
+        raise InputError(f"{path} {IMAGE_VARIATIONS}")
     kind = next((kind for mark, kind in _MARKS.items() if any(name.startswith(mark) for name in names)), None)
     if kind is None and any(name.endswith(_LORA_ENDINGS) for name in names):
         kind = "a LoRA"

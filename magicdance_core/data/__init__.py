@@ -17,19 +17,34 @@ def open_frames(config: DataConfig, cache: Path) -> FrameSet:
 
     Raises InputError if the folder holds no data set, or one that does not fit the configuration.
     """
-    from .layouts import read_layout  # imported here, so that configurations are read without torch
-    from .parquet_shards import read_shards
+    from .mixed_frames import MixedFrames  # imported here, so that configurations are read without torch
     from .puppet_frames import PuppetFrames
-    from .streaming import StreamedFrames
     from .video_frames import VideoFrames
 
     if config.kind == "puppets":
         return PuppetFrames(config, cache)
-    assert config.folder is not None
-    shards, black = read_shards(Path(config.folder)), config.background == "black"
-    frames = StreamedFrames(shards, black, cache) if shards else VideoFrames(read_layout(Path(config.folder)), black)
+    if not config.sets:
+        assert config.folder is not None
+        return _open_videos(config, config.folder, cache)
+    opened = [_open_videos(config, one.folder, cache) for one in config.sets]
+    for frames, one in zip(opened, config.sets):
+        if not isinstance(frames, VideoFrames):
+            raise InputError(f"{one.folder} is streamed, and streams cannot be mixed: export all videos as one set.")
+    return MixedFrames(opened, [Path(one.folder).name for one in config.sets], [one.weight for one in config.sets])
+
+
+def _open_videos(config: DataConfig, folder: str, cache: Path) -> FrameSet:
+    from .layouts import read_layout
+    from .parquet_shards import read_shards
+    from .streaming import StreamedFrames
+    from .video_frames import VideoFrames
+
+    shards, black = read_shards(Path(folder)), config.background == "black"
+    frames = StreamedFrames(shards, black, cache) if shards else VideoFrames(read_layout(Path(folder)), black)
     if shards and config.crops:
-        raise InputError(f"{config.folder} is streamed, and latents of streams are not cached: set data.crops to 0.")
+        raise InputError(f"{folder} is streamed, and latents of streams are not cached: set data.crops to 0.")
+    if shards and config.bucket:
+        raise InputError(f"{folder} is streamed in a fixed order, which has no buckets: set data.bucket to 0.")
     for video in frames.videos:
         if 4 * min(video.width, video.height) < config.size:
             raise InputError(

@@ -54,10 +54,11 @@ class FrameSet(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
-    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+    def read(self, video: int, frame: int, hidden: Collection[str] = (), mirrored: bool = False) -> Frame:
         """Return a frame; both numbers count from 0. Called by several processes at once.
 
-        hidden: parts of `pose.parts.HIDEABLE` that its pose map lacks; the regions stay.
+        hidden: parts of `pose.parts.HIDEABLE` that its pose map lacks; the regions stay. mirrored: flip the picture,
+        and draw the person with left and right exchanged.
         Raises InputError if the frame cannot be read.
         """
         ...

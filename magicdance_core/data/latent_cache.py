@@ -13,18 +13,27 @@ from ..errors import InputError
 from ..models import vae_scale_factor
 from ..sampling.vae import VAE_PIXELS
 from .array_cache import ArrayCache
-from .crops import CropBox, central_crop, crop_picture, random_crop
+from .crops import Size, View, bucket_size, central_crop, random_colours, random_crop
 from .data_config import DataConfig
 from .frame_sets import FrameSet
-from .samples import generator, load_ahead
+from .samples import generator, load_ahead, uniform
 
 
-def fixed_crop(frames: FrameSet, config: DataConfig, seed: int, video: int, crop: int) -> CropBox:
+def fixed_view(frames: FrameSet, config: DataConfig, seed: int, video: int, crop: int) -> View:
     """Return fixed crop number `crop` of a video: the central one if there is only one, and outside training."""
     about = frames.videos[video]
+    size = frame_size(frames, config, video)
     if config.crops == 1 or about.split != "train":
-        return central_crop(about.width, about.height)
-    return random_crop(about.width, about.height, config.crop, generator(seed, "crop", video, crop))
+        return View(central_crop(about.width, about.height, size))
+    source = generator(seed, "crop", video, crop)
+    box = random_crop(about.width, about.height, config.crop, source, size)
+    return View(box, uniform(source) < config.flip, random_colours(config.colour, source))
+
+
+def frame_size(frames: FrameSet, config: DataConfig, video: int) -> Size:
+    """Return width and height to which training resizes the crops of a video."""
+    about = frames.videos[video]
+    return bucket_size(about.width, about.height, config.size, config.bucket)
 
 
 class LatentCache:
@@ -35,10 +44,14 @@ class LatentCache:
         self.frames, self.config, self.seed = frames, config, seed
         counts = [self._crops(number) * video.frames for number, video in enumerate(frames.videos)]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        side = config.size // vae_scale_factor(vae)
-        key = (frames.fingerprint, config.size, config.crop, config.crops, seed, weights_fingerprint(vae))
+        factor = vae_scale_factor(vae)
+        sizes = [frame_size(frames, config, number) for number in range(len(frames.videos))]
+        self._shapes = [(height // factor, width // factor) for width, height in sizes]
+        cells = max(height * width for height, width in self._shapes)
+        views = (config.size, config.crop, config.crops, config.bucket, config.flip, config.colour)
+        key = (frames.fingerprint, views, seed, weights_fingerprint(vae))
         shapes = {
-            "latents": (np.float16, (int(self._starts[-1]), vae.config.latent_channels, side, side)),
+            "latents": (np.float16, (int(self._starts[-1]), vae.config.latent_channels, cells)),
             "done": (np.uint8, (len(frames.videos),)),
         }
         self.cache = ArrayCache(folder, "latents", key, shapes)
@@ -49,7 +62,9 @@ class LatentCache:
         Raises InputError if they are not finite.
         """
         rows = [self._row(video, frame, crop) for frame in frames]
-        latents = torch.from_numpy(self.cache.open()["latents"][rows]).float()
+        height, width = self._shapes[video]
+        cells = torch.from_numpy(self.cache.open()["latents"][rows]).float()[..., : height * width]
+        latents = cells.unflatten(-1, (height, width))
         if not latents.isfinite().all():
             raise InputError(f"{self.cache.folder} has latents that are not finite: remove it, and it is made again.")
         return latents
@@ -84,19 +99,22 @@ class LatentCache:
                         "look at its pictures, and let frozen be float32 or bfloat16."
                     )
                 row = self._row(video, first, crop)
-                latents[row : row + len(encoded)] = encoded.half().numpy()
+                cells = encoded.flatten(2).half().numpy()
+                latents[row : row + len(cells), :, : cells.shape[-1]] = cells
             if last == self.frames.videos[video].frames:
                 done[video] = 1
             progress(number + 1, len(parts))
 
     def pictures(self, part: tuple[int, int, int]) -> Tensor:
-        """Return the crops of frames (video, first, last), uint8 `[crops, frames, size, size, 3]`."""
+        """Return the crops of frames (video, first, last), uint8 `[crops, frames, H, W, 3]`."""
         video, first, last = part
-        boxes = [fixed_crop(self.frames, self.config, self.seed, video, crop) for crop in range(self._crops(video))]
+        size = frame_size(self.frames, self.config, video)
+        views = [fixed_view(self.frames, self.config, self.seed, video, crop) for crop in range(self._crops(video))]
         rows = []
         for frame in range(first, last):
             image = self.frames.read(video, frame).image
-            rows.append([crop_picture(image, box, self.config.size) for box in boxes])
+            both = image, np.ascontiguousarray(image[:, ::-1])
+            rows.append([view.picture(both[view.mirrored], size) for view in views])
         return torch.from_numpy(np.array(rows)).transpose(0, 1)
 
     def _parts(self, video: int) -> list[tuple[int, int, int]]:

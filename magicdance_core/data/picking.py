@@ -25,10 +25,11 @@ class Pick:
 class Picker:
     """Picks the frames of the samples of a split, by the samples' numbers.
 
-    Each epoch takes every video once, in a new order; within an epoch no two samples share a video, so processes that
-    take different numbers see different data.
+    Each epoch takes every video once, in a new order, unless `order` says otherwise; no two samples of it share a
+    video, so processes that take different numbers see different data.
     videos: all videos of the data set. targets, stride, distance, vary_stride: see `training.config.StageConfig`.
-    order: returns the videos of (split, seed, epoch), for data sets that are fast to read in one order only.
+    order: returns the videos of (split, seed, epoch), as many in every epoch: for data sets that are fast to read in
+    one order only, and see `epochs.EpochOrder`.
     Raises InputError if a video is too short or the split is empty.
     """
 
@@ -58,6 +59,7 @@ class Picker:
                 )
         self.order = order
         self._cache_order()
+        self.epoch_length = len(self._order(0))
 
     def _cache_order(self) -> None:
         order = partial(self.order, self.split, self.seed) if self.order else self._shuffled
@@ -80,7 +82,7 @@ class Picker:
 
     def __call__(self, index: int, source: torch.Generator) -> Pick:
         """Return the frames of sample `index`, drawn from `source`."""
-        epoch, position = divmod(index, len(self.numbers))
+        epoch, position = divmod(index, self.epoch_length)
         video = self._order(epoch)[position]
         frames = self.videos[video].frames
         if self.stride:

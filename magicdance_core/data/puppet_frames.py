@@ -12,10 +12,12 @@ from ..media.square_crops import cut_square
 from ..pose.draw import draw_pose
 from ..pose.face_crops import Crop, crop_keypoints, face_crop
 from ..pose.keypoints import PoseFrame
+from ..pose.parts import mirrored as mirror
 from ..pose.parts import without_parts
 from ..puppets import CLIP_SIDE, BodyPose, Choreography, Identity, draw_puppet, puppet_keypoints
 from ..puppets.random_stream import RandomStream
 from .array_cache import ArrayCache, digest
+from .crops import mirror_regions
 from .data_config import DataConfig
 from .frame_sets import REGIONS, Frame, Video, regions_of
 
@@ -47,16 +49,19 @@ class PuppetFrames:
         }
         self.cache = ArrayCache(folder, "puppets", key, shapes)
 
-    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
-        """Return a frame, drawn now if it is not cached. Pose maps that lack parts are always drawn."""
+    def read(self, video: int, frame: int, hidden: Collection[str] = (), mirrored: bool = False) -> Frame:
+        """Return a frame, drawn now if it is not cached. Pose maps that are changed are always drawn."""
         arrays, place = self.cache.open(), (video, frame)
         if not arrays["drawn"][place]:
             drawn = draw_training_frame(self.config, video, frame)
             for name, value in zip(arrays, (*drawn, 1)):
                 arrays[name][place] = value  # "drawn" comes last; two processes write the same
         image, pose, regions = (np.array(arrays[name][place]) for name in ("images", "poses", "regions"))
-        if hidden:
-            pose = draw_pose(without_parts(training_moment(self.config, video, frame).keypoints, hidden))
+        if hidden or mirrored:
+            keypoints = without_parts(training_moment(self.config, video, frame).keypoints, hidden)
+            pose = draw_pose(mirror(keypoints) if mirrored else keypoints)
+        if mirrored:
+            image, regions = np.ascontiguousarray(image[:, ::-1]), mirror_regions(regions, image.shape[1])
         return Frame(image, pose, regions)
 
 

@@ -62,7 +62,7 @@ class StreamedFrames:
                 clips += [first + row for first, count in group if row < count]
         return clips
 
-    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+    def read(self, video: int, frame: int, hidden: Collection[str] = (), mirrored: bool = False) -> Frame:
         """See `FrameSet.read`; the clip that the frame is in stays in memory."""
         if self._current is None or self._current[0] != video:
             self._current = video, self._read_row(video)
@@ -75,7 +75,7 @@ class StreamedFrames:
                 pose = decode_picture(row["maps"][frame], name, BLACK)
             else:
                 pose = frames_from_pose_keypoint(json.loads(row["keypoints"][frame]))[0]
-            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name, hidden)
+            return make_frame(decode_picture(row["pictures"][frame], name), pose, mask, about, name, hidden, mirrored)
         except InputError:
             raise
         except (IndexError, TypeError, KeyError, ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from ..media import BLACK, read_picture
 from ..pose.draw import draw_pose
 from ..pose.keypoint_files import load_keypoints
 from ..pose.keypoints import PoseFrame
+from ..pose.parts import mirrored as mirror
 from ..pose.parts import without_parts
 from .array_cache import digest
 from .frame_sets import REGIONS, Frame, Video, regions_of
@@ -51,13 +52,13 @@ class VideoFrames:
         self.fingerprint = digest((about, self.modified, black_background))
         self._keypoints: OrderedDict[int, list[PoseFrame]] = OrderedDict()
 
-    def read(self, video: int, frame: int, hidden: Collection[str] = ()) -> Frame:
+    def read(self, video: int, frame: int, hidden: Collection[str] = (), mirrored: bool = False) -> Frame:
         """See `FrameSet.read`."""
         entry = self.files[video]
         mask = read_picture(entry.masks[frame], BLACK, quiet=True) if self.black_background and entry.masks else None
         pose = read_picture(entry.maps[frame], BLACK, quiet=True) if entry.maps else self.pose(video, frame)
         picture, name = read_picture(entry.pictures[frame], quiet=True), str(entry.pictures[frame])
-        return make_frame(picture, pose, mask, entry.video, name, hidden)
+        return make_frame(picture, pose, mask, entry.video, name, hidden, mirrored)
 
     def pose(self, video: int, frame: int) -> PoseFrame:
         """Return the keypoints of a frame of a video that has keypoints. Raises InputError if the file has too few."""
@@ -89,12 +90,13 @@ def make_frame(
     video: Video,
     name: str,
     hidden: Collection[str] = (),
+    mirrored: bool = False,
 ) -> Frame:
     """Return a `Frame` made from a picture and its pose.
 
     pose: keypoints, which are drawn, or a pose map, whose regions are unknown. mask: white where the person is; None
-    keeps the background. name: of the picture, for messages. hidden: parts that the pose map lacks.
-    Raises InputError if the size of the picture is not that of its video, or parts of a drawn map are to be hidden.
+    keeps the background. name: of the picture, for messages. hidden, mirrored: see `FrameSet.read`.
+    Raises InputError if the size of the picture is not that of its video, or if a drawn map is to be changed.
     """
     if picture.size != (video.width, video.height):
         raise InputError(
@@ -109,12 +111,14 @@ def make_frame(
     if isinstance(pose, Image.Image):
         if pose.size != picture.size:
             pose = pose.resize(picture.size, Image.Resampling.BILINEAR)
-        if hidden:
+        if hidden or mirrored:
             raise InputError(
-                f"{name} has a drawn pose map, whose parts cannot be told apart: set mask_face and mask_hand to 0, or "
-                "prepare the videos with `magicdance dataset`, which keeps keypoints."
+                f"{name} has a drawn pose map, whose parts cannot be told apart: set mask_face, mask_hand and "
+                "data.flip to 0, or prepare the videos with `magicdance dataset`, which keeps keypoints."
             )
         return Frame(image, np.asarray(pose), regions)
     pose = pose.scaled(*picture.size)
+    if mirrored:
+        image, pose = np.ascontiguousarray(image[:, ::-1]), mirror(pose)
     drawn = draw_pose(without_parts(pose, hidden))
     return Frame(image, drawn, regions_of(pose.people[0]) if pose.people else regions)

@@ -231,6 +231,8 @@ class TrainingConfig(Configuration):
             raise InputError("a stage trains the vae of start, whose other networks need its latents: omit the stage.")
         if self.data.captions and (self.start is None or self.data.kind != "videos"):
             raise InputError("data.captions is true: give videos, and a start.model with a text encoder.")
+        if self.data.bucket and any("vae" in stage.train for stage in self.stages):
+            raise InputError("data.bucket is set and a stage trains the vae, on squares only: omit one of them.")
         for stage in self.stages:
             if stage.drop_text and not self.data.captions:
                 raise InputError(f"stage {stage.name} has drop_text, and data.captions is false: omit drop_text.")

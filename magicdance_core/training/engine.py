@@ -361,7 +361,7 @@ def measure_scaling_factor(run: TrainingRun) -> float:
     for number, video, frame in itertools.islice(every_frame, SCALE_PICTURES):
         image = run.frames.read(number, frame).image
         box = central_crop(video.width, video.height)
-        pictures.append(torch.from_numpy(crop_picture(image, box, config.size).copy()))
+        pictures.append(torch.from_numpy(crop_picture(image, box, (config.size,) * 2).copy()))
     for part in torch.stack(pictures).split(max(1, VAE_PIXELS // config.size**2)):
         unit = to_unit(part).to(run.accelerator.device, vae.dtype)
         rows.append(vae.encode(unit * 2 - 1).latent_dist.mode().float().cpu())

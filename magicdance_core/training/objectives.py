@@ -11,10 +11,12 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from ..data.captions import Captions
-from ..data.crops import CropBox, crop_picture, crop_regions, random_crop, region_weights
+from ..data.crops import CropBox, Size, View, crop_picture, crop_regions, random_colours, random_crop, region_weights
 from ..data.data_config import DataConfig
+from ..data.epochs import EpochOrder
 from ..data.frame_sets import FrameSet
-from ..data.latent_cache import LatentCache, fixed_crop
+from ..data.latent_cache import LatentCache, fixed_view, frame_size
+from ..data.mixed_frames import MixedFrames
 from ..data.picking import Picker
 from ..data.samples import Batch, below, generator, uniform
 from ..data.streaming import StreamedFrames
@@ -46,9 +48,9 @@ class LatentSpace:
         config = vae.config
         return cls(vae_scale_factor(vae), config.latent_channels, config.scaling_factor)
 
-    def shape(self, side: int) -> tuple[int, int, int]:
-        """Return the shape of the latent of a square picture."""
-        return self.channels, side // self.factor, side // self.factor
+    def shape(self, size: Size) -> tuple[int, int, int]:
+        """Return the shape of the latent of a picture. size: its width and height."""
+        return self.channels, size[1] // self.factor, size[0] // self.factor
 
 
 class Objective(Protocol):
@@ -87,7 +89,7 @@ class AutoencoderObjective:
 
     def __init__(self, frames: FrameSet, data: DataConfig, stage: StageConfig, seed: int, space: LatentSpace):
         self.frames, self.data, self.stage, self.seed, self.space = frames, data, stage, seed, space
-        self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed, order=order_of(frames))
+        self.train = Picker(frames.videos, "train", stage.targets, 0, 0, seed, order=order_of(frames, data, 1))
 
     def sample(self, index: int) -> Batch:
         return self._draw(self.train, index, "train", self.stage.crop)
@@ -99,23 +101,23 @@ class AutoencoderObjective:
     def _draw(self, picker: Picker, index: int, part: str, crop: int) -> Batch:
         source = generator(self.seed, self.stage.name, part, index)
         pick, stage = picker(index, source), self.stage
-        box = fixed_crop(self.frames, self.data, self.seed, pick.video, 0)
+        box = fixed_view(self.frames, self.data, self.seed, pick.video, 0).box
+        size = self.data.size, self.data.size
         if part == "train" and self.data.crops != 1:
             video = self.frames.videos[pick.video]
             box = random_crop(video.width, video.height, self.data.crop, source)
         images, weights = [], []
         for number in pick.targets:
             frame = self.frames.read(pick.video, number)
-            image = crop_picture(frame.image, box, self.data.size)
-            regions = crop_regions(frame.regions, box, self.data.size)
+            image, regions = crop_picture(frame.image, box, size), crop_regions(frame.regions, box, size)
+            shown = (crop, crop) if crop else size
             if crop:
                 left, top = (below(source, self.data.size - crop + 1) for _ in range(2))
-                inner = CropBox(left, top, crop)
-                image, regions = crop_picture(image, inner, crop), crop_regions(regions, inner, crop)
-            side = len(image)
+                inner = CropBox(left, top, crop, crop)
+                image, regions = crop_picture(image, inner, shown), crop_regions(regions, inner, shown)
             images.append(torch.from_numpy(image.copy()))
-            weights.append(region_weights(regions, side, side, (stage.head_weight, stage.hand_weight)))
-        noise = torch.randn(len(images), *self.space.shape(side), generator=source)
+            weights.append(region_weights(regions, shown, 1, (stage.head_weight, stage.hand_weight)))
+        noise = torch.randn(len(images), *self.space.shape(shown), generator=source)
         batch = {"images": torch.stack(images), "weights": torch.stack(weights), "noise": noise}
         return batch | {"video": torch.tensor(pick.video), "frames": torch.tensor(pick.targets)}
 
@@ -162,7 +164,7 @@ class DiffusionObjective:
             stage.distance,
             seed,
             stage.vary_stride,
-            order_of(frames),
+            order_of(frames, data, stage.references),
         )
 
     def sample(self, index: int) -> Batch:
@@ -198,11 +200,15 @@ class DiffusionObjective:
         pick, data = picker(index, source), self.data
         video, numbers = self.frames.videos[pick.video], (pick.reference, *pick.targets)
         crop = below(source, data.crops) if data.crops > 1 and video.split == "train" else 0
-        boxes = [fixed_crop(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
-        draw_box = partial(random_crop, video.width, video.height, data.crop, source)
+        views = [fixed_view(self.frames, data, self.seed, pick.video, crop)] * len(numbers)
+        size = frame_size(self.frames, data, pick.video)
+        draw_box = partial(random_crop, video.width, video.height, data.crop, source, size)
         if data.crops == 0 and video.split == "train":
             boxes = [draw_box()] * len(numbers) if data.shared_crop else [draw_box() for _ in numbers]
-        pose_boxes = boxes[1:]
+            own = generator(self.seed, self.stage.name, "view", index)
+            flipped, colours = uniform(own) < data.flip, random_colours(data.colour, own)
+            views = [View(box, flipped, colours) for box in boxes]
+        pose_boxes = [view.box for view in views[1:]]
         if not data.shared_crop and video.split == "train":
             pose_boxes = [draw_box() for _ in numbers[1:]]
 
@@ -210,19 +216,19 @@ class DiffusionObjective:
         if self.captions is not None:
             batch["context"] = self.captions.read(pick.video) if keep_text else self.context[0]
         poses, weights, images = [], [], []
-        grid = data.size // self.space.factor
         for k, number in enumerate(numbers):
             with_picture = self.latents is None or self.needs_pictures
             if not (with_picture or k):
                 continue
-            frame = self.frames.read(pick.video, number, hidden[k - 1] if hidden and k else ())
+            parts = hidden[k - 1] if hidden and k else ()
+            frame = self.frames.read(pick.video, number, parts, views[k].mirrored)
             if with_picture:
-                images.append(torch.from_numpy(crop_picture(frame.image, boxes[k], data.size).copy()))
+                images.append(torch.from_numpy(views[k].picture(frame.image, size).copy()))
             if k:
-                poses.append(torch.from_numpy(crop_picture(frame.pose, pose_boxes[k - 1], data.size).copy()))
-                regions = crop_regions(frame.regions, boxes[k], data.size)
+                poses.append(torch.from_numpy(crop_picture(frame.pose, pose_boxes[k - 1], size).copy()))
+                regions = crop_regions(frame.regions, views[k].box, size)
                 head_and_hands = self.stage.head_weight, self.stage.hand_weight
-                weights.append(region_weights(regions, data.size, grid, head_and_hands))
+                weights.append(region_weights(regions, size, self.space.factor, head_and_hands))
         if images:
             batch["images"] = torch.stack(images)
         if self.latents is not None:
@@ -230,7 +236,7 @@ class DiffusionObjective:
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
         timestep = int(position * self.schedule.config.num_train_timesteps)
         batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else timestep)
-        batch["noise"] = self._noise(len(pick.targets), source)
+        batch["noise"] = self._noise(len(pick.targets), size, source)
         return batch
 
     def _hidden(self, index: int) -> list[tuple[str, ...]]:
@@ -241,8 +247,8 @@ class DiffusionObjective:
             tuple(part for part, share in shares.items() if uniform(source) < share) for _ in range(self.stage.targets)
         ]
 
-    def _noise(self, frames: int, source: torch.Generator) -> Tensor:
-        shape, kinds = self.space.shape(self.data.size), self.stage.noises
+    def _noise(self, frames: int, size: Size, source: torch.Generator) -> Tensor:
+        shape, kinds = self.space.shape(size), self.stage.noises
         independent = torch.randn(frames, *shape, generator=source)
         kind = kinds[below(source, len(kinds))] if kinds else "independent"
         if kind == "independent":
@@ -323,9 +329,21 @@ class DecodingObjective(DiffusionObjective):
         return decoding_loss(decoded, truth, weights, self.stage.change_weight, self.stage.still_weight)
 
 
-def order_of(frames: FrameSet) -> Callable[[str, int, int], list[int]] | None:
-    """Return the order of a data set that is fast to read in one order only, for `Picker`; None for others."""
-    return frames.order if isinstance(frames, StreamedFrames) else None
+def order_of(frames: FrameSet, data: DataConfig, group: int) -> Callable[[str, int, int], list[int]] | None:
+    """Return the order of a data set that has a special one, for `Picker`; None for others.
+
+    group: number of samples of a step.
+    """
+    if isinstance(frames, StreamedFrames):
+        return frames.order
+    mixed = isinstance(frames, MixedFrames)
+    shapes = [frame_size(frames, data, number) for number in range(len(frames.videos))]
+    if not mixed and len(set(shapes)) == 1:
+        return None
+    training = [number for number, video in enumerate(frames.videos) if video.split == "train"]
+    pairs = zip(frames.numbers("train"), frames.weights) if isinstance(frames, MixedFrames) else [(training, 1.0)]
+    sets, weights = zip(*((numbers, weight) for numbers, weight in pairs if numbers))
+    return EpochOrder(sets, weights, shapes, group)
 
 
 def to_unit(pictures: Tensor) -> Tensor:

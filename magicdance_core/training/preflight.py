@@ -23,8 +23,9 @@ def check_stages(config: TrainingConfig, frames: FrameSet, processes: int) -> No
         picker = Picker(
             frames.videos, "train", stage.targets, stage.stride, stage.distance, config.seed, stage.vary_stride
         )
-        if stage.mask_face or stage.mask_hand:
-            frames.read(picker.numbers[0], 0, HIDEABLE)  # refused now for drawn maps, not after hours
+        changed = HIDEABLE if stage.mask_face or stage.mask_hand else (), config.data.flip > 0
+        if any(changed):
+            frames.read(picker.numbers[0], 0, *changed)  # refused now for drawn maps, not after hours
 
 
 def people_per_pass(stage: StageConfig, processes: int) -> int:

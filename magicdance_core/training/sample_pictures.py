@@ -10,6 +10,7 @@ from ..checkpoints import Components
 from ..data.crops import central_crop, crop_picture
 from ..data.data_config import DataConfig
 from ..data.frame_sets import FrameSet
+from ..data.latent_cache import frame_size
 from ..data.picking import Picker
 from ..data.samples import Batch, generator
 from ..media import contact_sheet
@@ -68,10 +69,11 @@ def sampled_sheet(
     for number in range(min(people, len(picker.numbers))):
         pick = picker(number, generator(seed, "grid", number))
         video = frames.videos[pick.video]
-        box = central_crop(video.width, video.height)
+        size = frame_size(frames, data, pick.video)
+        box = central_crop(video.width, video.height, size)
         pair = [frames.read(pick.video, frame) for frame in (pick.reference, *pick.targets)]
-        reference, truth = (crop_picture(frame.image, box, data.size) for frame in pair)
-        pose = crop_picture(pair[1].pose, box, data.size)
+        reference, truth = (crop_picture(frame.image, box, size) for frame in pair)
+        pose = crop_picture(pair[1].pose, box, size)
         noise = torch.Generator().manual_seed(seed)
         resolved, inputs = prepare(attached, settings, _unit(reference), _unit(pose), 1, generator=noise)
         sample = run(attached, resolved, inputs, _unit(pose), placement=placement)
@@ -89,7 +91,7 @@ def reconstruction_sheet(
     for number, video in enumerate(frames.videos):
         if video.split != "validation" or len(rows) == people:
             continue
-        image = crop_picture(frames.read(number, 0).image, central_crop(video.width, video.height), data.size)
+        image = crop_picture(frames.read(number, 0).image, central_crop(video.width, video.height), (data.size,) * 2)
         unit = _unit(image).to(model.vae.device, model.vae.dtype)
         made = model.vae.decode(model.vae.encode(unit * 2 - 1).latent_dist.mode()).sample
         rows.append([Image.fromarray(image), *to_pil((made.float().cpu() / 2 + 0.5).clamp(0, 1))])

@@ -46,6 +46,8 @@ def starting_point(config: TrainingConfig) -> Components:
     factor, unit = vae_scale_factor(model.vae), size_multiple(model.unet, model.vae)
     if config.data.size % unit:
         raise InputError(f"data.size is {config.data.size}: give a multiple of {unit} for these networks.")
+    if config.data.bucket % unit:
+        raise InputError(f"data.bucket is {config.data.bucket}: give a multiple of {unit} for these networks.")
     for stage in config.stages:
         if stage.crop % factor:
             raise InputError(f"stage {stage.name} has crop {stage.crop}: give a multiple of {factor} for this VAE.")

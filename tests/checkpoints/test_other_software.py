@@ -93,3 +93,14 @@ def test_networks_of_other_kinds_are_refused_by_their_names(tmp_path, kind, name
     save_file({name: torch.ones(2, 2) for name in names}, tmp_path / "pose.safetensors")
     with pytest.raises(InputError, match=f"pose.safetensors is {kind}.*: give a whole ControlNet"):
         load_control(tmp_path / "pose.safetensors", "pose")
+
+
+def test_image_variations_is_named(folder, tiny, tmp_path):
+    (folder / "image_encoder").mkdir()
+    with pytest.raises(
+        InputError, match="model is Stable Diffusion Image Variations, .* is not supported: give Stable"
+    ):
+        load_folder(folder)
+    save_file({"cond_stage_model.model.visual.proj": torch.zeros(2, 2)}, tmp_path / "v.safetensors")
+    with pytest.raises(InputError, match="v.safetensors is Stable Diffusion Image Variations"):
+        load_control(tmp_path / "v.safetensors", "pose")

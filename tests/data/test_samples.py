@@ -87,20 +87,20 @@ def test_vary_stride_draws_a_stride_per_sample():
 
 def test_crops_stay_inside_the_picture():
     picture = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
-    assert central_crop(40, 30) == CropBox(5, 0, 30)
-    assert np.array_equal(crop_picture(picture, CropBox(5, 0, 30), 30), picture[:, 5:35])
+    assert central_crop(40, 30) == CropBox(5, 0, 30, 30)
+    assert np.array_equal(crop_picture(picture, CropBox(5, 0, 30, 30), (30, 30)), picture[:, 5:35])
     pil = Image.fromarray(picture).crop((5, 0, 35, 30)).resize((15, 15), Image.Resampling.BILINEAR)
-    assert np.array_equal(crop_picture(picture, central_crop(40, 30), 15), np.asarray(pil))
+    assert np.array_equal(crop_picture(picture, central_crop(40, 30), (15, 15)), np.asarray(pil))
     made = {random_crop(40, 30, (0.5, 1.0), generator(0, n)) for n in range(300)}
-    assert {w.side for w in made} == set(range(15, 31))
-    assert all(0 <= w.left <= 40 - w.side and 0 <= w.top <= 30 - w.side for w in made)
-    regions = crop_regions(np.array([[10, 5, 20, 15], [0, 0, 0, 0]], np.float32), CropBox(5, 0, 30), 15)
+    assert {w.width for w in made} == set(range(15, 31))
+    assert all(0 <= w.left <= 40 - w.width and 0 <= w.top <= 30 - w.height for w in made)
+    regions = crop_regions(np.array([[10, 5, 20, 15], [0, 0, 0, 0]], np.float32), CropBox(5, 0, 30, 30), (15, 15))
     assert regions.tolist() == [[2.5, 2.5, 7.5, 7.5], [0, 0, 0, 0]]
 
 
 def test_region_weights_within_boxes():
     regions = np.array([[0, 0, 4, 4], [0, 0, 0, 0], [2, 2, 8, 8]], np.float32)
-    weights = region_weights(regions, 8, 4, (3.0, 2.0))
+    weights = region_weights(regions, (8, 8), 2, (3.0, 2.0))
     assert weights.tolist() == [[[3, 3, 1, 1], [3, 3, 2, 2], [1, 2, 2, 2], [1, 2, 2, 2]]]
 
 
