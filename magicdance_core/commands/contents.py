@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def contents_of(options: argparse.Namespace, poses: PoseMaps | None) -> dict[str, str]:
-    """Return digests of the poses, and of the files of the model, its LoRAs, motion module and motion LoRAs, by name."""
+    """Return digests of the poses, and of the files of the model, LoRAs, motion module and motion LoRAs, by name."""
     from ..checkpoints import EMBEDDED, EMBEDDED_MOTION
 
     model = EMBEDDED if options.model == "embedded" else Path(options.model)
     found = {"model": fingerprint(model)}
     if poses is not None:
-        known = poses.keypoints is not None
-        found["poses"] = keypoint_digest(poses.keypoints) if known else fingerprint(options.poses)
+        known = poses.keypoints
+        found["poses"] = fingerprint(options.poses) if known is None else keypoint_digest(known)
     if options.motion not in (None, "none"):
         found["motion"] = fingerprint(EMBEDDED_MOTION if options.motion == "embedded" else Path(options.motion))
     if options.lora:
