@@ -16,9 +16,9 @@ KEY = re.compile(r"\s*(\d{1,9})\s*:\s*\(?\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\)?
 def curve(schedule: Schedule, frames: int, what: str, low: float, high: float) -> np.ndarray:
     """Return the value of each frame, float64 [frames].
 
-    schedule: a number for all frames; one for each, the last of which is repeated; or a text: a number, or frames and
-    values as AnimateDiff's prompt schedules write them, linear in between ("0: 0, 12: (1.0)"). what: its name in
-    messages. low, high: limits of the values.
+    schedule: a number for all frames; one for each, the last of which is repeated; or a text of either ("0, 0.5, 1"),
+    or of frames and values as AnimateDiff's prompt schedules write them, linear in between ("0: 0, 12: (1.0)"). what:
+    its name in messages. low, high: limits of the values.
     Raises InputError for anything else.
     """
     if isinstance(schedule, str):
@@ -38,12 +38,13 @@ def curve(schedule: Schedule, frames: int, what: str, low: float, high: float) -
     return np.pad(values[:frames], (0, max(0, frames - len(values))), mode="edge")
 
 
-def _parsed(text: str, what: str) -> float | dict[int, float]:
+def _parsed(text: str, what: str) -> float | list[float] | dict[int, float]:
     refused = f"{what} is {shown(repr(text))}: give a number, or frames and values such as 0: 0, 12: 1."
+    parts = text.rstrip(", \n").split(",")
     try:
         if ":" not in text:
-            return float(text)
-        matches = [KEY.fullmatch(part) for part in text.rstrip(", \n").split(",")]
+            return float(text) if len(parts) == 1 else [float(part) for part in parts]
+        matches = [KEY.fullmatch(part) for part in parts]
         keys = [(int(match[1]), float(match[2])) for match in matches if match]
     except ValueError:
         raise InputError(refused) from None

@@ -5,6 +5,7 @@ from .compare_frames import MagicDanceCompareFrames, MagicDanceSideBySide
 from .controls import MagicDanceApplyAppearance, MagicDanceApplyMotion, MagicDanceApplyPose, MagicDanceLoadMotion
 from .draw_puppets import MagicDancePuppets
 from .loaders import MagicDanceFromModel, MagicDanceLoadBackbone, MagicDanceLoadPublished
+from .motion_editing import MagicDanceEditExpression, MagicDanceMatchBeat
 from .native import (
     MagicDanceApplyAppearanceToModel,
     MagicDanceEmptyFrames,
@@ -14,6 +15,7 @@ from .native import (
 )
 from .pose_editing import MagicDanceDrawPoses, MagicDancePreviewPose, MagicDanceRetargetPose, MagicDanceSmoothPose
 from .pose_sources import MagicDanceExtractPose, MagicDanceLoadKeypoints, MagicDanceSaveKeypoints
+from .refine_faces import MagicDanceRefineFaces
 from .sample_to_disk import MagicDanceSampleToDisk
 from .sampling import MagicDanceSample
 from .sampling_options import MagicDanceContextOptions, MagicDanceSpeedOptions
@@ -46,6 +48,9 @@ TITLES: dict[type, str] = {
     MagicDanceEmptyFrames: "Empty Frames (MagicDance)",
     MagicDanceSpeedOptions: "Speed Options (MagicDance)",
     MagicDanceSideBySide: "Side by Side (MagicDance)",
+    MagicDanceRefineFaces: "Refine Faces (MagicDance)",
+    MagicDanceEditExpression: "Edit Expression (MagicDance)",
+    MagicDanceMatchBeat: "Match to Beat (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: with_plain_errors(with_checked_widgets(node)) for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}

@@ -18,13 +18,14 @@ class MagicDancePuppets:
         "Draws a person and a dance, so that a first workflow needs no file: a reference picture, pose maps, "
         "keypoints, and the true frames to compare the result with."
     )
-    RETURN_TYPES = ("IMAGE", "IMAGE", "POSE_KEYPOINT", "IMAGE")
-    RETURN_NAMES = ("reference", "poses", "keypoints", "truth")
+    RETURN_TYPES = ("IMAGE", "IMAGE", "POSE_KEYPOINT", "IMAGE", "POSE_KEYPOINT")
+    RETURN_NAMES = ("reference", "poses", "keypoints", "truth", "reference_keypoints")
     OUTPUT_TOOLTIPS = (
         "The person in a pose of another dance, for Sample Video Frames.",
         "Pose maps of the dance, for Sample Video Frames.",
         "Keypoints of the dance, for Draw Poses.",
         "The person in the dance: what a perfect model would generate from reference and poses.",
+        "Keypoints of the reference, for Refine Faces or Retarget Pose.",
     )
     FUNCTION = "draw"
 
@@ -58,9 +59,11 @@ class MagicDancePuppets:
             keypoints.append(puppet_keypoints(person, body, width, height))
             poses.append(draw_pose(keypoints[-1]))
             truth.append(draw_puppet(person, body, width, height))
+        start = other_dance.pose(moment)
         return (
-            to_image([draw_puppet(person, other_dance.pose(moment), width, height)]),
+            to_image([draw_puppet(person, start, width, height)]),
             to_image(poses),
             frames_to_pose_keypoint(keypoints),
             to_image(truth),
+            frames_to_pose_keypoint([puppet_keypoints(person, start, width, height)]),
         )

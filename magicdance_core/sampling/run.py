@@ -255,7 +255,7 @@ def stream(
             encoded.skip(schedule.first)
         for finished in denoiser.run(schedule):
             decoder.add(finished)
-            numbers, decoded = decoder.decode(model.vae, settings.decode_chunk_size)
+            numbers, decoded = decoder.decode(model.vae, settings.decode_chunk_size, *placement.vae)
             if decoded is not None:
                 if background is not None:
                     decoded = background.blend(numbers, decoded)

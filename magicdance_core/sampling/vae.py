@@ -112,8 +112,13 @@ class StreamDecoder:
         """Add clean latents, in any order."""
         self._latents.update(finished)
 
-    def decode(self, vae: AutoencoderKL, chunk_size: int) -> tuple[tuple[int, ...], Tensor | None]:
-        """Return the numbers of the frames that are ready and their pictures `[n, 3, H, W]`, None if there are none."""
+    def decode(
+        self, vae: AutoencoderKL, chunk_size: int, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> tuple[tuple[int, ...], Tensor | None]:
+        """Return the numbers of the frames that are ready and their pictures `[n, 3, H, W]`, None if there are none.
+
+        device, dtype: see `decode_frames`.
+        """
         first, last = self.decoded, self._ready()
         if first == last:
             return (), None
@@ -122,7 +127,7 @@ class StreamDecoder:
         frames = range(offset, offset + last - first)
         # The neighbours across the ends of a closed loop are among `numbers` already.
         temporal = replace(self.temporal, closed=False)
-        pictures = torch.cat(list(decode_frames(vae, latents, chunk_size, temporal=temporal, frames=frames)))
+        pictures = torch.cat(list(decode_frames(vae, latents, chunk_size, device, dtype, temporal, frames)))
         self.decoded = last
         self._latents = {number: self._latents[number] for number in self._still_needed()}
         return tuple(range(first, last)), pictures

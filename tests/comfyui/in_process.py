@@ -67,7 +67,7 @@ def write_adapter(unet, path: Path) -> Path:
 
 report = {}
 with torch.inference_mode():  # as ComfyUI runs nodes
-    reference, poses, _, _ = node("Puppets").draw(1, 2, 4, 3, 64, 64)
+    reference, poses, *_ = node("Puppets").draw(1, 2, 4, 3, 64, 64)
     (model,) = node("LoadBackbone").load("embedded")
     frames = sample(model, reference, poses, 4, 4)
     report["known_to_comfyui"] = sum(held in mm.loaded_models() for held in (model.unet, model.appearance, model.pose))

@@ -81,6 +81,30 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
     "EmptyFrames": ["shared_noise"],
     "SpeedOptions": ["cfg_start_percent", "cfg_end_percent", "reference_every", "pose_every"],
     "SideBySide": ["labels", "enlarge"],
+    "RefineFaces": [
+        "strength",
+        "seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "control_mode",
+        "preset",
+        "frames_per_batch",
+        "decode_chunk_size",
+    ],
+    "EditExpression": [
+        "mouth_open",
+        "smile",
+        "brows",
+        "blink",
+        "gaze_x",
+        "gaze_y",
+        "head_tilt",
+        "schedules",
+        "audio_strength",
+        "fps",
+    ],
+    "MatchBeat": ["fps", "max_shift"],
 }
 
 

@@ -23,7 +23,7 @@ def photographs(frames: int = 3) -> torch.Tensor:
     ids=["photographs", "inverted", "black"],
 )
 def test_pictures_that_are_no_pose_maps_are_refused(node, held, comfy, change, sentence):
-    reference, poses, _, truth = node("Puppets").draw(1, 2, 3, 4, 64, 64)
+    reference, poses, _, truth, _ = node("Puppets").draw(1, 2, 3, 4, 64, 64)
     loads = len(comfy.loads)
     with pytest.raises(ValueError, match=sentence):
         node("Sample").sample(held, change(poses), *SAMPLE, reference)
@@ -33,7 +33,7 @@ def test_pictures_that_are_no_pose_maps_are_refused(node, held, comfy, change, s
 
 
 def test_puppets_in_the_place_of_their_pose_maps_are_refused(node, held):
-    reference, _, _, truth = node("Puppets").draw(1, 2, 3, 4, 128, 128)
+    reference, _, _, truth, _ = node("Puppets").draw(1, 2, 3, 4, 128, 128)
     with pytest.raises(ValueError, match="no pose maps"):
         node("Sample").sample(held, truth, *SAMPLE, reference)
 

@@ -324,7 +324,7 @@ def test_openpose_json_needs_width_and_height(node, core, dance, folders):
 
 
 def test_poses_are_drawn_in_the_given_size(node):
-    _, _, keypoints, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    _, _, keypoints, *_ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
     draw = node("DrawPoses").draw
     assert draw(keypoints, 96, 128, True, False, False)[0].shape == (2, 128, 96, 3)
     assert draw(keypoints, 0, 0, False, False, False)[0].max() == 0
