@@ -112,7 +112,8 @@ class MagicDanceRefineFaces:
             for faces in people:
                 parts = refine_faces(
                     components, settings, made, faces, generator=torch.Generator().manual_seed(seed),
-                    placement=memory.placement(model), **prompts,
+                    placement=memory.placement(model), prompt_embeds=prompts["prompt_embeds"],
+                    negative_prompt_embeds=prompts["negative_prompt_embeds"],
                 )  # fmt: skip
                 made = []
                 for part in parts:
