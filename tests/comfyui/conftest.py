@@ -26,6 +26,7 @@ WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
 SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
     "LoadImage": ["image", None],
     "LoadVideo": ["file", None],
+    "ImageScale": ["upscale_method", "width", "height", "crop"],
     "ImageScaleToTotalPixels": ["upscale_method", "megapixels"],
     "ADE_LoadAnimateDiffModel": ["model_name"],
     "ADE_StandardUniformContextOptions": [
@@ -250,7 +251,10 @@ def flattened(workflow: dict) -> tuple[list[dict], dict]:
         for link in definition["links"]:
             origin = f"{node['id']}:{link['origin_id']}", link["origin_slot"]
             if link["origin_id"] == -10:
-                origin = links[node["inputs"][link["origin_slot"]]["link"]]
+                outer = node["inputs"][link["origin_slot"]]["link"]
+                if outer is None:  # a widget of the subgraph, which has the same value
+                    continue
+                origin = links[outer]
             if link["target_id"] == -20:
                 outputs[str(node["id"]), link["target_slot"]] = origin
             links[node["id"], link["id"]] = origin
@@ -258,6 +262,7 @@ def flattened(workflow: dict) -> tuple[list[dict], dict]:
             inner["id"] = f"{node['id']}:{inner['id']}"
             for entry in inner["inputs"]:
                 entry["link"] = None if entry["link"] is None else (node["id"], entry["link"])
+            inner["inputs"] = [entry for entry in inner["inputs"] if entry["link"] in links or "widget" not in entry]
             nodes.append(inner)
     return nodes, {number: outputs.get(origin, origin) for number, origin in links.items()}
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
 SMALL = {
     "MagicDancePuppets.frames": 2,
     "MagicDancePuppets.width": 64,
@@ -76,6 +77,32 @@ def test_every_workflow_runs(server, file):
 
             with av.open(str(file)) as video:
                 assert video.streams.audio
+
+
+@pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
+def test_every_blueprint_runs(server, file):
+    """Connect a photo and a video to its inputs, and what it gives to Save Video."""
+    graph = json.loads(file.read_text())
+    (subgraph,) = graph["nodes"]
+    for number, slot in enumerate(subgraph["inputs"][:2], 1):
+        slot["link"] = number
+    graph["links"] = [[1, 11, 0, 1, 0, "IMAGE"], [2, 12, 0, 1, 1, "VIDEO"]]
+    graph["nodes"] += [
+        {"id": 11, "type": "LoadImage", "inputs": [], "widgets_values": ["example.png", "image"]},
+        {"id": 12, "type": "LoadVideo", "inputs": [], "widgets_values": ["dance.mp4", "image"]},
+    ]
+    prompt = server.prompt(graph, SMALL | WITHOUT_WEIGHTS)
+    definition = graph["definitions"]["subgraphs"][0]
+    for slot, output in enumerate(definition["outputs"]):
+        if output["name"] == "poses":
+            (link,) = (link for link in definition["links"] if link["target_id"] == -20 and link["target_slot"] == slot)
+            images = [f"1:{link['origin_id']}", link["origin_slot"]]
+    prompt["4"] = {"class_type": "SaveImage", "inputs": {"images": images, "filename_prefix": "blueprint"}}
+    for number, node in prompt.items():
+        if node["class_type"] == "CreateVideo":
+            prompt |= {"5": {"class_type": "PreviewAny", "inputs": {"source": [number, 0]}}}
+            break
+    assert pictures(server, server.run(prompt)).shape == (4, 64, 64, 3)
 
 
 def test_pixels_equal_the_cores(server, pack_folder):

@@ -1,4 +1,4 @@
-"""Subgraphs: the blueprints that ComfyUI offers as nodes, and the same ones in the workflows."""
+"""Subgraphs: the blueprints that ComfyUI offers as nodes."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def read(file: Path) -> dict:
 
 
 def definitions(file: Path) -> list[dict]:
-    return read(file).get("definitions", {}).get("subgraphs", [])
+    return read(file)["definitions"]["subgraphs"]
 
 
 def is_widget(kind) -> bool:
@@ -37,7 +37,7 @@ def test_blueprints_are_one_node_of_their_subgraph(file):
     assert len(node["widgets_values"]) == len(promoted)
 
 
-@pytest.mark.parametrize("file", [*BLUEPRINTS, *WORKFLOWS], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", BLUEPRINTS, ids=lambda file: file.stem)
 def test_subgraphs_are_whole(pack, file):
     for definition in definitions(file):
         nodes = {node["id"]: node for node in definition["nodes"]}
@@ -62,14 +62,6 @@ def test_subgraphs_are_whole(pack, file):
             assert [slot["type"] for slot in node["outputs"]] == list(cls.RETURN_TYPES)
             files = [value for value in node["widgets_values"] if isinstance(value, str) and value.endswith(".th")]
             assert files == [model["name"] for model in node["properties"].get("models", [])]
-
-
-def test_workflows_hold_the_blueprints_subgraph():
-    (poses,) = definitions(ROOT / "subgraphs" / "Photo and video to poses.json")
-    using = [file for file in WORKFLOWS if definitions(file)]
-    assert len(using) >= 7
-    for file in using:
-        assert all(definition == poses for definition in definitions(file)), file.name
 
 
 def test_puppets_dance_only_where_nothing_is_downloaded():
