@@ -29,7 +29,7 @@ from magicdance_core.commands.common import (
 from magicdance_core.commands.motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from magicdance_core.evaluation.bootstrap import summarize
 from magicdance_core.evaluation.forced_choice import distractors, prefers_truth
-from magicdance_core.evaluation.metrics import psnr
+from magicdance_core.evaluation.metrics import psnr, to_float
 from magicdance_core.evaluation.puppet_scores import CHOREOGRAPHY_FRAMES, SEED_STRIDE, Scene, make_scene
 from magicdance_core.media import contact_sheet
 from magicdance_core.media.square_crops import FEATHER, cut_square
@@ -58,9 +58,10 @@ def evaluate_faces(
 
     psnr_face: dB within the box of the landmarks. expression, identity: share of frames nearer to the truth than to the
     same face with another expression, or to another person (see evaluation.forced_choice). flicker_face: error of the
-    change from frame to frame within that box, in 1/255. border: error of the picture's gradient where the face is
-    blended in, divided by that on both sides of it. Each also as NAME_without. arithmetic: operations of the whole run,
-    divided by those without the pass. intervals: 95 % over people.
+    change from frame to frame within that box, in 1/255. Each also as NAME_without.
+    border: error of the gradient where the face is blended in, divided by that on both sides of it, and by the same
+    without the pass: 1 if there is no seam. arithmetic: operations of the whole run, divided by those without the pass.
+    intervals: 95 % over people.
     Returns these and rows of pictures: reference, pose, without, with the pass, truth.
     """
     size = pipe.defaults["sample_size"]
@@ -77,9 +78,14 @@ def evaluate_faces(
         face_pass = partial(pipe.refine_faces, without, scene.keypoints, reference, person, strength, settings=settings)
         refined, second = _counted(face_pass, seed + number, number == 0)
         operations += first, second
-        rows.append(_scores(scene, without, "_without") | _scores(scene, refined, ""))
+        crops = face_tracks(scene.keypoints)[0].crops
+        seams = [[_border(*shown) for shown in zip(made, scene.truth, crops)] for made in (refined, without)]
+        rows.append(
+            _scores(scene, without, "_without")
+            | _scores(scene, refined, "")
+            | {"border": np.array(seams[0]) / np.array(seams[1])}
+        )
         if number < SHOWN:
-            crops = face_tracks(scene.keypoints)[0].crops
             shown += [
                 [_cut(reference, _crop_of(person))]
                 + [_cut(pictures[k], crops[k]) for pictures in (scene.poses, without, refined, scene.truth)]
@@ -110,15 +116,13 @@ def _counted(call: Callable[..., MagicDanceOutput], seed: int, count: bool) -> t
 
 def _scores(scene: Scene, pictures: Sequence[Image.Image], suffix: str) -> dict[str, np.ndarray]:
     video, truth, size = stack(pictures), stack(scene.truth), scene.reference.width
-    crops = face_tracks(scene.keypoints)[0].crops
     boxes = [_face_box(_crop_of(frame), size) for frame in scene.keypoints]
     change = np.abs(np.diff(video, axis=0) - np.diff(truth, axis=0)).mean(-1) * 255
-    scores: dict[str, list[float]] = {name: [] for name in ("psnr_face", "expression", "identity", "border")}
-    for k, (made, true, crop) in enumerate(zip(video, truth, crops)):
+    scores: dict[str, list[float]] = {name: [] for name in ("psnr_face", "expression", "identity")}
+    for k, (made, true) in enumerate(zip(video, truth)):
         scores["psnr_face"].append(psnr(made, true, where=boxes[k]))
         for name, other in distractors(scene.identity, scene.bodies[k], scene.identity.seed + k, size).items():
             scores[name].append(prefers_truth(made, true, other))
-        scores["border"].append(_border(made - true, crop))
     both = [one | other for one, other in zip(boxes, boxes[1:])]
     scores["flicker_face"] = [float(part[box].mean()) for part, box in zip(change, both)] + [np.nan]
     return {name + suffix: np.array(values) for name, values in scores.items()}
@@ -142,8 +146,9 @@ def _depth(crop: Crop, size: int) -> np.ndarray:
     return np.minimum(across[0][:, None], across[1])
 
 
-def _border(error: np.ndarray, crop: Crop) -> float:
-    """Return the gradient of an error [H, W, 3] where a crop is blended in, divided by that on both sides of it."""
+def _border(picture: Image.Image, truth: Image.Image, crop: Crop) -> float:
+    """Return the error of the gradient where a crop is blended in, divided by that on both sides of it."""
+    error = to_float(picture) - to_float(truth)
     gradient = np.zeros(error.shape[:2])
     gradient[:, 1:] += np.abs(np.diff(error, axis=1)).mean(-1)
     gradient[1:] += np.abs(np.diff(error, axis=0)).mean(-1)

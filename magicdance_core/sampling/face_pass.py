@@ -27,6 +27,8 @@ from .settings import SamplingSettings
 
 STEPS = 2 / 3
 """Part of the settings' steps that the schedule of the pass has: with a strength of 0.5 it takes a third of them."""
+WEAK_GUIDANCE = 2.0
+"""Guidance scale from which on the pass is guided, too; a smaller one changes little and doubles the UNet's work."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,12 @@ def face_settings(settings: SamplingSettings, strength: float = FACE_PASS_STRENG
     """
     if not 0 < strength <= 1:
         raise InputError(f"The strength of the face pass is {strength:g}: give more than 0 and at most 1.")
-    return replace(settings, num_inference_steps=max(1, round(STEPS * settings.steps)), strength=strength)
+    return replace(
+        settings,
+        num_inference_steps=max(1, round(STEPS * settings.steps)),
+        guidance_scale=1.0 if settings.scale < WEAK_GUIDANCE else settings.scale,
+        strength=strength,
+    )
 
 
 def refine_faces(

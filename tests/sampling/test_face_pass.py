@@ -177,6 +177,8 @@ def test_every_person_is_refined(tiny, reference, video):
 def test_settings_of_the_pass(tiny):
     settings = SamplingSettings(num_inference_steps=50).resolve(tiny.defaults)
     assert (face_settings(settings).steps, face_settings(settings).strength) == (33, 0.5)
+    scales = {scale: face_settings(replace(settings, guidance_scale=scale)).scale for scale in (1.0, 1.5, 2.0, 7.0)}
+    assert scales == {1.0: 1.0, 1.5: 1.0, 2.0: 2.0, 7.0: 7.0}
     for strength in (0, -1, 1.01, float("nan")):
         with pytest.raises(InputError, match="strength"):
             face_settings(settings, strength)
