@@ -15,6 +15,7 @@ from ..sampling import (
     Control,
     DenoisingInputs,
     EncodedReference,
+    EncodedRegions,
     Hints,
     Progress,
     SamplingSettings,
@@ -68,8 +69,16 @@ def count_arithmetic() -> dict:
     }
 
 
-def _count_run(networks: Networks) -> Counter:
-    """Return the operations of a whole run, network -> number."""
+def count_people(people: int) -> float:
+    """Return the operations of the run of `count_arithmetic` with a reference for each of several people."""
+    weights = torch.full((1, people, *LATENT_SHAPE[-2:]), 1 / people, device="meta")
+    references = tuple(EncodedReference(LATENTS) for _ in range(people))
+    reference = references[0] if people == 1 else EncodedRegions(references, weights, (None,) * people)
+    return float(sum(_count_run(full_size_networks(), reference).values()))
+
+
+def _count_run(networks: Networks, reference: EncodedReference | EncodedRegions | None = None) -> Counter:
+    """Return the operations of a whole run, network -> number. reference: one picture by default."""
     ends: list[Counter] = []
 
     def at_end_of_step(progress: Progress) -> None:
@@ -84,7 +93,7 @@ def _count_run(networks: Networks) -> Counter:
             noise_from_latents(LATENTS),
             FRAMES,
             CONTEXT,
-            reference=EncodedReference(LATENTS),
+            reference=reference or EncodedReference(LATENTS),
             hints=Hints.from_encoded(hints, CONTEXT),
         )
         settings = SamplingSettings(2, 7.0, frames_per_batch=FRAMES)

@@ -25,6 +25,7 @@ class ReferenceSource:
     rows: only the first `rows` frames of the batch attend to the source; None: all.
     counts: block name -> how many of the T tokens each of P references has, one after the other.
     weights: block name -> factors of `strength` by query and reference, `[1 or frames, queries, P]`; None: 1.
+    token_weights: block name -> further factors by token, `[T]`; only with `weights`. None: 1.
     """
 
     keys: dict[str, Tensor]
@@ -33,6 +34,7 @@ class ReferenceSource:
     rows: int | None = None
     counts: dict[str, tuple[int, ...]] | None = None
     weights: dict[str, Tensor] | None = None
+    token_weights: dict[str, Tensor] | None = None
 
     @classmethod
     def join(cls, sources: Sequence["ReferenceSource"]) -> "ReferenceSource":
@@ -98,9 +100,9 @@ class SourceAttention:
             out = attend(query, key, value, attn.heads)
         else:
             rows = len(query) if source.rows is None else source.rows
-            weights = None if source.weights is None else source.weights[self.block]
-            counts = () if source.counts is None else source.counts[self.block]
-            more = source.keys[self.block], source.values[self.block], source.strength, weights, counts
+            parts = (source.weights, source.counts, source.token_weights)
+            weights, counts, tokens = (None if part is None else part[self.block] for part in parts)
+            more = source.keys[self.block], source.values[self.block], source.strength, weights, counts or (), tokens
             out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more)
             if rows < len(query):
                 out = torch.cat([out, attend(query[rows:], key[rows:], value[rows:], attn.heads)])
@@ -117,13 +119,14 @@ def attend(
     strength: float = 1.0,
     weights: Tensor | None = None,
     counts: tuple[int, ...] = (),
+    token_weights: Tensor | None = None,
 ) -> Tensor:
     """Return attention of `[B, T, C]` to keys and values `[B, S, C]` and to `more_keys`, `more_values`.
 
     Each of the latter has the weight `strength` relative to the former; if they are of P references with `counts`
-    tokens each, times `weights` `[1 or B, T, P]`. The weight is not a mask, which fused kernels do not support, but an
-    additional channel of each head: 1 in every query, log(strength) in the weighted keys, or a channel for each
-    reference. It is free where kernels round heads up to 64, 96 or 192 channels.
+    tokens each, times `weights` `[1 or B, T, P]` and `token_weights` `[sum(counts)]`. The weight is not a mask, which
+    fused kernels do not support, but an additional channel of each head: 1 in every query, log(strength) in the
+    weighted keys, or a channel for each reference. It is free where kernels round heads up to 64, 96 or 192 channels.
     """
     count, scale = key.shape[1], (query.shape[-1] // heads) ** -0.5
     if more_keys is not None and more_values is not None:
@@ -133,12 +136,15 @@ def attend(
     if strength == 1.0 and weights is None:
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     width = value.shape[-1]
-    extra = EXTRA_CHANNELS * max(1, -(-len(counts) // EXTRA_CHANNELS))
+    extra = EXTRA_CHANNELS * -(-(len(counts) + 1) // EXTRA_CHANNELS)
     query, key, value = (F.pad(x, (0, extra)) for x in (query, key, value))
     if weights is None:
         query[..., width] = 1.0
         key[:, :, count:, width] = math.log(strength) / scale
     else:
+        if token_weights is not None:
+            query[..., width + len(counts)] = 1.0
+            key[:, :, count:, width + len(counts)] = token_weights.log().clamp_min(LOG_ZERO).to(key) / scale
         logarithms = (weights * strength).log().clamp_min(LOG_ZERO).to(query)
         query[..., width : width + len(counts)] = repeat_rows(logarithms, len(query))[:, None]
         for number, tokens in enumerate(counts):

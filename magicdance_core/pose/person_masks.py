@@ -26,6 +26,8 @@ SUPERSAMPLING = 2
 
 DEFAULT_MARGIN, DEFAULT_SOFTNESS = 0.35, 0.15
 """In units of half the shoulders' width: what contains loose clothes and hair, and hides the border."""
+REFERENCE_MARGIN, REGION_MARGIN = 0.1, 0.8
+"""In the same units: of a reference's mask, which keeps its background out, and of the region in which it acts."""
 
 
 def person_mask(
@@ -85,6 +87,18 @@ def person_masks(
         mask = person_mask(frame.people[number], frame.width, frame.height, margin, softness)
         masks[number] = mask * free if hide else mask
         free *= 1 - mask
+    return masks
+
+
+def region_masks(frame: PoseFrame) -> np.ndarray:
+    """Return where the reference of each person should act, float32 `[P, H, W]` in [0, 1]: around the person, with a
+    wide margin, but not where keypoints see somebody else."""
+    visible = person_masks(frame, 0.0)
+    wide = [person_mask(person, frame.width, frame.height, REGION_MARGIN) for person in frame.people]
+    masks = np.zeros_like(visible)
+    for number, mask in enumerate(wide):
+        others = np.delete(visible, number, axis=0).sum(axis=0)
+        masks[number] = mask * (1 - others).clip(0, 1)
     return masks
 
 

@@ -155,6 +155,7 @@ class Denoiser:
                 reference.banks.begin(context, self._uncond_context)
                 self._readers.append((ReferenceReader(networks.appearance, latents, len(latents)), reference.banks))
         self._downscaling = downscaling(networks.unet)
+        self._token_weights = None if self._regions is None else self._regions.token_weights(self._downscaling, context)
         has_pose = networks.pose is not None and inputs.hints is not None
         self._pose_control = settings.pose_control if has_pose else Control(0.0)
         self._motion_control = settings.motion_control
@@ -330,6 +331,6 @@ class Denoiser:
         for reader, banks in self._readers:
             bank = banks.get(number, timestep, partial(reader.bank, self._scheduler.on_device[step], prompt))
             sources.append(project_bank(self._networks.unet, bank, strength))
-        source = ReferenceSource.join(sources)
+        source = replace(ReferenceSource.join(sources), token_weights=self._token_weights)
         self._sources[id(prompt)] = step, source
         return source

@@ -1,6 +1,6 @@
 """Several references in one picture: each acts where its mask is, in one pass of the UNet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,33 +20,56 @@ class Region:
     reference: as `MagicDancePipeline.__call__` takes it. mask: float `[H, W]` or `[1 or F, H, W]` in [0, 1], in the
     size of the frames or of their latents, 1 where the reference acts; None for the rest, which no other region has.
     Where masks overlap they share, in proportion; without a region for the rest, the first one gets it.
+    reference_mask: likewise of the reference's pictures, `[H', W']` or `[1 or R, H', W']`: what of them acts, for
+    instance the person without the background; None for all.
     """
 
     reference: object
     mask: Tensor | None = None
+    reference_mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class EncodedRegions:
     """Encoded references, and the weight of each at every pixel of the frames' latents.
 
-    weights: `[1 or F, P, h, w]`, float32, on the CPU; they add up to 1.
+    weights: `[1 or F, P, h, w]`, float32, on the CPU; they add up to 1. reference_masks: weights of the pixels of each
+    reference's latents, `[R, 1, h', w']`, None for all alike.
     """
 
     references: tuple[EncodedReference, ...]
     weights: Tensor
+    reference_masks: tuple[Tensor | None, ...]
 
     def at(self, frames: tuple[int, ...]) -> Tensor:
         """Return the weights of some frames, `[1 or n, P, h, w]`."""
         return self.weights if len(self.weights) == 1 else self.weights[list(frames)]
 
+    def token_weights(self, downscaling: Mapping[str, int], like: Tensor) -> dict[str, Tensor] | None:
+        """Return the weight of each token of the references in each block, `[T]`; None if all are 1.
+
+        downscaling: see `models.attention.downscaling`. like: has the device and dtype wanted.
+        """
+        if all(mask is None for mask in self.reference_masks):
+            return None
+        by_factor = {}
+        for factor in set(downscaling.values()):
+            parts = []
+            for reference, mask in zip(self.references, self.reference_masks):
+                size = [-(-side // factor) for side in reference.latents.shape[-2:]]
+                shape = len(reference.latents), 1, *size
+                parts.append(torch.ones(shape) if mask is None else F.interpolate(mask, size, mode="area"))
+            by_factor[factor] = torch.cat([part.flatten() for part in parts]).to(like)
+        return {name: by_factor[factor] for name, factor in downscaling.items()}
+
 
 @dataclass(frozen=True)
 class CheckedRegions:
-    """Checked regions that wait for the VAE. references: `[R, 3, H, W]` in [0, 1], or encoded. weights: see above."""
+    """Checked regions that wait for the VAE. references: `[R, 3, H, W]` in [0, 1], or encoded. Others: see above."""
 
     references: tuple[Tensor | EncodedReference, ...]
     weights: Tensor
+    reference_masks: tuple[Tensor | None, ...]
 
 
 def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int], factor: int) -> CheckedRegions:
@@ -74,7 +97,11 @@ def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int],
     weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
     weights[:, rest] = (1 - (weights.sum(dim=1) - weights[:, rest])).clamp(min=0)
     references = tuple(_reference(region.reference, number, factor) for number, region in enumerate(regions))
-    return CheckedRegions(references, weights)
+    masks_of_references = tuple(
+        _reference_mask(region.reference_mask, number, reference, factor)
+        for number, (region, reference) in enumerate(zip(regions, references))
+    )
+    return CheckedRegions(references, weights, masks_of_references)
 
 
 def check_mask(mask: Tensor, what: str, frames: int, size: tuple[int, int], factor: int) -> Tensor:
@@ -94,6 +121,21 @@ def check_mask(mask: Tensor, what: str, frames: int, size: tuple[int, int], fact
     if not mask.any():
         raise InputError(f"{what} covers nothing: leave the region out, or give a mask that is 1 where it acts.")
     return mask
+
+
+def _reference_mask(
+    mask: Tensor | None, number: int, reference: Tensor | EncodedReference, factor: int
+) -> Tensor | None:
+    """Return the weights of the pixels of a reference's latents, `[R, 1, h, w]`."""
+    if mask is None:
+        return None
+    if isinstance(reference, EncodedReference):
+        count, size = len(reference.latents), [factor * side for side in reference.latents.shape[-2:]]
+    else:
+        count, size = len(reference), list(reference.shape[-2:])
+    checked = check_mask(mask, f"The reference mask of region {number + 1}", count, (size[0], size[1]), factor)
+    small = F.interpolate(checked[:, None], [side // factor for side in size], mode="area")
+    return small.expand(count, -1, -1, -1)
 
 
 def _reference(reference: object, number: int, factor: int) -> Tensor | EncodedReference:

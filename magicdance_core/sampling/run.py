@@ -284,7 +284,7 @@ def _encode_reference(
         return EncodedReference(encode_images(model.vae, part, *placement.vae), BankCache(max_bank_bytes))
 
     if isinstance(reference, CheckedRegions):
-        return EncodedRegions(tuple(map(encode, reference.references)), reference.weights)
+        return EncodedRegions(tuple(map(encode, reference.references)), reference.weights, reference.reference_masks)
     return encode(reference)
 
 

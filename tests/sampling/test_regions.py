@@ -42,16 +42,21 @@ def sample(tiny):
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
-@pytest.mark.parametrize("references", [2, 9])
-def test_weights_are_those_of_the_tokens_in_the_softmax(references, strength):
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("references", [2, 8])
+def test_weights_are_those_of_the_tokens_in_the_softmax(references, strength, masked):
     torch.manual_seed(0)
     heads, counts = 2, tuple(range(1, references + 1))
     query, key, value = torch.randn(3, 2, 5, 8)
     more_keys, more_values = torch.randn(2, 1, sum(counts), 8)
     weights = torch.rand(2, 5, references)
     weights[0, :, 0] = 0
-    made = attend(query, key, value, heads, more_keys, more_values, strength, weights, counts)
+    tokens = torch.rand(sum(counts)) if masked else None
+    if masked:
+        tokens[2] = 0
+    made = attend(query, key, value, heads, more_keys, more_values, strength, weights, counts, tokens)
     columns = torch.cat([weights[..., [k]].expand(-1, -1, n) for k, n in enumerate(counts)], dim=-1)
+    columns = columns * (1 if tokens is None else tokens)
     bias = torch.cat([torch.zeros(2, 5, 5), (strength * columns).log()], dim=-1)[:, None]
     split = [
         torch.cat([x, y.expand(2, -1, -1)], 1).unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -95,6 +100,18 @@ def test_a_reference_in_two_regions_acts_as_one(sample):
 
 def test_a_full_mask_leaves_nothing_to_the_others(sample):
     assert torch.allclose(sample([Region(FIRST), Region(SECOND, torch.ones(HEIGHT, WIDTH))]), sample(SECOND), atol=1e-4)
+
+
+def test_only_what_a_reference_mask_covers_acts(sample):
+    mask = torch.zeros(2, 16, 32)
+    mask[:, :, :16] = 1
+    other = SECOND.clone()
+    changed = sample([Region(FIRST), Region(other, LEFT, mask)])
+    assert (changed - sample([Region(FIRST), Region(other, LEFT)])).abs().max() > 1e-3
+    whole = sample([Region(FIRST), Region(other, LEFT, torch.ones(16, 32))])
+    assert torch.allclose(whole, sample([Region(FIRST), Region(other, LEFT)]), atol=1e-5)
+    encoded = [Region(FIRST), Region(sample.pipe.encode_reference(other), LEFT, mask)]
+    assert torch.allclose(sample(encoded), changed, atol=1e-5)
 
 
 def test_strength_0_is_no_reference(sample):
@@ -147,6 +164,8 @@ def test_weights_add_up_to_one_wherever_masks_are():
         ([Region(FIRST), Region(FIRST[0, :, :3], LEFT)], "The reference of region 2"),
         ([Region(FIRST), Region(SECOND, "left")], "mask of region 2"),
         ([Region(FIRST), FIRST], "A region"),
+        ([Region(FIRST, None, LEFT)] * 2, "2 regions have no mask"),
+        ([Region(FIRST), Region(SECOND, LEFT, LEFT)], r"reference mask of region 2 has the shape \[1, 32, 64\]"),
     ],
 )
 def test_regions_that_cannot_be_used_are_refused(sample, regions, message):
