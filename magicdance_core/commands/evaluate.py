@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..checks import printable
 from ..choices import PROTOCOLS
 from ..errors import InputError
 from ..files import write_text
@@ -19,7 +20,8 @@ from .common import (
 )
 from .modes import check_options, is_given, mark_defaults
 
-METHODS = ("truth", "weights", "protocol", "keypoints", "out", "device")
+METHODS = ("truth", "weights", "protocol", "keypoints", "published_rows", "out", "device")
+VOTE = ("vote", "truth", "seed")
 PUPPETS = (
     "embedded", "model", "seed", "identities", "frames", "shrink", "sheet", "out", "preset", "steps", "scheduler",
     "guidance", "guidance_range", "reference_every", "pose_every", "pose_range", "compile", "device", "dtype",
@@ -45,11 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="correct (default), or with the published mistakes"
     )
     methods.add_argument(
+        "--published-rows", action="store_true", help="also show the rows of the paper's Table 1, marked as its own"
+    )
+    methods.add_argument(
         "--keypoints", type=file_path, metavar="DIR", help="driving poses, a file a video (.json, .npz)"
     )
     methods.add_argument(
         "--out", type=file_path, metavar="DIR", help="write page, tables and plots; the same command resumes from there"
     )
+    votes = parser.add_argument_group("a blind vote between methods, with --method twice or more")
+    votes.add_argument(
+        "--vote", type=file_path, metavar="DIR", help="write a page with pairs of clips to vote on, and its key"
+    )
+    votes.add_argument(
+        "--votes", type=file_path, action="append", metavar="FILE",
+        help="count a file that the page of --vote DIR saved; may be repeated",
+    )  # fmt: skip
     puppets = parser.add_argument_group("a model on drawn people, instead of GENERATED and TRUTH")
     puppets.add_argument("--embedded", action="store_true", help="score the embedded model (or that of --model)")
     puppets.add_argument("--model", default="embedded", metavar="FILE|DIR", help="another model trained on puppets")
@@ -67,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sheet", type=file_path, metavar="PNG", help="write reference, pose, generated, truth of each person"
     )
     add_model_arguments(puppets)
-    mark_defaults(parser, {*METHODS, *PUPPETS, *WEIGHTS_HELP})
+    mark_defaults(parser, {*METHODS, *PUPPETS, *WEIGHTS_HELP, *VOTE})
 
 
 def _method(text: str) -> tuple[str, Path]:
@@ -83,6 +96,11 @@ def run(options: argparse.Namespace) -> None:
 
         print(help_text(check_options(options, "with --weights-help", WEIGHTS_HELP).weights))
         return
+    if is_given(options, "vote"):
+        _vote(check_options(options, "with --vote", VOTE))
+        return
+    if options.votes:
+        raise InputError("--votes are counted with the key of their page: give --vote DIR, too.")
     folders = options.generated is not None
     methods = is_given(options, "truth") or options.method is not None
     embedded = is_given(options, "embedded")
@@ -96,6 +114,40 @@ def run(options: argparse.Namespace) -> None:
         _compare_folders(check_options(options, "with GENERATED and TRUTH", ()))
     else:
         raise InputError("Nothing to compare; give GENERATED and TRUTH, --truth with --method, or --embedded.")
+
+
+def _vote(options: argparse.Namespace) -> None:
+    from ..evaluation.votes import count_votes, write_vote
+
+    if not options.votes:
+        page = write_vote(_named(options.method or []), options.truth, options.vote, options.seed)
+        print(f"{page}: send it to the voters; keep key.json, which says who made what")
+        return
+    if options.method or options.truth:
+        raise InputError(
+            "--votes counts what a page saved, whose key knows the methods: leave out --method and --truth."
+        )
+    found = count_votes(options.vote, options.votes)
+    rows = []
+    for choice in found:
+        total = choice.votes_one + choice.votes_two
+        rows.append(vars(choice) | {"share": choice.share, "interval": choice.interval, "p": choice.p_value})
+        head = f"{printable(choice.one)} against {printable(choice.two)}: {choice.votes_one} of {total} votes"
+        draws = f", {choice.draws} without a difference" if choice.draws else ""
+        if choice.interval is None or choice.p_value is None:
+            print(head + draws)
+            continue
+        low, high = choice.interval
+        print(f"{head} ({choice.share:.0%}, {low:.0%} to {high:.0%}){draws}; chi-square p = {choice.p_value:.3g}")
+    print("Intervals and test take votes as independent; many votes of one person are not.")
+    write_report({"files": len(options.votes), "pairs": rows}, options.json)
+
+
+def _named(methods: list[tuple[str, Path]]) -> dict[str, Path]:
+    """Return methods by name. Raises InputError if two have one name."""
+    if len(named := dict(methods)) < len(methods):
+        raise InputError("Two methods have one name; give each its own.")
+    return named
 
 
 def _compare_folders(options: argparse.Namespace) -> None:
@@ -115,9 +167,7 @@ def _compare_methods(options: argparse.Namespace) -> None:
 
     if not (options.truth and options.method):
         raise InputError("--truth DIR and --method NAME=DIR belong together; give both.")
-    methods = dict(options.method)
-    if len(methods) < len(options.method):
-        raise InputError("Two methods have one name; give each its own.")
+    methods = _named(options.method)
     if options.weights and not options.weights.is_dir():
         raise InputError(f"{options.weights} is no folder; give the folder of weights, see --weights-help.")
     if options.out:
@@ -126,6 +176,8 @@ def _compare_methods(options: argparse.Namespace) -> None:
     networks = load_metric_networks(options.weights, torch_device(options.device), published)
     cache = ResultCache(options.out / "measured" if options.out else None)
     comparison = compare_methods(options.truth, methods, networks, cache, published, options.keypoints, show_progress)
+
+    comparison.with_paper = options.published_rows
 
     counts = {"video": len(comparison.videos), "frame": comparison.frames, "clip": comparison.clips}
     counted = [f"{number} {what}{'s' if number > 1 else ''}" for what, number in counts.items() if number]

@@ -17,6 +17,7 @@ from ..media import contact_sheet, read_frames, write_json, write_picture
 from . import plots
 from .method_comparison import MethodComparison
 from .metrics import difference
+from .published_rows import FAULTS, NAMES, published_cells
 from .table import Column, Table, as_csv, as_data, as_latex
 from .videos import match_videos
 
@@ -47,6 +48,7 @@ def notes(comparison: MethodComparison, weights: bool) -> list[str]:
     if comparison.needs and not weights:
         missing = ", ".join(c.title for c in comparison.columns(weights=True) if c.key in comparison.needs)
         lines.append(f"with --weights DIR also: {missing} (see --weights-help)")
+    lines += FAULTS if comparison.with_paper else ()
     return lines + [f"warning: {warning}" for warning in comparison.warnings]
 
 
@@ -63,7 +65,13 @@ def comparison_data(comparison: MethodComparison) -> dict:
         "small_sample_bias": comparison.biases,
         "warnings": comparison.warnings,
         "problems": comparison.problems,
+        **({"paper": as_data(_paper_rows(comparison)), "paper_faults": FAULTS} if comparison.with_paper else {}),
     }
+
+
+def _paper_rows(comparison: MethodComparison) -> Table:
+    columns = comparison.columns(weights=True)
+    return Table(columns, published_cells(columns, comparison.published), NAMES)
 
 
 def _all_columns(comparison: MethodComparison) -> tuple[Column, ...]:
@@ -135,7 +143,7 @@ def _frames_at(path: Path, moments: Collection[int]) -> list[Image.Image]:
 
 
 def _page(comparison: MethodComparison, table: Table, sheets: dict[str, list[tuple[str, str]]]) -> str:
-    shown = {c.key: c for c in table.columns}
+    shown = {c.key: c for c in table.columns if c.key not in comparison.needs}
     spreads = [shown[key] for key in ("psnr", "psnr_published", "ssim", "lpips") if key in shown]
     return _template().render(
         comparison=comparison,
@@ -143,9 +151,10 @@ def _page(comparison: MethodComparison, table: Table, sheets: dict[str, list[tup
         sheets=sheets,
         number=lambda value, column: f"{value:.{column.digits}f}",
         missing=sorted(set(comparison.needs.values())),
+        faults=FAULTS if comparison.with_paper else (),
         biases=bias_lines(comparison),
         differences=comparison.differences(),
-        intervals=plots.intervals(table),
+        intervals=plots.intervals(Table(table.columns, {m: table.rows[m] for m in comparison.methods})),
         spreads=[plots.distribution(comparison, column) for column in spreads],
     )
 

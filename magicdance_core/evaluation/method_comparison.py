@@ -20,6 +20,7 @@ from .face_similarity import face_scores
 from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
+from .published_rows import NAMES, published_cells
 from .result_cache import ResultCache, fingerprint
 from .scores import PIXEL_SCORES, body_points, pose_scores, score_frames
 from .table import Cell, Column, Table
@@ -60,7 +61,8 @@ class MethodComparison:
     scores: for each method that could be measured, for each video, metric -> a value a frame.
     statistics, resampled: for each method, metric -> value, and its values in resamples, which all methods share.
     notes: for each metric without a value, why. biases: for each method, Frechet distance -> about how much of it is
-    due to the number of features; clips: that number for FID-VID and FVD.
+    due to the number of features; clips: that number for FID-VID and FVD. with_paper: the table also has the rows of
+    the paper's Table 1, see `published_rows`.
     problems: for each method that failed, why; under "", why some metric has no value. warnings: for all methods.
     """
 
@@ -77,6 +79,7 @@ class MethodComparison:
     problems: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     clips: int = 0
+    with_paper: bool = False
 
     @property
     def frames(self) -> int:
@@ -90,8 +93,11 @@ class MethodComparison:
 
     def table(self, weights: bool = True) -> Table:
         """Return a row a method, in the given order; the row of one that failed says so."""
-        columns = self.columns(weights)
-        return Table(columns, {m: {c.key: self.cell(m, c.key) for c in columns} for m in self.methods})
+        columns = self.columns(weights or self.with_paper)
+        rows = {m: {c.key: self.cell(m, c.key) for c in columns} for m in self.methods}
+        if not self.with_paper:
+            return Table(columns, rows)
+        return Table(columns, rows | published_cells(columns, self.published), NAMES)
 
     def cell(self, method: str, key: str) -> Cell:
         """Return the value of a metric, or a note that says why there is none."""

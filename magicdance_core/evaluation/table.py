@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..checks import csv_text, printable
@@ -49,18 +49,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, and for each method its cells by the columns' keys."""
+    """Columns, and for each method its cells by the columns' keys. quoted: rows that were not measured here."""
 
     columns: Sequence[Column]
     rows: Mapping[str, Mapping[str, Cell]]
+    quoted: Collection[str] = ()
 
     def cell(self, method: str, column: Column) -> Cell:
         """Return a method's cell, an empty one if it lacks the column."""
         return self.rows[method].get(column.key, Cell())
 
     def best(self, column: Column) -> float | None:
-        """Return the best value of a column, None if it has no order or if fewer than two methods have a value."""
-        values = [cell.number for cell in (self.cell(method, column) for method in self.rows) if cell.known]
+        """Return the best measured value of a column, None without an order or with fewer than two values."""
+        measured = [method for method in self.rows if method not in self.quoted]
+        values = [cell.number for cell in (self.cell(method, column) for method in measured) if cell.known]
         if not column.better or len(values) < 2:
             return None
         return max(values, key=lambda value: column.better * value)
