@@ -161,8 +161,9 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     if zipped:
         check_archive(path)
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    for key in ("state_dict", "module"):  # of trainers; the second is DeepSpeed's
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
     if not isinstance(state, dict):
         raise InputError(f"{path} has no named tensors: give a model checkpoint.")
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}

@@ -48,6 +48,8 @@ def notes(comparison: MethodComparison, weights: bool) -> list[str]:
     if comparison.needs and not weights:
         missing = ", ".join(c.title for c in comparison.columns(weights=True) if c.key in comparison.needs)
         lines.append(f"with --weights DIR also: {missing} (see --weights-help)")
+    for name, digest in comparison.hashes.items():
+        lines.append(f"{name}: accepted by its tensors, as no published hash is known; its SHA-256 is {digest}")
     lines += FAULTS if comparison.with_paper else ()
     return lines + [f"warning: {warning}" for warning in comparison.warnings]
 
@@ -65,6 +67,7 @@ def comparison_data(comparison: MethodComparison) -> dict:
         "small_sample_bias": comparison.biases,
         "warnings": comparison.warnings,
         "problems": comparison.problems,
+        "weights_sha256": comparison.hashes,
         **({"paper": as_data(_paper_rows(comparison)), "paper_faults": FAULTS} if comparison.with_paper else {}),
     }
 

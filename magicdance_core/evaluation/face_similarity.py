@@ -1,7 +1,8 @@
 """Similarity of faces: SCRFD detects a face, ArcFace embeds it, both by onnxruntime from the user's files.
 
 Sources: Guo et al., "Sample and computation redistribution for efficient face detection" (2021); Deng et al., "ArcFace:
-additive angular margin loss for deep face recognition" (2019). The published figure's code was never released.
+additive angular margin loss for deep face recognition" (2019); see adaface for the paper's network. The published
+figure's code was never released.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
+from ..checkpoints.tensors import TensorFile
+from ..errors import InputError
 from ..pose.detectors.dwpose import Network, onnx_network
-from .metric_weights import FACE_DETECTOR, FACE_EMBEDDER
+from .adaface import UNITS, AdaFace
+from .metric_weights import FACE_DETECTOR, FACE_EMBEDDER, load_metric_network
 
 DETECTOR_SIZE = 640
 STRIDES = (8, 16, 32)
@@ -29,19 +34,33 @@ DIMENSIONS = 512
 class FaceExtractor:
     """Embedding of the most confident face of a frame: a unit vector float32 [512], NaN if none is found."""
 
-    name, window = "faces", 1
+    window = 1
 
-    def __init__(self, detect: Network, embed: Network):
+    def __init__(self, detect: Network, embed: Network, name: str = "faces"):
         """Take both networks.
 
-        detect: [1, 3, 640, 640] to scores, boxes and points at three strides. embed: [1, 3, 112, 112] to [1, 512].
+        detect: [1, 3, 640, 640] to scores, boxes and points at three strides. embed: [1, 3, 112, 112], RGB in [-1, 1],
+        to [1, 512]. name: of the features.
         """
-        self.detect, self.embed = detect, embed
+        self.detect, self.embed, self.name = detect, embed, name
 
     @classmethod
     def from_files(cls, detector: Path, embedder: Path) -> FaceExtractor:
         """Load both networks. Raises InputError if a file is damaged or onnxruntime is not installed."""
         return cls(onnx_network(detector, FACE_DETECTOR.source), onnx_network(embedder, FACE_EMBEDDER.source))
+
+    @classmethod
+    def with_adaface(cls, detector: Path, embedder: Path, device: torch.device) -> FaceExtractor:
+        """Load SCRFD and AdaFace, the paper's network. Raises InputError as `from_files` does."""
+        shapes = TensorFile(embedder).shapes
+        count = len({name.split(".")[2] for name in shapes if name.startswith("model.body.")})
+        units = next((units for units in UNITS.values() if sum(units) == count), None)
+        if units is None:
+            raise InputError(
+                f"{embedder} is no AdaFace of 50 or 101 layers (it has {count} units); see --weights-help."
+            )
+        network = load_metric_network(AdaFace(units), embedder, ("head.",), prefix="model.").to(device)
+        return cls(onnx_network(detector, FACE_DETECTOR.source), adaface_embedder(network, device), "faces_adaface")
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
         """Embed the frame here, so that only vectors are held in memory."""
@@ -63,6 +82,16 @@ class FaceExtractor:
         square[: small.shape[0], : small.shape[1]] = small
         found = most_confident(self.detect(_blob(square, 128.0)))
         return None if found is None else found * (width / small.shape[1], height / small.shape[0])
+
+
+def adaface_embedder(network: AdaFace, device: torch.device) -> Network:
+    """Return a function like that of ArcFace's file; AdaFace takes blue first."""
+
+    @torch.inference_mode()
+    def embed(blob: np.ndarray) -> list[np.ndarray]:
+        return [network(torch.from_numpy(np.ascontiguousarray(blob[:, ::-1])).to(device)).cpu().numpy()]
+
+    return embed
 
 
 def _blob(picture: np.ndarray, scale: float) -> np.ndarray:

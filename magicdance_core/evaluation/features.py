@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InputError
 from .metric_weights import load_metric_network
 from .video_networks import I3D, ResNet3D
+from .vision_transformers import VisionTransformer
 
 CLIP = 16  # frames of a clip; clips begin at every frame
 CLIPS_AT_ONCE = 4
@@ -71,7 +72,7 @@ def extract_features(frames: Iterable[np.ndarray], extractors: Sequence[FeatureE
     return features
 
 
-FINITE = ("inception", "resnet3d", "i3d")  # elsewhere NaN means that nothing was found
+FINITE = ("inception", "resnet3d", "i3d", "videomae", "dino", "clip")  # elsewhere NaN means that nothing was found
 
 
 def _resized(frame: np.ndarray, size: int) -> np.ndarray:
@@ -113,6 +114,25 @@ def i3d_extractor(path: Path, device: torch.device) -> ClipExtractor:
     return ClipExtractor("i3d", load_metric_network(I3D(), path).to(device), I3D_SIZE, (127.5,) * 3, 127.5, device)
 
 
+VIDEOMAE_HEADS = 16
+
+
+def videomae_extractor(path: Path, device: torch.device) -> ClipExtractor:
+    """Load content-debiased FVD's network: VideoMAE V2 (ViT-g), 224 pixels, values in [0, 1], its last mean features.
+
+    Source: Ge et al., "On the content bias in Frechet video distance" (2024).
+    Raises InputError if the file is of another network.
+    """
+    from ..checkpoints.tensors import TensorFile
+
+    try:
+        network = VisionTransformer.of_shapes(TensorFile(path).shapes, VIDEOMAE_HEADS)
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is no vision transformer ({error}); see --weights-help.") from error
+    network = load_metric_network(network, path, ignored=("head.",)).to(device)
+    return ClipExtractor("videomae", network, I3D_SIZE, (0.0,) * 3, 255.0, device)
+
+
 @dataclass(frozen=True)
 class InceptionExtractor:
     """FID's network: Inception of 2015, 2048 features. antialias: how frames are resized, see `prepare`."""
@@ -140,6 +160,11 @@ class InceptionExtractor:
                 f"{path} is of another network ({str(error).splitlines()[0]}); see --weights-help."
             ) from error
         return cls(metric.inception.to(device), antialias, device)
+
+    @property
+    def classifier(self) -> Tensor:
+        """The last layer's weights [classes, 2048]; logits without its bias are what the Inception Score takes."""
+        return self.network.fc.weight.detach()
 
     def prepare(self, frame: np.ndarray) -> np.ndarray:
         """Resize to 299 pixels: antialiased bicubic, or bilinear as in the published evaluation's pytorch_fid."""

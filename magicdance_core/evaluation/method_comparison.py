@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from ..checks import printable
+from ..data.layouts import read_caption
 from ..errors import InputError
 from ..media import read_frames
 from ..media.pictures import open_picture
@@ -20,6 +21,7 @@ from .face_similarity import face_scores
 from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
+from .picture_embedders import clip_score, consistency, inception_score
 from .published_rows import NAMES, published_cells
 from .result_cache import ResultCache, fingerprint
 from .scores import PIXEL_SCORES, body_points, pose_scores, score_frames
@@ -36,10 +38,16 @@ BY_WEIGHTS = (
     Column("lpips", "LPIPS", 3, -1),
     Column("face_cos", "Face-Cos", 3, +1),
     Column("face_found", "faces found", 2, +1),
+    Column("face_cos_adaface", "Face-Cos, AdaFace", 3, +1),
     Column("fid", "FID", 2, -1),
     Column("kid", "KID", 4, -1),
+    Column("inception_score", "Inception Score", 2, +1),
     Column("fid_vid", "FID-VID", 2, -1),
     Column("fvd", "FVD", 2, -1),
+    Column("cd_fvd", "content-debiased FVD", 2, -1),
+    Column("clip_score", "CLIP score", 2, +1),
+    Column("subject_consistency", "subject consistency", 3, +1),
+    Column("background_consistency", "background consistency", 3, +1),
 )
 CORRECT = (Column("psnr", "PSNR, dB", 2, +1), Column("ssim", "SSIM", 3, +1), Column("l1", "L1", 4, -1))
 PUBLISHED = (
@@ -47,7 +55,7 @@ PUBLISHED = (
     Column("ssim", "SSIM", 3, +1),
     Column("l1_published", "L1 as published", 6, -1),
 )
-FRECHET = {"fid": "inception", "fid_vid": "resnet3d", "fvd": "i3d"}
+FRECHET = {"fid": "inception", "fid_vid": "resnet3d", "fvd": "i3d", "cd_fvd": "videomae"}
 """Key of a Frechet distance -> the network whose features it compares."""
 Arrays = Mapping[str, np.ndarray]
 Track = Callable[[Iterable, str], Iterable]
@@ -61,8 +69,8 @@ class MethodComparison:
     scores: for each method that could be measured, for each video, metric -> a value a frame.
     statistics, resampled: for each method, metric -> value, and its values in resamples, which all methods share.
     notes: for each metric without a value, why. biases: for each method, Frechet distance -> about how much of it is
-    due to the number of features; clips: that number for FID-VID and FVD. with_paper: the table also has the rows of
-    the paper's Table 1, see `published_rows`.
+    due to the number of features; clips: that number for FID-VID and FVD. hashes: see MetricNetworks. with_paper: the
+    table also has the rows of the paper's Table 1, see `published_rows`.
     problems: for each method that failed, why; under "", why some metric has no value. warnings: for all methods.
     """
 
@@ -79,6 +87,7 @@ class MethodComparison:
     problems: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     clips: int = 0
+    hashes: dict[str, str] = field(default_factory=dict)
     with_paper: bool = False
 
     @property
@@ -108,7 +117,8 @@ class MethodComparison:
         if key not in self.statistics[method]:
             return Cell(note=self.notes.get(key, ""))
         spread = self.resampled[method].get(key)
-        return Cell(self.statistics[method][key], None if spread is None else interval(spread))
+        known = None if spread is None else interval(spread)
+        return Cell(self.statistics[method][key], known, self.notes.get(key, ""))
 
     def differences(self) -> dict[tuple[str, str], dict[str, Cell]]:
         """Return each method less each later one, metric by metric, with intervals from shared resamples."""
@@ -177,12 +187,17 @@ def compare_methods(
     Raises InputError if all methods fail.
     """
     videos = videos_by_name(truth)
-    comparison = MethodComparison(truth, dict(methods), videos, published, dict(networks.needs))
+    comparison = MethodComparison(
+        truth, dict(methods), videos, published, dict(networks.needs), hashes=dict(networks.hashes)
+    )
     measurement = _Measurement(networks, cache, published, track)
     true_features = [measurement.features(path, f"truth {name}") for name, path in videos.items()]
     if keypoints is not None and "pose_error" not in networks.needs:
         for name, of_video in zip(videos, true_features):
             of_video["pose"] = _known_poses(keypoints, name)
+    captions = _captions(videos, networks)
+    if networks.caption is not None and not captions:
+        comparison.notes["clip_score"] = "no captions"
     features: dict[str, list[Arrays]] = {}
     for method, root in methods.items():
         try:
@@ -197,6 +212,7 @@ def compare_methods(
                     of_video |= pose_scores(found["pose"], true["pose"])
                 if "faces" in found:
                     of_video |= face_scores(found["faces"], true["faces"])
+                of_video |= _embedding_scores(found, true, captions.get(name))
                 scores.append(of_video)
                 features[method].append(found)
             comparison.scores[method] = scores
@@ -204,9 +220,31 @@ def compare_methods(
             comparison.problems[method] = str(error)
     if not comparison.scores:
         raise InputError(next(iter(comparison.problems.values())))
-    _summarize(comparison, true_features, features, networks.device, track)
+    _summarize(comparison, true_features, features, networks, track)
     comparison.warnings += _warnings(comparison)
     return comparison
+
+
+def _captions(videos: Mapping[str, Path], networks: MetricNetworks) -> dict[str, np.ndarray]:
+    """Return CLIP's vectors of the captions, NAME.txt beside the true videos, by the videos' names."""
+    if networks.caption is None:
+        return {}
+    texts = {name: read_caption(path) for name, path in videos.items()}
+    return {name: networks.caption(text) for name, text in texts.items() if text}
+
+
+def _embedding_scores(found: Arrays, true: Arrays, caption: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return what is measured with vectors of single frames; a video without a caption has no CLIP score."""
+    scores = {}
+    if "faces_adaface" in found:
+        scores["face_cos_adaface"] = face_scores(found["faces_adaface"], true["faces_adaface"])["face_cos"]
+    if "dino" in found:
+        scores["subject_consistency"] = consistency(found["dino"])
+    if "clip" in found:
+        scores["background_consistency"] = consistency(found["clip"])
+        empty = np.full(len(found["clip"]), np.nan)
+        scores["clip_score"] = empty if caption is None else clip_score(found["clip"], caption)
+    return scores
 
 
 def _known_poses(root: Path, video: str) -> np.ndarray:
@@ -219,8 +257,13 @@ def _known_poses(root: Path, video: str) -> np.ndarray:
 
 
 def _summarize(
-    comparison: MethodComparison, true: Sequence[Arrays], features: dict[str, list], device: torch.device, track: Track
+    comparison: MethodComparison,
+    true: Sequence[Arrays],
+    features: dict[str, list],
+    networks: MetricNetworks,
+    track: Track,
 ) -> None:
+    device = networks.device
     count = len(comparison.videos)
     drawn = draw_counts(count)
     keys = [key for key in next(iter(comparison.scores.values()))[0] if key not in ("resized", "width", "height")]
@@ -240,6 +283,8 @@ def _summarize(
                 continue
             sets = tuple(as_tensors(videos, network, device) for videos in (features[method], true))
             _compare_features(comparison, method, key, sets, drawn[:FRECHET_RESAMPLES], track)
+        if networks.classifier is not None and "inception" in true[0]:
+            _add_inception_score(comparison, method, features[method], networks.classifier, drawn[:FRECHET_RESAMPLES])
     if short:
         comparison.problems[""] = (
             f"{comparison.videos[short[0]]} has fewer than the {CLIP} frames of a clip, so there is no FID-VID or FVD; "
@@ -247,9 +292,21 @@ def _summarize(
         )
 
 
+def _add_inception_score(
+    comparison: MethodComparison, method: str, videos: Sequence[Arrays], classifier: torch.Tensor, drawn: np.ndarray
+) -> None:
+    parts = as_tensors(videos, "inception", torch.device("cpu"))
+    probabilities = (torch.cat(parts) @ classifier.cpu().T).double().softmax(1)
+    comparison.statistics[method]["inception_score"] = inception_score(probabilities)
+    if len(parts) > 1:
+        sizes = torch.tensor([len(part) for part in parts])
+        rows = (torch.from_numpy(times).repeat_interleave(sizes) for times in drawn)
+        comparison.resampled[method]["inception_score"] = np.array([inception_score(probabilities, w) for w in rows])
+
+
 def _too_short(features: Arrays) -> bool:
     """Return whether a video has no clip for some network."""
-    return any(network in features and len(features[network]) == 0 for network in ("resnet3d", "i3d"))
+    return any(network in features and len(features[network]) == 0 for network in ("resnet3d", "i3d", "videomae"))
 
 
 def _compare_features(

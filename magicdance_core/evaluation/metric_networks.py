@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..pose.detectors.detector import Detector
 from ..pose.detectors.dwpose import DWPoseDetector
 from ..pose.detectors.openpose import OpenPoseDetector
 from .face_similarity import FaceExtractor
-from .features import FeatureExtractor, InceptionExtractor, Lpips, i3d_extractor, resnet_extractor
+from .features import (
+    FeatureExtractor,
+    InceptionExtractor,
+    Lpips,
+    i3d_extractor,
+    resnet_extractor,
+    videomae_extractor,
+)
 from .metric_weights import (
+    ADAFACE,
+    CLIP,
+    DINO,
     FACE_DETECTOR,
     FACE_EMBEDDER,
     I3D_ORIGINAL,
@@ -23,9 +36,12 @@ from .metric_weights import (
     POSE_ESTIMATOR,
     RESNET3D,
     VGG,
+    VIDEOMAE,
     WeightFile,
     find_weights,
+    sha256,
 )
+from .picture_embedders import clip_embedder, dino_embedder
 from .scores import PoseExtractor
 
 
@@ -33,15 +49,20 @@ from .scores import PoseExtractor
 class MetricNetworks:
     """Networks loaded from a folder of weights.
 
-    extractors: networks that turn one video at a time into features. lpips: None if its file is missing.
+    extractors: networks that turn one video at a time into features. lpips: None if its file is missing. caption: a
+    text to CLIP's vector; None without CLIP. classifier: the weights of Inception's last layer; None without it.
     needs: for each metric that cannot be computed, the name of a missing file. files: path, size and time of change of
-    each file in use. device: where distances of features are computed.
+    each file in use. hashes: SHA-256 of those whose published hash is not known. device: where distances of features
+    are computed.
     """
 
     device: torch.device
+    caption: Callable[[str], np.ndarray] | None = None
     extractors: list[FeatureExtractor] = field(default_factory=list)
     lpips: Lpips | None = None
+    classifier: Tensor | None = None
     needs: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
     files: list = field(default_factory=list)
 
     def find(self, folder: Path | None, metrics: tuple[str, ...], *choices: tuple[WeightFile, ...]) -> list[Path]:
@@ -49,6 +70,8 @@ class MetricNetworks:
         for files in choices:
             paths = [path for path in (find_weights(folder, file) for file in files) if path]
             if len(paths) == len(files):
+                unknown = [file for file in files if file.sha256 is None]
+                self.hashes |= {file.name: sha256(folder / file.name) for file in unknown if folder}
                 self.files += [[str(p.absolute()), p.stat().st_size, p.stat().st_mtime_ns] for p in paths]
                 return paths
         missing = next(file for file in choices[0] if find_weights(folder, file) is None)
@@ -68,12 +91,23 @@ def load_metric_networks(folder: Path | None, device: torch.device, published: b
         networks.lpips = Lpips.from_file(paths[0], device)
     if paths := networks.find(folder, ("face_cos", "face_found"), (FACE_DETECTOR, FACE_EMBEDDER)):
         extractors.append(FaceExtractor.from_files(paths[0], paths[1]))
-    if paths := networks.find(folder, ("fid", "kid"), (INCEPTION,)):
-        extractors.append(InceptionExtractor.from_file(paths[0], not published, device))
+    if paths := networks.find(folder, ("face_cos_adaface",), (FACE_DETECTOR, ADAFACE)):
+        extractors.append(FaceExtractor.with_adaface(paths[0], paths[1], device))
+    if paths := networks.find(folder, ("fid", "kid", "inception_score"), (INCEPTION,)):
+        inception = InceptionExtractor.from_file(paths[0], not published, device)
+        networks.classifier = inception.classifier
+        extractors.append(inception)
     if paths := networks.find(folder, ("fid_vid",), (RESNET3D,)):
         extractors.append(resnet_extractor(paths[0], device))
     if paths := networks.find(folder, ("fvd",), (I3D_PUBLISHED,), (I3D_ORIGINAL,)):
         extractors.append(i3d_extractor(paths[0], device))
+    if paths := networks.find(folder, ("cd_fvd",), (VIDEOMAE,)):
+        extractors.append(videomae_extractor(paths[0], device))
+    if paths := networks.find(folder, ("subject_consistency",), (DINO,)):
+        extractors.append(dino_embedder(paths[0], device))
+    if paths := networks.find(folder, ("clip_score", "background_consistency"), (CLIP,)):
+        embedder, networks.caption = clip_embedder(paths[0], device)
+        extractors.append(embedder)
     if paths := networks.find(
         folder, ("pose_error", "pose_found"), (PERSON_DETECTOR, POSE_ESTIMATOR), (OPENPOSE_BODY,)
     ):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from torch import nn
 
@@ -30,7 +31,7 @@ class WeightFile:
 NON_COMMERCIAL = "non-commercial research only"
 INCEPTION = WeightFile(
     "weights-inception-2015-12-05-6726825d.pth",
-    "FID, KID",
+    "FID, KID, Inception Score",
     "https://github.com/toshas/torch-fidelity/releases/tag/v0.2.0",
     "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
 )
@@ -68,6 +69,26 @@ FACE_EMBEDDER = WeightFile(
     "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
     NON_COMMERCIAL,
 )
+ADAFACE = WeightFile(
+    "adaface_ir101_webface12m.ckpt",
+    "Face-Cos by AdaFace, with scrfd_10g_bnkps.onnx",
+    "https://github.com/mk-minchul/AdaFace (WebFace12M, IR-101)",
+)
+CLIP = WeightFile(
+    "clip-vit-base-patch32/model.safetensors",
+    "CLIP score, background consistency",
+    "https://huggingface.co/openai/clip-vit-base-patch32, the whole folder (config.json, vocab.json, merges.txt)",
+)
+DINO = WeightFile(
+    "dino_vitbase16_pretrain.pth",
+    "subject consistency",
+    "https://github.com/facebookresearch/dino, ViT-B/16, backbone only",
+)
+VIDEOMAE = WeightFile(
+    "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+    "content-debiased FVD",
+    "https://github.com/songweige/content-debiased-fvd (VideoMAE V2, ViT-g, Something-Something V2)",
+)
 PERSON_DETECTOR = WeightFile(
     dwpose.BOX_FILE,
     "pose error",
@@ -95,6 +116,10 @@ FILES = (
     RESNET3D,
     I3D_PUBLISHED,
     I3D_ORIGINAL,
+    ADAFACE,
+    CLIP,
+    DINO,
+    VIDEOMAE,
     PERSON_DETECTOR,
     POSE_ESTIMATOR,
     OPENPOSE_BODY,
@@ -126,13 +151,17 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_metric_network(network: nn.Module, path: Path, ignored: Sequence[str] = ()) -> nn.Module:
+N = TypeVar("N", bound=nn.Module)
+
+
+def load_metric_network(network: N, path: Path, ignored: Sequence[str] = (), prefix: str = "") -> N:
     """Load a file's weights into a network and return it in evaluation mode.
 
-    ignored: prefixes of names in the file that the network does not have. Nothing but tensors is unpickled.
+    ignored: prefixes of names in the file that the network does not have. prefix: of the names that it has. Nothing but
+    tensors is unpickled.
     Raises InputError if the file is damaged or of another network.
     """
-    file, wanted = TensorFile(path), network.state_dict()
+    file, wanted = TensorFile(path), {prefix + name: weight for name, weight in network.state_dict().items()}
     optional = {name for name in wanted if name.endswith("num_batches_tracked")}
     present = {n for n in file.shapes if not n.startswith(tuple(ignored)) and not n.endswith("num_batches_tracked")}
     missing, surplus = wanted.keys() - optional - present, present - wanted.keys()
@@ -141,7 +170,8 @@ def load_metric_network(network: nn.Module, path: Path, ignored: Sequence[str] =
         if names:
             count = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(f"{path} is of another network (it {what} {min(names)}{count}); see --weights-help.")
-    network.load_state_dict({name: tensor for name, tensor in file.read(sorted(present))}, strict=False)
+    state = {name.removeprefix(prefix): tensor for name, tensor in file.read(sorted(present))}
+    network.load_state_dict(state, strict=False)
     return network.eval().requires_grad_(False)
 
 

@@ -203,3 +203,48 @@ def test_a_single_video_has_no_interval(roots):
         roots["truth"] / "a", {"good": roots["good"] / "a"}, MetricNetworks(CPU), ResultCache(None)
     )
     assert result.cell("good", "psnr").interval is None and result.cell("good", "psnr").known
+
+
+class Vectors:
+    """An extractor of unit vectors that follow from a frame's mean colour."""
+
+    window = 1
+
+    def __init__(self, name):
+        self.name = name
+
+    def prepare(self, frame):
+        colour = frame.reshape(-1, 3).mean(0) / 255 - 0.4
+        return (colour / np.linalg.norm(colour)).astype(np.float32)
+
+    def extract(self, prepared):
+        return prepared
+
+
+def test_embeddings_give_their_columns_and_captions_the_clip_score(roots):
+    networks = load_metric_networks(None, CPU)
+    networks.extractors += [Vectors("dino"), Vectors("clip"), Vectors("faces_adaface")]
+    networks.caption = lambda text: np.array([1.0, 0, 0]) if text == "red" else None
+    for key in ("subject_consistency", "background_consistency", "clip_score", "face_cos_adaface"):
+        del networks.needs[key]
+    silent = run(roots, networks)
+    assert silent.cell("good", "clip_score").text(2) == "no captions"
+    (roots["truth"] / "a.txt").write_text("red")
+    result = run(roots, networks)
+    frames = [list(map(np.asarray, media.read_frames(roots["bad"] / name))) for name in NAMES]
+    vectors = [np.stack(list(map(Vectors("").prepare, video))) for video in frames]
+    wanted = 100 * np.maximum(vectors[0][:, 0], 0).mean()
+    assert result.cell("bad", "clip_score").value == pytest.approx(wanted, rel=1e-5)
+    pairs = [(v[1:] * v[:-1]).sum(1) / 2 + (v[1:] @ v[0]) / 2 for v in vectors]
+    wanted = np.concatenate(pairs).mean()
+    assert result.cell("bad", "subject_consistency").value == pytest.approx(wanted, rel=1e-5)
+    assert result.cell("good", "face_cos_adaface").value > result.cell("bad", "face_cos_adaface").value
+    assert result.cell("bad", "face_cos_adaface").interval is not None
+
+
+def test_hashes_of_files_without_a_published_one_are_told(roots, tmp_path):
+    networks = load_metric_networks(None, CPU)
+    networks.hashes["x.pth"] = "abc"
+    result = run(roots, networks)
+    assert comparison_page.comparison_data(result)["weights_sha256"] == {"x.pth": "abc"}
+    assert any("x.pth: accepted by its tensors" in line for line in comparison_page.notes(result, True))
