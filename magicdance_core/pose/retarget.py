@@ -129,6 +129,18 @@ def retarget(
     return points_to_frames(fitted[:, :POINTS], reference.width, reference.height, identity)
 
 
+def retarget_in_place(frames: Sequence[PoseFrame], reference: PoseFrame) -> list[PoseFrame]:
+    """Return the motion of one person with the proportions of another, in the place and size that it has in the clip.
+
+    frames, reference: see `retarget`; the result stays on the canvas of the frames.
+    """
+    driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
+    scale = compare(measure(driver), measure(target), TRUST, NECK_TRUST).scale if driver[..., 2].any() else 1.0
+    points = target[:, :POINTS] / [scale, scale, 1]
+    resized = points_to_frames(points, frames[0].width, frames[0].height)[0]
+    return retarget(frames, resized, position="driving", fill_missing=False)
+
+
 def first_frame_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
     """Return the first frame with a person. Raises InputError if there is none."""
     for frame in frames:

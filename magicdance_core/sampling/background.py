@@ -1,6 +1,6 @@
 """Given pictures stay outside of a mask: character replacement, or another place to dance in."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,14 +18,15 @@ class Background:
 
     pictures: one for each frame or one for all, as PIL images or float tensors `[3, H, W]` in [0, 1] of the frames'
     size, read when they are needed; a shorter sequence holds its last picture. mask: float `[H, W]` or `[1 or F, H, W]`
-    in [0, 1]: 1 where frames are sampled, 0 where the pictures stay to the bit, blended in between.
+    in [0, 1], or a function of a frame's number that returns the former: 1 where frames are sampled, 0 where the
+    pictures stay to the bit, blended in between.
 
     Outside of the mask the latents are those of the pictures, noised as each step expects (Lugmayr et al., RePaint,
     arXiv 2201.09865), so that what is sampled fits in.
     """
 
     pictures: Iterable
-    mask: Tensor
+    mask: Tensor | Callable[[int], Tensor]
 
 
 class FrameBackground:
@@ -33,7 +34,9 @@ class FrameBackground:
 
     def __init__(self, background: Background, frames: int, size: tuple[int, int], factor: int):
         """factor: side of a frame divided by that of its latent. Raises InputError for what cannot be used."""
-        self._mask = check_mask(background.mask, "The background's mask", frames, size, factor)[:, None]
+        self._mask: Tensor | Callable[[int], Tensor] = background.mask
+        if not callable(background.mask):
+            self._mask = check_mask(background.mask, "The background's mask", frames, size, factor)[:, None]
         self._size, self._factor, self._frames = size, factor, frames
         self._source = iter(background.pictures)
         self._read, self._waiting = 0, dict[int, Tensor]()
@@ -47,7 +50,7 @@ class FrameBackground:
 
     def latent_mask(self, frames: tuple[int, ...]) -> Tensor:
         """Return where frames are sampled, bool `[1 or n, 1, h, w]`: every latent pixel that the mask touches."""
-        mask = self._mask if len(self._mask) == 1 else self._mask[list(frames)]
+        mask = torch.cat([self._mask_of(frame) for frame in frames])
         small = [side // self._factor for side in self._size]
         return F.interpolate(mask, small, mode="area") > 0
 
@@ -55,12 +58,18 @@ class FrameBackground:
         """Return decoded frames `[n, 3, H, W]` with the pictures outside of the mask; to be called in order."""
         rows = []
         for number, frame in zip(frames, made.split(1)):
-            mask = self._mask if len(self._mask) == 1 else self._mask[[number]]
+            mask = self._mask_of(number)
             mask = F.interpolate(mask, self._size, mode="bilinear") if mask.shape[-2:] != self._size else mask
             picture = self._get(number)
             rows.append(torch.where(mask == 1, frame, torch.lerp(picture, frame, mask)))
             self._waiting = {kept: value for kept, value in self._waiting.items() if kept > number}
         return torch.cat(rows)
+
+    def _mask_of(self, number: int) -> Tensor:
+        """Return the mask of a frame, `[1, 1, H, W]`."""
+        if callable(self._mask):
+            return self._mask(number)[None, None]
+        return self._mask if len(self._mask) == 1 else self._mask[[number]]
 
     def _get(self, number: int) -> Tensor:
         while self._read <= number:

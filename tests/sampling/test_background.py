@@ -116,6 +116,11 @@ def test_a_stream_gives_the_same_and_reads_pictures_as_they_are_needed(sample):
     assert torch.equal(later, made[1:])
 
 
+def test_masks_may_be_made_when_they_are_needed(sample):
+    lazily = sample(Background(PLATE, lambda number: MASK[number]), "pt")
+    assert torch.equal(lazily, sample(Background(PLATE, MASK), "pt"))
+
+
 def test_one_picture_serves_all_frames_and_the_last_one_is_held(sample):
     made = [np.asarray(frame) for frame in sample(Background(PLATE[:1], MASK[0]))]
     outside = (MASK[0] == 0).numpy()
