@@ -33,22 +33,31 @@ from .common import (
 )
 from .conditions import add_condition_arguments, encode_prompts, load_loras, with_controls
 from .contents import contents_of
-from .driving_video import add_video_arguments, check_video_options, extract_motion, work_folder, write_with_audio
+from .driving_video import (
+    add_video_arguments,
+    check_video_options,
+    extract_motion,
+    video_frames,
+    work_folder,
+    write_with_audio,
+)
 from .face_pass import add_face_arguments, check_face_options, find, reference_person, refine, stage_folder
 from .jobs import read_jobs, run_jobs
 from .motion_edits import add_edit_arguments, check_edits, edit, edits
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import ANOTHER, RESUME_HINT, check_folder, write_file
+from .scene import Scene, is_scene
 
 if TYPE_CHECKING:
     from PIL import Image
     from tqdm import tqdm
 
+    from ..media.fit import Box
     from ..pipeline import MagicDancePipeline
-    from ..pose.keypoints import PoseFrame
     from ..pose.maps import PoseMaps
-    from ..sampling import FrameChunk
+    from ..sampling import EncodedReference, FrameChunk, Region
     from ..sampling.face_pass import Face, RefinedFrames
+    from .driving_video import Motion
 
 FALLBACK_FPS = 30.0
 NEUTRAL_SETTINGS = ("batched_guidance", "frames_per_batch", "decode_chunk_size", "strength")  # change no frame here
@@ -195,11 +204,13 @@ def animate(options: argparse.Namespace) -> None:
         else:
             run.write_file(out)
     else:
-        motion = extract_motion(options, references[0])
+        motion = extract_motion(options, references)
         for finding in motion.findings:
             print(f"- {finding}")
         source = {"video": str(options.video.resolve())}
-        run = _Run(options, references, draw_maps(motion.frames, motion.fps), source, motion.person)
+        run = _Run(options, references, draw_maps(motion.frames, motion.fps), source, motion)
+        for finding in run.scene.findings if run.scene else ():
+            print(f"- {finding}")
         write_with_audio(run, motion, options, to_folder)
     print(f"{run.total} frames of {run.width} x {run.height} pixels in {out}")
 
@@ -224,7 +235,7 @@ class _Run:
     """A model, references and pose maps in their final sizes, ready to be sampled to a file or a folder.
 
     references: of one person; none to let poses and prompt decide. poses: None for frames without poses. source: what
-    the poses come from, for the settings of a folder. person: keypoints of the first reference, if known.
+    the poses come from, for the settings of a folder. motion: of a driving video.
     """
 
     def __init__(
@@ -233,7 +244,7 @@ class _Run:
         references: list[Image.Image],
         poses: PoseMaps | None,
         source: dict,
-        person: PoseFrame | None = None,
+        motion: Motion | None = None,
     ):
         from ..checkpoints import ROLES
         from ..media import describe_crop, fit
@@ -256,7 +267,8 @@ class _Run:
         crops = [] if poses is None else [describe_crop("poses", first.size, (width, height), around)]
         fitted = []
         for reference in references:
-            shape = _size(pipe, options, references[0].size)  # all of one size, as they go through the VAE together
+            # All of one size, as they go through the VAE together, unless they are of several people.
+            shape = _size(pipe, options, (reference if options.person == "all" else references[0]).size)
             crops.append(describe_crop("reference", reference.size, shape))
             fitted.append(fit(reference, *shape))
         if not references:
@@ -269,7 +281,7 @@ class _Run:
         if options.face_pass is not None:
             assert poses is not None
             side = pipe.defaults["sample_size"]
-            self._people = find(options, poses, references[0], person, width, height, around, side)
+            self._people = self._faces(options, references, poses, motion, around, side)
         if options.model == "embedded" and poses is not None and fitted:
             for remark in domain_warnings(to_images(fitted[0], "reference", 1), to_images(first, "poses", 1)):
                 logging.warning("%s", remark)
@@ -288,9 +300,19 @@ class _Run:
         self.fps = options.fps or (None if poses is None else poses.fps) or FALLBACK_FPS
         self._pipe, self._options, self._settings = pipe, options, settings
         self._poses, self._around, self._prompts = poses, around, encode_prompts(pipe, options)
-        self._encoded, self._source = None, source | {"contents": contents_of(options, poses)}
+        self._encoded: EncodedReference | list[Region] | None = None
+        self._source = source | {"contents": contents_of(options, poses)}
+        self.scene: Scene | None = None
         if fitted:
-            self._encoded = pipe.encode_reference(fitted)
+            if motion is not None and is_scene(options):
+                self.scene = Scene(
+                    options, pipe, motion.cast(), fitted, (width, height), around,
+                    partial(video_frames, options, motion.fps), motion.fps, self.total,
+                )  # fmt: skip
+                self._encoded = self.scene.regions
+                self._source |= {"background": str(options.background)}
+            else:
+                self._encoded = pipe.encode_reference(fitted)
             pixels = b"".join(reference.tobytes() for reference in fitted)
             self._source |= {"reference": hashlib.sha256(pixels).hexdigest()[:16]}
 
@@ -348,8 +370,34 @@ class _Run:
             maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, end))
         return self._pipe.stream(
             self._encoded, maps, end, generator=seeded_generator(self._options.seed), settings=self._settings,
+            background=None if self.scene is None else self.scene.background(),
             callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **self._prompts, **position,
         )  # fmt: skip
+
+    def _faces(
+        self,
+        options: argparse.Namespace,
+        references: list[Image.Image],
+        poses: PoseMaps,
+        motion: Motion | None,
+        around: Box | None,
+        side: int,
+    ) -> list[list[Face]]:
+        """Return the faces to refine, by person; each person of a scene by their own reference."""
+        from ..pose.keypoints import people_apart
+        from ..pose.maps import draw_maps
+
+        size = self.width, self.height
+        if motion is None or not is_scene(options) or len(motion.people) == 1:
+            person = motion.people[0] if motion else None
+            return find(options, poses, references[0], person, *size, around, side)
+        return [
+            faces
+            for number, frames in people_apart(motion.frames).items()
+            for faces in find(
+                options, draw_maps(frames), references[number], motion.people[number], *size, around, side
+            )
+        ]
 
     def _refine(
         self, bar: tqdm, faces: list[Face], pictures: Iterable[Image.Image], **position

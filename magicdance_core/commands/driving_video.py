@@ -18,6 +18,7 @@ from .common import file_path, nonnegative_float
 from .contents import keypoint_digest
 from .extract import BEAT_PLOT, add_extraction_arguments, load_detector
 from .motion_edits import OWN_SOUND, edit, edits
+from .scene import Cast, add_scene_arguments, assign, cast_people, check_scene_options, is_scene
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from ..pose.detectors.detector import Detector
     from ..pose.keypoints import PoseFrame
 
-KEYPOINTS, PERSON, REPORT, SHEET = "keypoints.npz", "reference.npz", "report.json", "sheet.png"
+KEYPOINTS, PERSON, EVERYONE = "keypoints.npz", "reference.npz", "everyone.npz"
+REPORT, SHEET = "report.json", "sheet.png"
 FALLBACK_FPS, MAX_FPS = 30.0, 60.0
 MAX_SHORT_SIDE = 1024  # of the canvas that pose maps are drawn on: a photograph has more pixels than any model needs
 PANEL, MOMENTS = 384, 3
@@ -35,19 +37,26 @@ PANEL, MOMENTS = 384, 3
 
 @dataclass(frozen=True)
 class Motion:
-    """A motion on the reference's canvas: `frames` at `fps`, and the sound that belongs to it.
+    """A motion on the reference's canvas, or in a scene on the video's: `frames` at `fps`, and the sound that belongs
+    to it.
 
-    person: keypoints of the reference. sound: file with the sound, from `start` to `end` seconds: the video, or the
-    music that the motion was fitted to. findings: see `pose.look_ahead`.
+    people: keypoints of the reference, in a scene of each. everyone: in a scene, who is in the video. sound: file with
+    the sound, from `start` to `end` seconds: the video, or the music that the motion was fitted to. findings: see
+    `pose.look_ahead`.
     """
 
     frames: list[PoseFrame]
-    person: PoseFrame
+    people: list[PoseFrame]
+    everyone: list[PoseFrame]
     fps: float
     sound: Path
     start: float
     end: float
     findings: list[str]
+
+    def cast(self) -> Cast:
+        """Return who dances in a scene."""
+        return Cast(self.frames, self.people, self.everyone)
 
 
 def add_video_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +67,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", type=nonnegative_float, default=0.0, metavar="SECONDS", help="begin there (default: 0)"
     )
     group.add_argument("--end", type=nonnegative_float, metavar="SECONDS", help="stop there (default: the video's end)")
+    add_scene_arguments(group)
     group.add_argument("--no-audio", action="store_true", help="leave out the video's sound")
     group.add_argument(
         "--work", type=file_path, metavar="DIR",
@@ -67,6 +77,7 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_video_options(options: argparse.Namespace) -> None:
     """Raise InputError for options of a driving video without --video, and for times that give no frame."""
+    check_scene_options(options)
     if options.video is None:
         used = {"--start": options.start, "--end": options.end, "--no-audio": options.no_audio, "--work": options.work}
         if given := [name for name, value in used.items() if value]:
@@ -82,8 +93,10 @@ def work_folder(options: argparse.Namespace) -> Path:
     return options.work or options.out.with_name(f"{options.out.name}.work")
 
 
-def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motion:
-    """Extract the motion of a driving video and retarget it to the person of the reference.
+def extract_motion(options: argparse.Namespace, references: Sequence[Image.Image]) -> Motion:
+    """Extract the motion of a driving video and retarget it to the person of the first reference.
+
+    In a scene (see `scene.is_scene`) the people keep their places; with `--person all` each reference gets one of them.
 
     An earlier run's keypoints are taken if they were made with the same video, reference and options. Writes the
     keypoints, a report and a sheet (reference, driving frame, both with skeleton, retargeted map) to the work folder.
@@ -95,24 +108,26 @@ def extract_motion(options: argparse.Namespace, reference: Image.Image) -> Motio
     video, folder = existing_file(options.video), work_folder(options)
     frames = read_frames(video)
     fps = options.fps or min(frames.fps or FALLBACK_FPS, MAX_FPS)
-    settings = _settings(options, video, reference, fps)
+    settings = _settings(options, video, references, fps)
     if kept := _kept(folder, settings):
-        fitted, person, findings = kept
+        fitted, people, everyone, findings = kept
         print(f"keypoints of an earlier run in {folder}")
-        return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), findings)
+        return Motion(fitted, people, everyone, fps, *_sound(options, len(fitted) / fps), findings)
     if options.resume:
         _check_settings(folder, settings)
-    for file in (KEYPOINTS, PERSON, SHEET, REPORT):
+    for file in (KEYPOINTS, PERSON, EVERYONE, SHEET, REPORT):
         check_target(folder / file)
-    fitted, person, report, sheet = _extract(options, video, reference, fps)
+    fitted, people, everyone, report, sheet = _extract(options, video, references, fps)
     save_keypoints(folder / KEYPOINTS, fitted)
-    save_keypoints(folder / PERSON, [person])
+    save_keypoints(folder / PERSON, people)
+    if everyone:
+        save_keypoints(folder / EVERYONE, everyone)
     from ..media import write_picture
 
     write_picture(folder / SHEET, sheet)
-    made = {"settings": settings, "keypoints": keypoint_digest([*fitted, person])}
+    made = {"settings": settings, "keypoints": keypoint_digest([*fitted, *people, *everyone])}
     write_text(folder / REPORT, json.dumps(made | report, indent=2) + "\n")
-    return Motion(fitted, person, fps, *_sound(options, len(fitted) / fps), report["findings"])
+    return Motion(fitted, people, everyone, fps, *_sound(options, len(fitted) / fps), report["findings"])
 
 
 def _check_settings(folder: Path, settings: dict) -> None:
@@ -128,8 +143,8 @@ def _check_settings(folder: Path, settings: dict) -> None:
         raise InputError(f"{folder} was begun with other settings ({names}): repeat them or give --out another name.")
 
 
-def _kept(folder: Path, settings: dict) -> tuple[list[PoseFrame], PoseFrame, list[str]] | None:
-    """Return an earlier run's retargeted keypoints, those of its reference, and its findings.
+def _kept(folder: Path, settings: dict) -> tuple[list[PoseFrame], list[PoseFrame], list[PoseFrame], list[str]] | None:
+    """Return an earlier run's retargeted keypoints, those of its references and of everyone, and its findings.
 
     None if there are none, if they were made with other settings, or if a file is damaged or not the one it wrote.
     """
@@ -139,13 +154,15 @@ def _kept(folder: Path, settings: dict) -> tuple[list[PoseFrame], PoseFrame, lis
         report = read_json(folder / REPORT, "a report of animate")
         if not isinstance(report, dict) or report.get("settings") != settings:
             return None
-        fitted, (person, *_) = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
+        fitted, people = (load_keypoints(folder / file) for file in (KEYPOINTS, PERSON))
+        everyone = load_keypoints(folder / EVERYONE) if settings.get("scene") else []
     except InputError:
         return None
     findings = report.get("findings")
     if not isinstance(findings, list) or not all(isinstance(finding, str) for finding in findings):
         return None
-    return (fitted, person, findings) if report.get("keypoints") == keypoint_digest([*fitted, person]) else None
+    same = report.get("keypoints") == keypoint_digest([*fitted, *people, *everyone])
+    return (fitted, people, everyone, findings) if same else None
 
 
 def write_with_audio(run, motion: Motion, options: argparse.Namespace, to_folder: bool) -> None:
@@ -187,49 +204,82 @@ def _sound(options: argparse.Namespace, seconds: float) -> tuple[Path, float, fl
     return options.video, options.start, options.start + seconds
 
 
-def _settings(options: argparse.Namespace, video: Path, reference: Image.Image, fps: float) -> dict:
+def _settings(options: argparse.Namespace, video: Path, references: Sequence[Image.Image], fps: float) -> dict:
     stat = video.stat()
+    pixels = b"".join(picture.tobytes() for picture in _read(options, references))
     names = ("detector", "person", "max_gap", "smooth", "start", "end")
     return {name: getattr(options, name) for name in names} | {
         "video": [str(video.resolve()), stat.st_size, stat.st_mtime_ns],
-        "reference": hashlib.sha256(reference.tobytes()).hexdigest()[:16],
+        "reference": hashlib.sha256(pixels).hexdigest()[:16],
         "fps": fps,
+        **({"scene": True} if is_scene(options) else {}),
         **edits(options),
     }
 
 
+def _read(options: argparse.Namespace, references: Sequence[Image.Image]) -> Sequence[Image.Image]:
+    """Return the references whose people are searched for: the first, or everybody's."""
+    return references if options.person == "all" else references[:1]
+
+
 def _extract(
-    options: argparse.Namespace, video: Path, reference: Image.Image, fps: float
-) -> tuple[list[PoseFrame], PoseFrame, dict, Image.Image]:
+    options: argparse.Namespace, video: Path, references: Sequence[Image.Image], fps: float
+) -> tuple[list[PoseFrame], list[PoseFrame], list[PoseFrame], dict, Image.Image]:
     import numpy as np
 
     from ..media import write_picture
     from ..media.resampling import ResampledFrames
     from ..pose.extraction import detect, follow
+    from ..pose.keypoints import people_apart
     from ..pose.look_ahead import look_ahead
     from ..pose.retarget import first_frame_with_people, retarget
     from ..pose.smooth import smooth
 
     detector, choice = load_detector(options)
     print(f"detector {choice.name}: {choice.reason}")
-    person = first_frame_with_people(detect([np.asarray(reference)], detector))
+    references = _read(options, references)
+    people = [first_frame_with_people(detect([np.asarray(picture)], detector)) for picture in references]
     pictures = ResampledFrames(video, fps)
     found = _people(options, pictures, detector, _shared_file(options, video, fps, choice.name))
     extraction = follow(found, options.person, options.max_gap)
     driving = extraction.frames
     if options.smooth != "none":
         driving = smooth(driving, options.smooth, fps=fps)
-    scale = min(1.0, MAX_SHORT_SIDE / min(person.width, person.height))
-    person = person.scaled(round(person.width * scale), round(person.height * scale))
-    fitted = retarget(driving, person)
-    edited = edit(fitted, fps, options, person, video, options.start)
+    people = [_at_most(person, MAX_SHORT_SIDE) for person in people]
+    everyone: list[PoseFrame] = []
+    notes: list[str] = []
+    if is_scene(options):
+        everyone = [_at_most(frame, MAX_SHORT_SIDE) for frame in follow(found, "all", options.max_gap).frames]
+        driving = [_at_most(frame, MAX_SHORT_SIDE) for frame in driving]
+        chosen, notes = assign(driving, len(people))
+        fitted = cast_people(driving, chosen, people)
+    else:
+        fitted = retarget(driving, people[0])
+    edited = edit(fitted, fps, options, people[0], video, options.start)
     fitted = edited.frames
     if edited.plot:
         write_picture(work_folder(options) / BEAT_PLOT, edited.plot)
-    ahead = look_ahead(person, extraction.frames, fitted, fps, " with --start and --end")
+    proportions: dict
+    if not everyone:
+        ahead = look_ahead(people[0], extraction.frames, fitted, fps, " with --start and --end")
+        findings, proportions = ahead.findings, ahead.proportions
+    else:
+        apart, done, proportions = people_apart(driving), people_apart(fitted), {}
+        findings = [*notes]
+        for number, (person, source) in enumerate(zip(people, chosen)):
+            ahead = look_ahead(person, apart[source], done[number], fps, " with --start and --end")
+            proportions[f"person_{number}"] = ahead.proportions
+            findings += [f"Person {number}: {sentence}" for sentence in ahead.findings]
     report = {"detector": choice.name, "detector_reason": choice.reason} | extraction.report
-    report |= {"proportions": ahead.proportions, "findings": ahead.findings, **edited.report}
-    return fitted, person, report, _sheet(reference, person, _part(pictures, options), driving, fitted)
+    report |= {"proportions": proportions, "findings": findings, **edited.report}
+    sheet = _sheet(references, people, _part(pictures, options), driving, fitted)
+    return fitted, people, everyone, report, sheet
+
+
+def _at_most(frame: PoseFrame, side: int) -> PoseFrame:
+    """Return a frame on a canvas whose short side has at most `side` pixels."""
+    scale = min(1.0, side / min(frame.width, frame.height))
+    return frame.scaled(round(frame.width * scale), round(frame.height * scale))
 
 
 def _people(
@@ -271,6 +321,13 @@ def _shared_file(options: argparse.Namespace, video: Path, fps: float, detector:
     return options.detections / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"
 
 
+def video_frames(options: argparse.Namespace, fps: float) -> Iterator[np.ndarray | None]:
+    """Yield the frames of the driving video that the motion is of; None where it is damaged."""
+    from ..media.resampling import ResampledFrames
+
+    return _part(ResampledFrames(options.video, fps), options)
+
+
 def _part(pictures, options: argparse.Namespace) -> Iterator[np.ndarray | None]:
     """Yield the pictures between --start and --end."""
     first = round(options.start * pictures.fps)
@@ -283,8 +340,10 @@ def _part(pictures, options: argparse.Namespace) -> Iterator[np.ndarray | None]:
         raise InputError(f"--start is {options.start:g} s and the video ends before: give an earlier time.")
 
 
-def _sheet(reference: Image.Image, person: PoseFrame, pictures, driving: Sequence, fitted: Sequence) -> Image.Image:
-    """Return rows of some moments: reference and driving frame with their skeletons, and the map that is sampled."""
+def _sheet(
+    references: Sequence[Image.Image], people: Sequence[PoseFrame], pictures, driving: Sequence, fitted: Sequence
+) -> Image.Image:
+    """Return rows of some moments: references and driving frame with their skeletons, and the map that is sampled."""
     import numpy as np
     from PIL import Image
 
@@ -292,15 +351,16 @@ def _sheet(reference: Image.Image, person: PoseFrame, pictures, driving: Sequenc
     from ..pose.draw import draw_pose, overlay
 
     moments = sorted({len(driving) * (2 * k + 1) // (2 * MOMENTS) for k in range(MOMENTS)})
-    shown = Image.fromarray(overlay(np.asarray(reference), person))
-    rows = []
+    shown = [Image.fromarray(overlay(np.asarray(picture), person)) for picture, person in zip(references, people)]
+    size, rows = (shown[0].size if len(shown) == 1 else (fitted[0].width, fitted[0].height)), []
     for number, picture in enumerate(pictures):
         if number in moments and picture is not None:
             frame = Image.fromarray(overlay(picture, driving[number]))
             frame.thumbnail((2 * PANEL, 2 * PANEL))
-            pose = Image.fromarray(draw_pose(fitted[number], *shown.size))
-            rows.append([shown, _on_canvas(frame, shown.size), pose])
-    return contact_sheet(rows or [[shown] * 3], ["reference", "driving frame", "retargeted pose"], PANEL)
+            pose = _on_canvas(Image.fromarray(draw_pose(fitted[number])), size)
+            rows.append([*(_on_canvas(picture, size) for picture in shown), _on_canvas(frame, size), pose])
+    names = ["reference"] if len(shown) == 1 else [f"reference {number}" for number in range(len(shown))]
+    return contact_sheet(rows or [shown], [*names, "driving frame", "retargeted pose"], PANEL)
 
 
 def _on_canvas(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

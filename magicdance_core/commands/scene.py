@@ -1,0 +1,266 @@
+"""Several people, and other backgrounds than the reference's, for `animate --video`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..files import existing
+from .common import file_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from ..media.clean_plate import CleanPlate
+    from ..media.fit import Box
+    from ..pipeline import MagicDancePipeline
+    from ..pose.keypoints import PoseFrame
+    from ..sampling import Background, Region
+
+REFERENCE, VIDEO = "reference", "video"
+PLATE_MARGIN = 0.6  # around the people of the video, in half shoulders: their shadows' beginning, too
+MOST_GUESSED = 0.05  # share of the plate from which a guess is worth a sentence
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who dances: the motions of people in one video, each with a reference of their own.
+
+    frames: everybody's keypoints on the video's canvas. people: keypoints of each reference, in the order of people in
+    `frames`. everyone: who is in the video, as detected.
+    """
+
+    frames: list[PoseFrame]
+    people: list[PoseFrame]
+    everyone: list[PoseFrame]
+
+
+def add_scene_arguments(group: argparse._ArgumentGroup) -> None:
+    """Add the options of a scene."""
+    group.add_argument(
+        "--background", default=REFERENCE, metavar="reference|video|FILE",
+        help="where the people dance: in the first reference's place (default), in the video's, whose people are "
+        "replaced, or in a picture or another video",
+    )  # fmt: skip
+
+
+def is_scene(options: argparse.Namespace) -> bool:
+    """Return whether people keep their places in the video."""
+    return options.video is not None and (options.person == "all" or options.background != REFERENCE)
+
+
+def check_scene_options(options: argparse.Namespace) -> None:
+    """Raise InputError for options that cannot be used together, before anything is read."""
+    if options.video is None:
+        if options.background != REFERENCE:
+            raise InputError("--background needs a driving video: give --video, or leave it out.")
+        return
+    if options.background not in (REFERENCE, VIDEO):
+        existing(file_path(options.background))
+    if options.background == VIDEO and options.match_beat is not None:
+        raise InputError("--match-beat moves the motion in time, away from the video: choose another --background.")
+
+
+def assign(everyone: Sequence[PoseFrame], references: int) -> tuple[list[int], list[str]]:
+    """Return the numbers of the people who get the references, in their order, and sentences on who is left out.
+
+    everyone: tracked frames. Raises InputError for more references than people.
+    """
+    from ..pose.keypoints import people_apart
+    from ..pose.tracking import person_size
+
+    sizes = {
+        number: sum(person_size(person) for frame in frames for person in frame.people)
+        for number, frames in people_apart(everyone).items()
+    }
+    if not sizes:
+        raise InputError("The video shows nobody: choose another part of it with --start and --end.")
+    if references > len(sizes):
+        raise InputError(
+            f"There are {references} references and {len(sizes)} people in the video: give one reference for each "
+            "person at most."
+        )
+    largest = sorted(sorted(sizes, key=lambda number: -sizes[number])[:references])
+    left_out = [str(number) for number in sorted(sizes) if number not in largest]
+    if not left_out:
+        return largest, []
+    verb = "is" if len(left_out) == 1 else "are"
+    return largest, [
+        f"Of {len(sizes)} people, {references} have a reference; number {' and '.join(left_out)}, counted from 0 from "
+        f"the left, {verb} left out: give --reference once for each person."
+    ]
+
+
+def cast_people(everyone: Sequence[PoseFrame], chosen: Sequence[int], people: Sequence[PoseFrame]) -> list[PoseFrame]:
+    """Return the chosen people, each with the proportions of their reference, in their places in the video.
+
+    people: keypoints of each reference. In the result they are numbered as these are.
+    """
+    from dataclasses import replace
+
+    from ..pose.keypoints import people_apart
+    from ..pose.retarget import retarget_in_place
+
+    apart = people_apart(everyone)
+    rows = [retarget_in_place(apart[number], person) for number, person in zip(chosen, people)]
+    return [
+        replace(
+            together[0],
+            people=tuple(
+                replace(person, identity=number) for number, frame in enumerate(together) for person in frame.people
+            ),
+        )
+        for together in zip(*rows)
+    ]
+
+
+class Scene:
+    """The regions and the background of a run.
+
+    references: fitted pictures of each person. width, height, around: of the frames, and what the maps are fitted
+    around. pictures: makes an iterator of the video's frames. total: number of frames.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        pipe: MagicDancePipeline,
+        cast: Cast,
+        references: Sequence[Image.Image],
+        size: tuple[int, int],
+        around: Box | None,
+        pictures: Callable[[], Iterator[np.ndarray]],
+        fps: float,
+        total: int,
+    ):
+        self._options, self._pictures, self._fps, self._total = options, pictures, fps, total
+        self._size, self._around = size, around
+        self.frames = self._cropped(cast.frames)
+        self._everyone = self._cropped(cast.everyone)
+        self._plate: CleanPlate | None = None
+        self.findings: list[str] = []
+        self._load_background()
+        self.regions = self._regions(pipe, cast, references)
+
+    def background(self) -> Background | None:
+        """Return the background of a run from frame 0; one for each run."""
+        import torch
+
+        from ..pose.person_masks import person_masks
+        from ..sampling import Background
+
+        if self._options.background == REFERENCE:
+            return None
+
+        def mask(number: int) -> torch.Tensor:
+            masks = person_masks(self.frames[number], hide=False)
+            return torch.from_numpy(masks.max(axis=0, initial=0.0))
+
+        return Background(self._places(), mask)
+
+    def _cropped(self, frames: Sequence[PoseFrame]) -> list[PoseFrame]:
+        from ..media.fit import crop_box
+        from ..pose.face_crops import crop_keypoints
+
+        box = crop_box((frames[0].width, frames[0].height), self._size, self._around)
+        return [crop_keypoints(frame, box, *self._size) for frame in frames[: self._total]]
+
+    def _regions(self, pipe: MagicDancePipeline, cast: Cast, references: Sequence[Image.Image]) -> list[Region]:
+        import numpy as np
+        import torch
+
+        from ..pose.person_masks import REFERENCE_MARGIN, person_masks, region_masks
+        from ..sampling import Region
+
+        small = [side // pipe.factor for side in self._size[::-1]]
+        masks = []
+        for frame in self.frames:
+            made = np.zeros((len(references), frame.height, frame.width), np.float32)
+            made[[person.identity or 0 for person in frame.people]] = region_masks(frame)
+            masks.append(torch.nn.functional.interpolate(torch.from_numpy(made)[None], small, mode="area"))
+        where = torch.cat(masks)
+        regions = [] if self._plate is None else [Region(self._fit(self._plate.picture))]
+        for number, (reference, person) in enumerate(zip(references, cast.people)):
+            if number == 0 and not regions:
+                regions.append(Region(pipe.encode_reference(reference)))  # with its background, for the rest
+                continue
+            if not where[:, number].any():
+                continue
+            shown = person_masks(person.scaled(*reference.size), REFERENCE_MARGIN).max(axis=0, initial=0.0)
+            shown = None if not shown.any() else torch.from_numpy(shown)
+            regions.append(Region(pipe.encode_reference(reference), where[:, number], shown))
+        return regions
+
+    def _load_background(self) -> None:
+        """Look through the background once: what is behind the people, or a single picture of another place."""
+        import numpy as np
+
+        from ..media.clean_plate import CleanPlate, clean_plate
+        from ..pose.person_masks import person_masks
+
+        if self._options.background == VIDEO:
+            hidden = (self._hidden(number, person_masks) for number in range(self._total))
+            self._plate = clean_plate(map(np.asarray, self._fitted(self._pictures())), hidden, self._total)
+            if self._plate.unknown > MOST_GUESSED:
+                self.findings.append(
+                    f"{self._plate.unknown:.0%} of what the people of the video cover is never seen, so it is guessed: "
+                    "look at it where the new person is smaller."
+                )
+            if self._plate.moves:
+                self.findings.append(
+                    "The camera moves, so what is behind the people is taken from other places: use a video from a "
+                    "tripod, or another --background."
+                )
+        elif self._options.background != REFERENCE:
+            first = next(self._other_place())
+            self._plate = CleanPlate(np.asarray(first), 0.0, False)
+
+    def _places(self) -> Iterator[Image.Image]:
+        """Yield the background's pictures in the frames' size."""
+        import numpy as np
+        from PIL import Image
+
+        from ..pose.person_masks import person_masks
+
+        if self._options.background != VIDEO:
+            yield from self._other_place()
+            return
+        assert self._plate is not None
+        for number, picture in enumerate(self._fitted(self._pictures())):
+            yield Image.fromarray(self._plate.fill(np.asarray(picture), self._hidden(number, person_masks)))
+
+    def _other_place(self) -> Iterator[Image.Image]:
+        from PIL import Image
+
+        from ..media import fit
+        from ..media.resampling import ResampledFrames
+
+        width, height = self._size
+        for picture in islice(ResampledFrames(Path(self._options.background), self._fps), self._total):
+            if picture is not None:
+                yield fit(Image.fromarray(picture), width, height)
+
+    def _hidden(self, number: int, person_masks: Callable) -> np.ndarray:
+        """Return where people of the video are in a frame, with a margin."""
+        return person_masks(self._everyone[number], PLATE_MARGIN, hide=False).max(axis=0, initial=0.0)
+
+    def _fitted(self, pictures: Iterator[np.ndarray]) -> Iterator[Image.Image]:
+        """Yield pictures of the video in the frames' size; where one is damaged, the one before."""
+        last = None
+        for picture in islice(pictures, self._total):
+            last = picture if picture is not None else last
+            if last is not None:
+                yield self._fit(last)
+
+    def _fit(self, picture: np.ndarray) -> Image.Image:
+        from PIL import Image
+
+        from ..media import fit
+
+        return fit(Image.fromarray(picture), *self._size, self._around)
