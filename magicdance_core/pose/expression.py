@@ -18,10 +18,11 @@ EYES = (((36, 39), (37, 38), (41, 40)), ((42, 45), (43, 44), (47, 46)))  # corne
 PUPILS = (68, 69)
 UPPER_LIPS, LOWER_LIPS = (49, 50, 51, 52, 53, 61, 62, 63), (59, 58, 57, 56, 55, 67, 66, 65)
 OUTER = (48, 54)  # corners of the mouth
-FACE_PARTS = slice(0, 68)
+MOUTH = slice(48, 68)
 HEAD = (0, 14, 15, 16, 17)  # nose, eyes and ears of the body
 NECK = 1
 MIDDLE_FACE = np.arange(36, 48)  # the eyes
+NEEDED = [*MIDDLE_FACE, CHIN]
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ LIP_TO_CHIN = 0.12  # least distance
 
 
 def edit_expression(frames: Sequence[PoseFrame], sliders: Mapping[str, Schedule]) -> list[PoseFrame]:
-    """Return the frames with the expression of everybody changed; people without a face stay as they are.
+    """Return the frames with the expression of everybody changed; people whose eyes or chin are not shown stay as they
+    are, and so do mouths that are not shown whole.
 
     sliders: names of SLIDERS and their values, each a schedule over the frames (see schedules.curve), added to what was
     detected. Landmarks stay plausible: lips and lids close but do not cross, pupils stay in the eyes, the chin below
     the lips.
-    Raises InputError for an unknown slider or a value out of range.
+    Raises InputError for an unknown slider, a value out of range, and if nobody shows such a face.
     """
     for name in sliders:
         if name not in SLIDERS:
@@ -66,6 +68,9 @@ def edit_expression(frames: Sequence[PoseFrame], sliders: Mapping[str, Schedule]
         name: curve(schedule, len(frames), name, SLIDERS[name].low, SLIDERS[name].high)
         for name, schedule in sliders.items()
     }
+    changes = any(row.any() for row in curves.values())
+    if changes and not any(_is_editable(person) for frame in frames for person in frame.people):
+        raise InputError("No frame shows the eyes and chin of a face: give keypoints with faces, or a still face.")
     edited = []
     for number, frame in enumerate(frames):
         values = {name: float(row[number]) for name, row in curves.items() if row[number]}
@@ -103,10 +108,14 @@ def _with_face(person: Person, model: Person) -> Person:
     return replace(person, face=face)
 
 
+def _is_editable(person: Person) -> bool:
+    return bool((person.face[NEEDED, 2] > 0).all())
+
+
 def _edit(person: Person, values: Mapping[str, float]) -> Person:
-    seen = person.face[:, 2] > 0
-    if not seen[FACE_PARTS].all():  # offsets need the whole face
+    if not _is_editable(person):
         return person
+    seen = person.face[:, 2] > 0
     points = _complex(person.face)
     right, left = (points[list(MIDDLE_FACE[part])].mean() for part in (slice(0, 6), slice(6, 12)))
     if left == right:
@@ -114,7 +123,8 @@ def _edit(person: Person, values: Mapping[str, float]) -> Person:
     middle, across = (left + right) / 2, (left - right) / abs(left - right)
     local = (points - middle) / across  # real: to the picture's right, imaginary: down, of an upright face
     height = max(local[CHIN].imag, 1e-3)
-    _move_mouth(local, height, values.get("mouth_open", 0.0), values.get("smile", 0.0))
+    if seen[MOUTH].all():
+        _move_mouth(local, height, values.get("mouth_open", 0.0), values.get("smile", 0.0))
     local[BROWS] -= 1j * BROW_RISE * height * values.get("brows", 0.0)
     for eye, pupil in zip(EYES, PUPILS):
         _move_eye(local, eye, pupil if seen[pupil] else None, values)
@@ -135,7 +145,7 @@ def _edit(person: Person, values: Mapping[str, float]) -> Person:
 
 def _move_mouth(local: np.ndarray, height: float, opened: float, smile: float) -> None:
     """Move lips and chin; both amounts are fractions of the full change."""
-    mouth, lower, gaps = slice(48, 68), list(LOWER_LIPS), _gaps(local)
+    mouth, lower, gaps = MOUTH, list(LOWER_LIPS), _gaps(local)
     left, right = local[list(OUTER)].real
     centre, half = (left + right) / 2, max((right - left) / 2, 1e-6)
     bow = 1 - np.clip((local[mouth].real - centre) / half, -1, 1) ** 2  # 0 at the corners, 1 in the middle

@@ -87,9 +87,13 @@ def test_a_turned_head_is_edited_along_its_own_axes():
 def test_people_without_a_whole_face_and_other_parts_stay():
     (person,) = posed(5).people
     half = replace(person, face=person.face * (np.arange(70) > 20)[:, None])
-    frame = PoseFrame((half, Person()), 512, 512)
+    frame = PoseFrame((half, Person(), person), 512, 512)
     (edited,) = edit_expression([frame], {"smile": 1.0, "head_tilt": 10})
-    assert edited.people == frame.people
+    assert edited.people[:2] == frame.people[:2] and edited.people[2] is not person
+    hidden = replace(person, face=person.face * (np.arange(70) != 60)[:, None])  # a corner of the mouth
+    (edited,) = edit_expression([PoseFrame((hidden,), 512, 512)], {"smile": 1.0, "brows": 1.0})
+    moved = np.abs(face(edited) - hidden.face[:, :2]).max(axis=1) > 0.01
+    assert moved[17:27].all() and not moved[27:].any() and not moved[:17].any()
     (whole,) = edit_expression([posed(5)], {"smile": 1.0})
     assert np.array_equal(whole.people[0].body, person.body)
     assert np.array_equal(whole.people[0].left_hand, person.left_hand)
@@ -117,6 +121,9 @@ def test_bad_input_is_refused_in_a_sentence():
     for name, slider in SLIDERS.items():
         with pytest.raises(InputError, match=f"{name} is {slider.high + 1:.1f}: give"):
             edit_expression([posed(0)], {name: slider.high + 1})
+    with pytest.raises(InputError, match="No frame shows the eyes and chin of a face"):
+        edit_expression([PoseFrame((Person(),), 64, 64)], {"smile": 0.5})
+    assert edit_expression([PoseFrame((), 64, 64)], {"smile": 0.0})[0].people == ()
     with pytest.raises(InputError, match="reference shows no face"):
         still_face([posed(0)], PoseFrame((Person(),), 64, 64))
     (person,) = posed(0).people
