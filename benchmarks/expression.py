@@ -2,8 +2,8 @@
 
     python -m benchmarks.expression
 
-Unseen people in moments of unseen dances get a neutral face, and one slider is set in their keypoints. A frame counts
-as following if it is nearer to the person drawn with that expression than to the person drawn with the neutral one.
+Unseen people in moments of unseen dances get a neutral face, and one slider is set in their keypoints. Keypoints, or a
+generated frame, follow if they are nearer to those of the person drawn with that expression than to the neutral ones.
 """
 
 import argparse
@@ -48,7 +48,11 @@ SETTINGS = (
     ("mouth_open", 0.8), ("smile", 0.8), ("smile", -0.8), ("brows", 0.9), ("brows", -0.9), ("blink", 1.0),
     ("gaze_x", 0.9), ("gaze_y", 0.9), ("head_tilt", 12.0), ("head_tilt", -12.0),
 )  # fmt: skip
-COLUMNS = (Column("without", "follow", 2, +1), Column("face_pass", "follow, with the face pass", 2, +1))
+COLUMNS = (
+    Column("keypoints", "keypoints", 2, +1),
+    Column("frames", "frames", 2, +1),
+    Column("face_pass", "with the face pass", 2, +1),
+)
 
 
 def evaluate_expressions(
@@ -58,7 +62,8 @@ def evaluate_expressions(
     frames: int = 4,
     settings: SamplingSettings | None = None,
 ) -> Table:
-    """Return for each setting of a slider the share of frames that follow it, without and with the face pass."""
+    """Return for each setting of a slider the share of keypoints and of frames, without and with the face pass, that
+    follow it."""
     size = pipe.defaults["sample_size"]
     videos: dict[str, list[dict[str, np.ndarray]]] = {_name(*setting): [] for setting in SETTINGS}
     for number in tqdm(range(people), desc="generating", unit="person"):
@@ -66,7 +71,7 @@ def evaluate_expressions(
         person = scene.identity.seed
         start = Choreography.from_seed(2 * person + 1, "test").pose(int(person * 0.618 % 1 * CHOREOGRAPHY_FRAMES))
         larger = REFERENCE_SCALE * size
-        picture, points = (draw(scene.identity, start, larger) for draw in (draw_puppet, puppet_keypoints))
+        picture, portrait = (draw(scene.identity, start, larger) for draw in (draw_puppet, puppet_keypoints))
         bodies = [replace(body, **NEUTRAL) for body in scene.bodies]
         neutral = [puppet_keypoints(scene.identity, body, size) for body in bodies]
         for slider, value in SETTINGS:
@@ -74,15 +79,16 @@ def evaluate_expressions(
             poses = [Image.fromarray(draw_pose(frame)) for frame in keypoints]
             made = pipe(scene.reference, poses, generator=seeded_generator(seed + number), settings=settings).frames
             refined = pipe.refine_faces(
-                made, keypoints, picture, points, generator=seeded_generator(seed + number), settings=settings
+                made, keypoints, picture, portrait, generator=seeded_generator(seed + number), settings=settings
             ).frames
             row: dict[str, list[float]] = {column.key: [] for column in COLUMNS}
-            for body, *shown in zip(bodies, made, refined):
-                true, other = (
-                    to_float(draw_puppet(scene.identity, pose, size)) for pose in (_changed(body, slider, value), body)
-                )
-                for column, frame in zip(COLUMNS, shown):
-                    row[column.key].append(prefers_truth(to_float(frame), true, other))
+            for body, points, *shown in zip(bodies, keypoints, made, refined):
+                wanted = _changed(body, slider, value)
+                drawn = [to_float(draw_puppet(scene.identity, pose, size)) for pose in (wanted, body)]
+                faces = [puppet_keypoints(scene.identity, pose, size).people[0].face for pose in (wanted, body)]
+                row["keypoints"].append(prefers_truth(points.people[0].face, *faces))
+                for key, frame in zip(("frames", "face_pass"), shown):
+                    row[key].append(prefers_truth(to_float(frame), *drawn))
             videos[_name(slider, value)].append({key: np.array(values) for key, values in row.items()})
     rows = {}
     for name, scored in videos.items():

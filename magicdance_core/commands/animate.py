@@ -248,7 +248,7 @@ class _Run:
     ):
         from ..checkpoints import ROLES
         from ..media import describe_crop, fit
-        from ..puppets.domain_check import domain_warnings
+        from ..puppets.domain_check import CLOSE_UPS_UNKNOWN, domain_warnings
         from ..sampling import to_images
 
         pipe = load_model(options.model, options.device, options.dtype)
@@ -282,6 +282,8 @@ class _Run:
             assert poses is not None
             side = pipe.defaults["sample_size"]
             self._people = self._faces(options, references, poses, motion, around, side)
+            if options.model == "embedded":
+                logging.warning("%s", CLOSE_UPS_UNKNOWN)
         if options.model == "embedded" and poses is not None and fitted:
             for remark in domain_warnings(to_images(fitted[0], "reference", 1), to_images(first, "poses", 1)):
                 logging.warning("%s", remark)

@@ -74,6 +74,15 @@ def test_other_strengths_seeds_and_prompts_change_the_faces(refine):
         assert not torch.equal(refine(**change), made), change
 
 
+def test_the_embedded_model_is_warned_of(refine, held, comfy):
+    from dataclasses import replace
+
+    refine()
+    assert not comfy.texts
+    refine(model=replace(held, puppets_only=True))
+    assert "not trained on close-ups" in comfy.texts[-1][0]
+
+
 def test_bad_input_is_named(refine, given, core):
     pose = core("pose")
     nobody = pose.frames_to_pose_keypoint([pose.PoseFrame((), SIDE, SIDE)] * FRAMES)
