@@ -1,6 +1,7 @@
 """Checks of single arguments, in messages that name the argument, its value and what to give instead."""
 
 import math
+from collections.abc import Callable
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ def number(kind: type[N], value: object, what: str, low: float | None = None, hi
     if kind is float and type(value) is int:
         value = float(value) if abs(value) < 1e300 else math.inf
     if isinstance(value, bool) or not isinstance(value, kind) or (kind is float and not math.isfinite(value)):
-        raise InputError(f"{what} is {shown(repr(value))}: give {WORDS[kind]}.")
+        raise InputError(f"{what} is {quoted(value)}: give {WORDS[kind]}.")
     if not ((low is None or value >= low) and (high is None or value <= high)):
         raise InputError(f"{what} is {shown(value)}: give {limits(low, high)}.")
     return value
@@ -44,7 +45,19 @@ def limits(low: float | None, high: float | None) -> str:
 
 def shown(value: object) -> str:
     """Return a value as messages show it, in 60 characters at most."""
-    text = printable(str(value))
+    return _short(value, str)
+
+
+def quoted(value: object) -> str:
+    """Return the representation of a value, texts in quotes, as messages show it; see `shown`."""
+    return _short(value, repr)
+
+
+def _short(value: object, write: Callable[[object], str]) -> str:
+    try:
+        text = printable(write(value))
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

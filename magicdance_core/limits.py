@@ -1,6 +1,6 @@
 """Limits of input from outside: what exceeds them is refused before it takes time or memory."""
 
-from .checks import number
+from .checks import number, quoted, shown
 from .errors import InputError
 
 MAX_PIXELS = 2**26  # of a picture, a video's frame or a canvas: 8192 x 8192
@@ -26,12 +26,14 @@ def check_size(width, height, what: str, max_pixels: int = MAX_PIXELS) -> tuple[
     try:
         width, height = (number(int, side, what) for side in (width, height))
     except InputError:
-        raise InputError(f"{what} has a size of {width!r} x {height!r}: give whole numbers of pixels.") from None
+        raise InputError(
+            f"{what} has a size of {quoted(width)} x {quoted(height)}: give whole numbers of pixels."
+        ) from None
     if min(width, height) <= 0:
-        raise InputError(f"{what} of {width} x {height} pixels is empty: give positive sizes.")
+        raise InputError(f"{what} of {shown(width)} x {shown(height)} pixels is empty: give positive sizes.")
     if max(width, height) > MAX_SIDE or width * height > max_pixels:
         raise InputError(
-            f"{what} of {width} x {height} pixels is too large: "
+            f"{what} of {shown(width)} x {shown(height)} pixels is too large: "
             f"give at most {max_pixels:,} pixels and {MAX_SIDE:,} per side."
         )
     return width, height

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .checks import limits, number, shown
+from .checks import limits, number, quoted
 from .errors import InputError
 
 Schedule: TypeAlias = float | str | Sequence[float] | np.ndarray
@@ -39,7 +39,7 @@ def curve(schedule: Schedule, frames: int, what: str, low: float, high: float) -
 
 
 def _parsed(text: str, what: str) -> float | list[float] | dict[int, float]:
-    refused = f"{what} is {shown(repr(text))}: give a number, or frames and values such as 0: 0, 12: 1."
+    refused = f"{what} is {quoted(text)}: give a number, or frames and values such as 0: 0, 12: 1."
     parts = text.rstrip(", \n").split(",")
     try:
         if ":" not in text:
@@ -51,5 +51,5 @@ def _parsed(text: str, what: str) -> float | list[float] | dict[int, float]:
     if not all(matches):
         raise InputError(refused)
     if any(later <= earlier for (earlier, _), (later, _) in zip(keys, keys[1:])):
-        raise InputError(f"{what} is {shown(repr(text))}, whose frames do not increase: order them.")
+        raise InputError(f"{what} is {quoted(text)}, whose frames do not increase: order them.")
     return dict(keys)

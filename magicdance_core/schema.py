@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
 
-from .checks import limits, shown
+from .checks import limits, quoted, shown
 from .errors import InputError
 
 T = TypeVar("T")
@@ -116,14 +116,14 @@ def _sentence(kind: type, error: Any, where: str) -> str:
             return f"{_place(where, keys)}: the key {key} is missing: add it."
         known = sorted(_described(kind, keys)["properties"])
         hint = _did_you_mean(key, known) or f"known keys are {', '.join(known)}."
-        return f"{_place(where, keys)}: the key {shown(repr(key))} is unknown: {hint}"
+        return f"{_place(where, keys)}: the key {quoted(key)} is unknown: {hint}"
     if what == "missing":  # an entry of a pair
         keys = keys[:-1]
     place, described = _place(where, keys), _described(kind, keys)
     if what == "value_error":  # raised by __post_init__
         return f"{place}: {error['ctx']['error']}"
     if what == "dataclass_type":
-        return f"{place}: {shown(repr(value))} stands where keys and values belong: write key: value."
+        return f"{place}: {quoted(value)} stands where keys and values belong: write key: value."
     low, high = (
         next((described[f"{end}{of}"] for of in ("imum", "Items", "Length") if f"{end}{of}" in described), None)
         for end in ("min", "max")
@@ -136,9 +136,9 @@ def _sentence(kind: type, error: Any, where: str) -> str:
     if what == "literal_error":
         known = described.get("enum", [described.get("const")])
         hint = _did_you_mean(value, known)
-        return f"{place} is {shown(repr(value))}: give one of {', '.join(known)}{hint and f' ({hint})'}."
-    wanted = f"a list, such as [{shown(repr(value))}]" if what in ("list_type", "tuple_type") else WANTED.get(what)
-    return f"{place} is {shown(repr(value))}: give {wanted or error['msg']}."
+        return f"{place} is {quoted(value)}: give one of {', '.join(known)}{hint and f' ({hint})'}."
+    wanted = f"a list, such as [{quoted(value)}]" if what in ("list_type", "tuple_type") else WANTED.get(what)
+    return f"{place} is {quoted(value)}: give {wanted or error['msg']}."
 
 
 def _place(where: str, keys: Iterable[str | int]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ..magicdance_core.checks import shown
 from .comfy import conversion, folders, memory
 from .link_types import MODEL_TYPE, MagicDanceModel
 from .model_files import SOURCES, LastResult, SameObject, file_key, find_file, validate_file
@@ -113,7 +114,7 @@ class MagicDanceLoadPublished:
         if ckpt_name is LINKED or ckpt_name and folders.find_model(ckpt_name, folders.FOLDER):
             return True
         return (
-            f"{ckpt_name or 'A checkpoint'} is not in models/magicdance: download model_state-110000.th from "
+            f"{shown(ckpt_name) or 'A checkpoint'} is not in models/magicdance: download model_state-110000.th from "
             f"{PUBLISHED_URL} into that folder and refresh the list (R)."
         )
 

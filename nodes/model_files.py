@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..magicdance_core.checks import shown
 from ..magicdance_core.choices import DEFAULT
 from .comfy import folders, memory
 from .widget_checks import LINKED
@@ -57,7 +58,7 @@ def validate_file(name: str, *keys: str) -> bool | str:
     places = " or ".join(f"models/{key}" for key in keys)
     source = next((f" (from {SOURCES[key]})" for key in reversed(keys) if key in SOURCES), "")
     return (
-        f"{name or 'A file'} is not in {places}: put the file{source} there and refresh the list (R), or choose "
+        f"{shown(name) or 'A file'} is not in {places}: put the file{source} there and refresh the list (R), or choose "
         "another one."
     )
 
@@ -69,7 +70,7 @@ def find_file(name: str, *keys: str) -> Path:
     path = folders.find_model(name, *keys)
     if path is None:
         places = " or ".join(f"models/{key}" for key in keys)
-        raise InputError(f"{name} is not in {places} any more: choose another file.")
+        raise InputError(f"{shown(name)} is not in {places} any more: choose another file.")
     return path
 
 

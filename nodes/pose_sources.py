@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..magicdance_core.checks import shown
 from ..magicdance_core.choices import DETECTORS, KEYPOINT_SUFFIXES, PEOPLE, TORCH_DETECTORS
 from .comfy import folders, memory, messages, progress, user_files
 from .model_files import LastResult, SameObject
@@ -146,7 +147,7 @@ class MagicDanceLoadKeypoints:
     def VALIDATE_INPUTS(cls, file=LINKED):
         if file is LINKED or file and user_files.stamp(user_files.input_path(file, EXAMPLES)):
             return True
-        return f"{file or 'The file'} is not in the input folder: put it there and refresh the list (R)."
+        return f"{shown(file) or 'The file'} is not in the input folder: put it there and refresh the list (R)."
 
     def load(self, file, width, height, min_score):
         from ..magicdance_core.errors import InputError
@@ -155,7 +156,7 @@ class MagicDanceLoadKeypoints:
 
         path = user_files.input_path(file, EXAMPLES)
         if path is None:
-            raise InputError(f"{file} is not in the input folder: put it there and choose it.")
+            raise InputError(f"{shown(file)} is not in the input folder: put it there and choose it.")
         frames = load_keypoints(path, width or None, height or None, threshold=min_score)
         return frames_to_pose_keypoint(frames), len(frames)
 

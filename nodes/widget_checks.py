@@ -1,7 +1,7 @@
-"""Checks of widget values when a node runs.
+"""Checks of a node's inputs when it runs.
 
-ComfyUI checks the values of widgets before a run, but not those that arrive by a link, and scripts may call the nodes
-without it.
+ComfyUI checks the values of widgets before a run, but not those that arrive by a link; outputs of any type can be
+connected to all sockets; and scripts may call the nodes without it.
 """
 
 import inspect
@@ -10,6 +10,7 @@ from typing import Any
 
 from ..magicdance_core import checks
 from ..magicdance_core.errors import InputError
+from .link_types import CONTEXT_TYPE, MODEL_TYPE, MOTION_TYPE, ContextOptions, MagicDanceModel, Motion
 
 MAX_TEXT = 4096  # characters of a text widget
 NUMBERS = {"INT": int, "FLOAT": float}
@@ -17,7 +18,7 @@ LINKED: Any = object()  # default of VALIDATE_INPUTS, to which ComfyUI does not 
 
 
 def with_checked_widgets(node: Any) -> Any:
-    """Return a node class whose function checks its widgets by `INPUT_TYPES` and `VALIDATE_INPUTS` before it begins."""
+    """Return a node class whose function checks its inputs by `INPUT_TYPES` and `VALIDATE_INPUTS` before it begins."""
     function = getattr(node, node.FUNCTION)
     signature = inspect.signature(function)
 
@@ -25,6 +26,7 @@ def with_checked_widgets(node: Any) -> Any:
     def run(*args, **inputs):
         given = signature.bind(*args, **inputs)
         given.arguments |= check_widgets(node, given.arguments)
+        check_sockets(node, given.arguments)
         return function(*given.args, **given.kwargs)
 
     setattr(node, node.FUNCTION, run)
@@ -58,22 +60,39 @@ def check_widgets(node: Any, values: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
+def check_sockets(node: Any, values: dict[str, Any]) -> None:
+    """Raise InputError for a value that is no value of its socket's type; optional sockets may have none."""
+    import torch
+
+    kinds = {
+        "IMAGE": torch.Tensor, "MASK": torch.Tensor, "LATENT": dict, "CONDITIONING": list, MODEL_TYPE: MagicDanceModel,
+        MOTION_TYPE: Motion, CONTEXT_TYPE: ContextOptions,
+    }  # fmt: skip
+    types = node.INPUT_TYPES()
+    for name, (kind, _) in (types["required"] | types.get("optional", {})).items():
+        value = values.get(name)
+        if isinstance(kind, str) and kind in kinds and not isinstance(value, kinds[kind]):
+            if value is not None or name in types["required"]:
+                article = "an" if kind == "IMAGE" else "a"
+                raise InputError(f"`{name}` is not {article} {kind}: connect an output of type {kind}.")
+
+
 def _choice(name: str, value: object, names: list[str]) -> str:
     if not isinstance(value, str) or value not in names:
         some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        raise InputError(f"`{name}` is {checks.shown(repr(value))}, which is not in its list: choose one of {some}.")
+        raise InputError(f"`{name}` is {checks.quoted(value)}, which is not in its list: choose one of {some}.")
     return value
 
 
 def _toggle(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InputError(f"`{name}` is {checks.shown(repr(value))}: give true or false.")
+        raise InputError(f"`{name}` is {checks.quoted(value)}: give true or false.")
     return value
 
 
 def _string(name: str, value: object) -> str:
     if not isinstance(value, str):
-        raise InputError(f"`{name}` is {checks.shown(repr(value))}: give a text.")
+        raise InputError(f"`{name}` is {checks.quoted(value)}: give a text.")
     return value
 
 

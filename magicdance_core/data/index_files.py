@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from ..checks import shown
+from ..checks import quoted
 from ..errors import InputError
 from ..files import read_json
 from ..limits import MAX_FRAMES, check_size
@@ -47,7 +47,7 @@ def _check_frames(numbers: list[int]) -> None:
 
 def _check_name(name: str) -> None:
     if not is_video_name(name):
-        raise InputError(f"name is {shown(repr(name))}: give printable characters, no path and no leading dot.")
+        raise InputError(f"name is {quoted(name)}: give printable characters, no path and no leading dot.")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class IndexedClip(_Entry):
 
     def __post_init__(self):
         if not self.name.isprintable():
-            raise InputError(f"name is {shown(repr(self.name))}: give printable characters.")
+            raise InputError(f"name is {quoted(self.name)}: give printable characters.")
         check_size(self.width, self.height, "A clip")
         end = 0
         for first, count in self.runs:
@@ -113,7 +113,7 @@ class IndexedFile(_Entry):
 
     def __post_init__(self):
         if not is_video_name(self.name) or not self.name.endswith(".parquet"):
-            raise InputError(f"name is {shown(repr(self.name))}: give the name of a .parquet file.")
+            raise InputError(f"name is {quoted(self.name)}: give the name of a .parquet file.")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class VideoRecord(_Entry):
         _check_frames(self.frames)
         for key, value in self.settings.items():
             if not isinstance(value, (str, int, float, type(None))) or value != value or value == math.inf:
-                raise InputError(f"settings: {key} is {shown(repr(value))}: give a number, a text, or null.")
+                raise InputError(f"settings: {key} is {quoted(value)}: give a number, a text, or null.")
         if self.error is None:
             check_size(self.width, self.height, "A video")
 

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +18,9 @@ from .write import VIDEO_FORMATS
 COPIED = {"mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus"), "mov": ("aac", "mp3", "ac3", "alac", "pcm_s16le")}
 AUDIO_SUFFIX = ".m4a"
 LAYOUTS = {1: "mono", 2: "stereo"}  # by the number of channels
+MAX_SOUND_BYTES = 2**31  # of decoded sound in memory: an hour and a half of stereo
+MAX_SAMPLE_RATE = 768_000
+ERRORS = (av.FFmpegError, ValueError, OverflowError)
 ENCODED_RATES = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000)
 
 
@@ -69,21 +73,27 @@ def read_audio(source: Path) -> tuple[np.ndarray, int] | None:
     with open_media(source) as container:
         if not container.streams.audio:
             return None
-        audio, offset = container.streams.audio[0], _first_picture(container)
-        rate, layout = audio.codec_context.sample_rate, audio.codec_context.layout.name
-        resampler, parts, done = av.AudioResampler("fltp", layout, rate), [], 0
         try:
+            audio, offset = _sound_track(container), _first_picture(container)
+            rate, layout = audio.codec_context.sample_rate, audio.codec_context.layout.name
+            resampler, parts, done = av.AudioResampler("fltp", layout, rate), [], 0
             for frame in container.decode(audio):
                 first = 0 if frame.pts is None else round((frame.pts * frame.time_base - offset) * rate)
                 for part in resampler.resample(frame):
                     samples = part.to_ndarray()[:, max(0, done - first) if first < done else 0 :]
+                    if len(samples) * (max(first, done) + samples.shape[1]) * 4 > MAX_SOUND_BYTES:
+                        raise InputError(
+                            f"The sound of {source} takes over {MAX_SOUND_BYTES / 1e9:.1f} GB: use a shorter video."
+                        )
                     if first > done:  # silence, where the sound has a gap or begins later
                         samples = np.pad(samples, ((0, 0), (first - done, 0)))
                     parts.append(samples)
                     done += samples.shape[1]
                     first = done
-        except av.FFmpegError as error:
-            raise InputError(f"The sound of {source} cannot be read ({error.strerror}): use another video.") from error
+        except InputError:
+            raise
+        except ERRORS as error:
+            raise InputError(f"The sound of {source} cannot be read ({_reason(error)}): use another video.") from error
     return (np.concatenate(parts, axis=1), rate) if parts else None
 
 
@@ -100,7 +110,7 @@ def _mux(part: Path, kind: str, source: Path, start: float, end: float, template
         with open_media(source) as heard, av.open(str(part.absolute()), "w", format=kind) as out:
             if not heard.streams.audio:
                 return "" if template is None else _copy(out, template, pictures)
-            audio = heard.streams.audio[0]
+            audio = _sound_track(heard)
             video_out = None if template is None else out.add_stream_from_template(template)
             if audio.codec_context.name in COPIED.get(kind, (audio.codec_context.name,)):
                 made, track = "copied", out.add_stream_from_template(audio)
@@ -114,8 +124,24 @@ def _mux(part: Path, kind: str, source: Path, start: float, end: float, template
                 empty = empty and packet.stream is not track
                 out.mux(packet)
             return "" if empty else made
-    except av.FFmpegError as error:
-        raise InputError(f"The sound of {source} cannot be read ({error.strerror}): use --no-audio.") from error
+    except InputError:
+        raise
+    except ERRORS as error:
+        raise InputError(f"The sound of {source} cannot be read ({_reason(error)}): use --no-audio.") from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+
+
+def _sound_track(container: Any) -> Any:
+    """Return the first sound track of a container that has one. Raises ValueError if nothing can decode it."""
+    audio = container.streams.audio[0]
+    if audio.codec_context is None:
+        raise ValueError("its codec is unknown")
+    if not 1 <= audio.codec_context.sample_rate <= MAX_SAMPLE_RATE:
+        raise ValueError(f"{audio.codec_context.sample_rate} samples a second")
+    return audio
 
 
 def _copy(out, template, pictures: Iterable) -> str:
@@ -193,11 +219,8 @@ def _encode(parts: Iterable[tuple[int, np.ndarray]], track, total: int) -> Itera
     """Encode samples `[channels, n]`, each with the number of its first one, until there are `total`."""
     rate, layout = track.codec_context.sample_rate, track.codec_context.layout.name
     fifo, done = av.AudioFifo(), 0
-    for first, samples in parts:
-        samples, first = samples[:, max(0, -first) :], max(0, first)
-        if first > done:  # silence, where the source has a gap or begins later
-            samples = np.pad(samples, ((0, 0), (first - done, 0)))
-        samples = samples[:, : total - done]
+    for first, samples in _with_silence(parts, rate, total):
+        samples = samples[:, max(0, -first) :][:, : total - done]
         if samples.shape[1]:
             fifo.write(_audio_frame(samples, layout, rate, done))
             done += samples.shape[1]
@@ -208,6 +231,18 @@ def _encode(parts: Iterable[tuple[int, np.ndarray]], track, total: int) -> Itera
     if chunk := fifo.read(0, partial=True):
         yield from track.encode(chunk)
     yield from track.encode(None)
+
+
+def _with_silence(parts: Iterable[tuple[int, np.ndarray]], rate: int, total: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the parts, and before each the silence of a gap up to `total`, a second at a time, as gaps may be years."""
+    end = 0
+    for first, samples in parts:
+        while end < min(first, total):
+            length = min(rate, first - end, total - end)
+            yield end, np.zeros((len(samples), length), np.float32)
+            end += length
+        yield first, samples
+        end = max(end, first + samples.shape[1])
 
 
 def _audio_frame(samples: np.ndarray, layout: str, rate: int, first: int):

@@ -41,7 +41,7 @@ def blank_sheet(
     for caption, left, width in zip(captions, lefts, widths):
         size = scale * FONT_SIZE
         size *= min(1.0, width / max(1.0, ImageFont.load_default(size=size).getlength(caption)))
-        font = ImageFont.load_default(size=size)
+        font = ImageFont.load_default(size=max(1.0, size))
         draw.text((left + width / 2, head / 2), caption, fill=INK, font=font, anchor="mm")
     return sheet, lefts[:-1], tops[:-1]
 

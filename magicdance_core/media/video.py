@@ -45,6 +45,8 @@ def open_video(path: Path) -> Iterator:
         if track is None:
             raise InputError(f"{path} has no picture track: give a video.")
         context = track.codec_context
+        if context is None:
+            raise InputError(f"{path} has pictures in an unknown format: convert it to H.264.")
         if context.width or context.height:  # otherwise each frame is checked
             check_size(context.width, context.height, f"{path}, a video")
         yield container

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..checks import printable, shown
+from ..checks import printable, quoted, shown
 from ..data.data_config import DataConfig
 from ..errors import InputError
 from ..files import read_bytes
@@ -302,7 +302,7 @@ def _parsed(text: str) -> Any:
         elif type(value_or_list) is int and value_or_list.bit_length() > 64:
             raise InputError(f"it has a number of {value_or_list.bit_length()} bits: give a smaller one.")
         elif value_or_list is not None and type(value_or_list) not in (str, int, float, bool):
-            raise InputError(f"{shown(repr(value_or_list))} is of no kind that a configuration has: write a text.")
+            raise InputError(f"{quoted(value_or_list)} is of no kind that a configuration has: write a text.")
     return value
 
 

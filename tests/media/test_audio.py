@@ -1,13 +1,16 @@
 """Sound that is carried over from a driving video."""
 
+import tracemalloc
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
-from sound_videos import FPS, write_source
+from sound_videos import FPS, RATE, write_source
 
 from magicdance_core import InputError
-from magicdance_core.media import write_animation
+from magicdance_core.media import read_frames, write_animation
 from magicdance_core.media.audio import add_audio, add_samples, extract_audio, read_audio
 
 
@@ -76,6 +79,49 @@ def test_a_damaged_source_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a video"):
         add_audio(tmp_path / "out.mp4", silent, tmp_path / "source.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["silent.mp4", "source.mp4"]
+
+
+@pytest.fixture
+def gap(tmp_path):
+    """A video whose sound of half a second goes on after thirty hours."""
+    with av.open(str(tmp_path / "gap.mkv"), "w", format="matroska") as out:
+        video = out.add_stream("mpeg4", rate=FPS)
+        video.width = video.height = 32
+        audio = out.add_stream("pcm_s16le", rate=RATE)
+        audio.layout = "mono"
+        for _ in range(8):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        for start in (0, 30 * 3600 * RATE):
+            frame = av.AudioFrame.from_ndarray(np.full((1, RATE // 2), 9999, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+            out.mux(audio.encode(frame))
+        out.mux([*video.encode(None), *audio.encode(None)])
+    return tmp_path / "gap.mkv"
+
+
+def test_a_gap_of_hours_takes_no_memory(gap, tmp_path):
+    with pytest.raises(InputError, match="takes over 2.1 GB: use a shorter video"):
+        read_audio(gap)
+    silent, video = write_silent(tmp_path / "silent.mp4", 8), tmp_path / "out.mp4"
+    tracemalloc.start()
+    assert add_audio(video, silent, gap) == "encoded"
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+    with av.open(str(video)) as file:
+        assert float(file.streams.audio[0].duration * file.streams.audio[0].time_base) == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize("codec", [b"V_MPEG4", b"A_AAC"])
+def test_a_track_that_nothing_can_decode_is_told(tmp_path, codec):
+    source, silent = write_source(tmp_path / "a.mkv", "matroska", "aac"), write_silent(tmp_path / "silent.mp4", 3)
+    source.write_bytes(source.read_bytes().replace(codec, codec[:2] + b"z" * (len(codec) - 2)))
+    with pytest.raises(InputError, match=r"cannot be read \(.*\): use|unknown format: convert it to H.264"):
+        if codec[:1] == b"V":
+            list(read_frames(source))
+        read_audio(source)
+    with pytest.raises(InputError, match=r"cannot be read \(.*\): use --no-audio"):
+        add_audio(tmp_path / "out.mp4", silent, source)
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_sound_is_read_from_the_first_frame_on(tmp_path):

@@ -56,10 +56,11 @@ def test_keypoints_are_read_from_the_input_folder_only(node, places):
     for name in names(places, "a.json"):
         answer = cls.VALIDATE_INPUTS(name)
         assert answer is not True and cls.IS_CHANGED(name, width=0, height=0) == ""
-        answers.add(answer.removeprefix(name or "The file"))
+        assert answer.isprintable() and len(answer) < 200
+        answers.add(answer.partition(" is not in ")[2])
         with pytest.raises(ValueError, match="is not in the input folder|is no file|cannot be reached"):
             node("LoadKeypoints").load(name, 0, 0, 0.3)
-    assert len(answers) == 1  # existing and missing files give the same answer
+    assert len(answers) == 1 and "" not in answers  # existing and missing files give the same answer
     assert cls.INPUT_TYPES()["required"]["file"][0] == ["dance.npz [example]"]
 
 
