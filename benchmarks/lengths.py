@@ -1,18 +1,22 @@
 """Memory against the length of a video, with pictures so small that thousands of frames take minutes.
 
 python -m benchmarks.lengths --plot docs/memory.svg
+python -m benchmarks.lengths --size 128 --motion embedded --frames 16 64 96
 """
 
 import argparse
+import contextlib
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psutil
 import torch
 from PIL import Image
 from tqdm import tqdm
 
+from magicdance_core.checkpoints import EMBEDDED_MOTION
 from magicdance_core.commands.common import file_path, positive_int, print_table, write_report
 from magicdance_core.evaluation import plots
 from magicdance_core.files import write_text
@@ -23,34 +27,58 @@ from magicdance_core.sampling import SamplingSettings
 from .command import benchmark_parser, run_benchmark
 
 SIDE, STEPS = 16, 2
+RANDOM, EMBEDDED = "random", "embedded"
 LENGTHS = (100, 300, 1000, 3000, 10_000)
 
 
-def measure_lengths(lengths: Sequence[int], seed: int = 0) -> list[dict]:
+def measure_lengths(lengths: Sequence[int], seed: int = 0, size: int = SIDE, motion: str = RANDOM) -> list[dict]:
     """Stream videos of these lengths with the embedded model, one after the other; needs no GPU.
 
-    16 x 16 pixels, 2 steps, a motion module with random weights in windows of 16 frames that share 4. Returns for each
+    size: sides of the pictures in pixels. motion: the embedded module, whose temporal decoder sees neighbouring frames,
+    or one with random weights without such a decoder; 2 steps, windows of 16 frames that share 4. Returns for each
     length frames; alive, the most latents between their first and their last step; first, the windows computed before
     the first frames were ready; megabytes, peak memory of the process; seconds.
     """
     torch.manual_seed(seed)
     pipe = MagicDancePipeline.from_embedded()
-    pipe.motion = MotionModule.for_unet(pipe.unet)
-    process, picture = psutil.Process(), Image.new("RGB", (SIDE, SIDE))
-    rows = []
+    if motion == EMBEDDED:
+        pipe.load_motion(EMBEDDED_MOTION)
+    else:
+        pipe.motion = MotionModule.for_unet(pipe.unet)
+    picture, rows = Image.new("RGB", (size, size)), []
     for frames in lengths:
-        start, alive, first, peak = time.perf_counter(), 0, 0, 0
+        start, alive, first = time.perf_counter(), 0, 0
         poses = (picture for _ in range(frames))
-        chunks = pipe.stream(picture, poses, frames, settings=SamplingSettings(STEPS))
-        for chunk in tqdm(chunks, desc=f"{frames} frames", unit="window"):
-            alive = max(alive, len(chunk.schedule.active))
-            first = first or sum(chunk.schedule.done)
-            peak = max(peak, process.memory_info().rss)
+        with _peak_memory() as peak:
+            chunks = pipe.stream(picture, poses, frames, settings=SamplingSettings(STEPS))
+            for chunk in tqdm(chunks, desc=f"{frames} frames", unit="window"):
+                alive = max(alive, len(chunk.schedule.active))
+                first = first or sum(chunk.schedule.done)
         seconds = time.perf_counter() - start
         rows.append(
-            {"frames": frames, "alive": alive, "first": first, "megabytes": round(peak / 1e6), "seconds": seconds}
+            {"frames": frames, "alive": alive, "first": first, "megabytes": round(peak() / 1e6), "seconds": seconds}
         )
     return rows
+
+
+@contextlib.contextmanager
+def _peak_memory() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the most bytes that this process held within the block, looked up every 5 ms."""
+    process, ended = psutil.Process(), threading.Event()
+    most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.005):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lambda: most
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def plot_lengths(rows: Sequence[dict]) -> str:
@@ -82,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--frames", type=positive_int, nargs="+", default=LENGTHS, metavar="N", help="lengths (default: 100 to 10,000)"
     )
+    parser.add_argument("--size", type=positive_int, default=SIDE, metavar="PIXELS", help=f"default: {SIDE}")
+    parser.add_argument("--motion", choices=(RANDOM, EMBEDDED), default=RANDOM, help="the module (default: random)")
     parser.add_argument("--plot", type=file_path, metavar="SVG", help="plot memory against length")
     return run_benchmark(parser, arguments)
 
@@ -89,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     if options.plot:
         plots.import_matplotlib()  # fails before the measurement, not after it
-    rows = measure_lengths(options.frames, options.seed)
+    rows = measure_lengths(options.frames, options.seed, options.size, options.motion)
     for row in rows:
         print_table(row)
     write_report({str(row["frames"]): row for row in rows}, options.json)

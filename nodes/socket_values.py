@@ -177,6 +177,8 @@ def to_embeddings(conditioning: list, width: int, name: str) -> Tensor:
     """
     from ..magicdance_core.errors import InputError
 
+    if not all(isinstance(prompt, (list, tuple)) and prompt and hasattr(prompt[0], "dim") for prompt in conditioning):
+        raise InputError(f"`{name}` is not a CONDITIONING: connect the output of CLIP Text Encode.")
     if len(conditioning) != 1:
         raise InputError(f"`{name}` holds {len(conditioning)} prompts: join them with Conditioning (Concat).")
     embeddings = conditioning[0][0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -239,3 +240,17 @@ def test_a_file_larger_than_json_may_be(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text(json.dumps(frame()))
     with pytest.raises(InputError, match="larger than"):
         load_keypoints(tmp_path / "a.json")
+
+
+def test_archives_that_unpack_to_more_than_they_say_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name in ("points", "identities", "people", "sizes"):
+            archive.writestr(f"{name}.npy", bytes(50_000_000))
+    data = path.read_bytes().replace((50_000_000).to_bytes(4, "little"), (500).to_bytes(4, "little"))
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="compressed as NumPy does not"):
+        load_archive(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()

@@ -53,6 +53,8 @@ def _stored(path: Path) -> dict[str, np.ndarray] | None:
     try:
         data = io.BytesIO(read_bytes(path, MAX_ARCHIVE_BYTES))
         with zipfile.ZipFile(data) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise InputError(f"{path} is compressed, unlike what is written here: remove it.")
             if sum(member.file_size for member in archive.infolist()) > MAX_ARCHIVE_BYTES:
                 raise InputError(f"{path} would unpack to too much: remove it.")
         with np.load(data, allow_pickle=False) as file:

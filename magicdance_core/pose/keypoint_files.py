@@ -173,6 +173,8 @@ def _check_archive(path: Path) -> None:
         members = archive.infolist()
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{path} is encrypted: give an archive without a password.")
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise InputError(f"{path} is compressed as NumPy does not: extract the keypoints again.")  # unpacked as a whole
     counts = {member.filename: member.file_size for member in members}
     if sum(counts.values()) > MAX_ARCHIVE_BYTES or counts.get("people.npy", 0) > 8 * MAX_FRAMES + 1024:
         raise InputError(

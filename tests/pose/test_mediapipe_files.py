@@ -2,7 +2,9 @@
 
 import hashlib
 import importlib.util
+import os
 import sys
+import tracemalloc
 import zipfile
 
 import pytest
@@ -45,6 +47,27 @@ def test_networks_are_read_in_place_from_the_wheel(tmp_path):
     assert read_networks(tmp_path) == CONTENTS and [path.name for path in tmp_path.iterdir()] == [WHEEL]
     (tmp_path / WHEEL).rename(tmp_path / "mediapipe-0.10.14-cp312-cp312-win_amd64.whl")
     assert read_networks(tmp_path) == CONTENTS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_and_devices_are_no_wheels(tmp_path):
+    os.mkfifo(tmp_path / WHEEL)
+    (tmp_path / "mediapipe-0.10.14-cp312-cp312-win_amd64.whl").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="networks are not in"):
+        read_networks(tmp_path)
+
+
+def test_a_member_that_unpacks_to_more_than_it_says_is_cut_and_refused(tmp_path):
+    write_wheel(tmp_path / WHEEL, CONTENTS | {"person": bytes(50_000_000)})
+    archive = bytearray((tmp_path / WHEEL).read_bytes())
+    entry = archive.rindex(b"PK\x01\x02", 0, archive.rindex(FILES["person"].member.encode()))
+    archive[entry + 24 : entry + 28] = len(CONTENTS["person"]).to_bytes(4, "little")
+    (tmp_path / WHEEL).write_bytes(archive)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="pose_detection.tflite in .* is damaged"):
+        read_networks(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
 
 
 def test_bare_files_come_before_the_wheel(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -125,7 +126,8 @@ def find_source(folder: str | Path) -> Source | None:
 def _wheels(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in files_with_suffix(folder, (".whl",)) if path.name.startswith("mediapipe-")]
+    wheels = (path for path in files_with_suffix(folder, (".whl",)) if path.name.startswith("mediapipe-"))
+    return [wheel for wheel in wheels if os.path.isfile(wheel)]  # pipes and devices never end
 
 
 def _packages() -> Iterator[Path]:
@@ -157,7 +159,10 @@ def _read_member(wheel: Path, file: NetworkFile) -> bytes | None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = archive.getinfo(_PREFIX + file.member)
-            return archive.read(member) if member.file_size == file.size else None
+            if member.file_size != file.size or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                return None
+            with archive.open(member) as opened:
+                return opened.read(file.size)  # no more is unpacked, whatever the archive says
     except (OSError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, EOFError, ValueError, zlib.error):
         return None
 
