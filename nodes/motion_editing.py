@@ -138,7 +138,7 @@ class MagicDanceMatchBeat:
 
 def _schedules(text: str) -> dict[str, str]:
     """Return the sliders and values of a text. Raises InputError for a line that is none."""
-    from ..magicdance_core.checks import shown
+    from ..magicdance_core.checks import quoted
     from ..magicdance_core.errors import InputError
 
     found: dict[str, str] = {}
@@ -146,8 +146,7 @@ def _schedules(text: str) -> dict[str, str]:
         name, equals, values = line.partition("=")
         if not equals or name.strip() not in SLIDERS:
             raise InputError(
-                f"`schedules` has the line {shown(repr(line))}: write a slider, = and values, such as smile = 0: 0, "
-                "12: 1."
+                f"`schedules` has the line {quoted(line)}: write a slider, = and values, such as smile = 0: 0, 12: 1."
             )
         found[name.strip()] = values.strip()
     return found
