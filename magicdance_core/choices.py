@@ -15,6 +15,7 @@ SCHEDULERS = {  # diffusers class, and changes to the model's scheduler configur
     "tcd": ("TCDScheduler", {}),  # with a LoRA of TCD or Hyper-SD, 4 to 8 steps
 }
 FACE_PASS_STRENGTH = 0.5
+KNOWN_SETS = ("tiktok", "ubc-fashion", "everybody-dance-now")  # data.known_sets.KNOWN, which takes longer to import
 PRESETS = ("exact", "fast", "preview")
 BETA_SCHEDULES = (DEFAULT, "scaled_linear", "linear")
 NOISES = (DEFAULT, "shared", "independent", "mixed", "free")

@@ -1,7 +1,10 @@
 """Make training data from videos: frames at an even rate, poses, filters, splits and a report."""
 
 import argparse
+from pathlib import Path
 
+from ..choices import KNOWN_SETS
+from ..errors import InputError
 from ..launcher import rank_and_size
 from .common import add_score_argument, file_path, finite_float, frame_rate, nonnegative_int, positive_int
 from .extract import add_detector_arguments, load_detector
@@ -22,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the data set; the same command resumes an interrupted one",
     )
+    parser.add_argument(
+        "--layout", choices=KNOWN_SETS,
+        help="VIDEOS is the folder of this public data set: its videos, its test split, its poses if it has any",
+    )  # fmt: skip
     parser.add_argument(
         "--poses", type=file_path, metavar="DIR",
         help="poses named like the videos: keypoints (.npz, .json, folder) or pose maps (folder, video)",
@@ -68,8 +75,12 @@ def run(options: argparse.Namespace) -> None:
     from ..data.prepare import Filters, Output, find_poses, find_videos, known_splits, prepare_video, write_index
 
     known_splits(options.out)  # refused now rather than after all videos
-    videos = find_videos(options.videos)
-    poses = find_poses(options.poses, videos) if options.poses else {}
+    tests = None
+    if options.layout:
+        videos, poses, tests = _known(options)
+    else:
+        videos = find_videos(options.videos)
+        poses = find_poses(options.poses, videos) if options.poses else {}
     filters = Filters(options.min_keypoints, options.min_area)
     output = Output(options.fps, options.short_side, options.png)
     number, of = options.shard or shard_of_launcher()
@@ -87,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
             )  # fmt: skip
             if "error" in record:
                 tqdm.write(f"{name} is left out: {record['error']}")
-    report = write_index(options.out, videos, output, options.validation, options.test)
+    report = write_index(options.out, videos, output, options.validation, options.test, tests)
     if report is None:
         print(f"this shard of the videos is ready; {options.out} is complete once all shards are")
         return
@@ -99,6 +110,23 @@ def run(options: argparse.Namespace) -> None:
         print(f"{number:8d} videos for {part}")
     print(f"look at {options.out / 'contact_sheet.png'}")
     print(f"train with --set data.kind=videos --set data.folder={options.out}")
+
+
+def _known(options: argparse.Namespace) -> tuple[dict[str, Path], dict[str, Path], set[str]]:
+    """Return videos and poses of a public data set by name, and the names of its test videos."""
+    from ..data.known_sets import find_known
+    from ..data.prepare import find_poses
+
+    if len(options.videos) > 1:
+        raise InputError(f"--layout {options.layout} takes one folder and there are {len(options.videos)}: give one.")
+    found = find_known(options.layout, options.videos[0])
+    videos = {name: video.path for name, video in found.items()}
+    poses = {name: video.poses for name, video in found.items() if video.poses is not None}
+    if options.poses:
+        poses = find_poses(options.poses, videos)
+    elif len(poses) < len(videos):
+        poses = {}  # all by one detector
+    return videos, poses, {name for name, video in found.items() if video.split == "test"}
 
 
 def _share(text: str) -> float:

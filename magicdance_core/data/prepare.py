@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -225,11 +225,17 @@ def _reason(
 
 
 def write_index(
-    out: Path, names: Iterable[str], output: Output, validation: float, test: float
+    out: Path,
+    names: Iterable[str],
+    output: Output,
+    validation: float,
+    test: float,
+    tests: Collection[str] | None = None,
 ) -> dict[str, Any] | None:
     """Write index.json and report.json once all videos have records; return the report, or None until then.
 
-    validation, test: shares of the videos. Videos of an earlier index keep their split.
+    validation, test: shares of the videos. tests: the names of the test videos of a public data set, in place of a
+    share. Videos of an earlier index keep their split.
     Raises InputError if no video was kept, or `out` holds another index.
     """
     records, before = [], known_splits(out)
@@ -241,7 +247,10 @@ def write_index(
     kept = [record for record in records if "error" not in record]
     if not kept:
         raise InputError(f"No video was kept: {records[0]['name']}: {records[0]['error']}. See {out / 'videos'}.")
-    splits = split_by_name([record["name"] for record in kept], validation, test, before)
+    chosen = [record["name"] for record in kept]
+    if tests is not None:
+        before, test = before | {name: "test" for name in chosen if name in tests}, 0.0
+    splits = split_by_name(chosen, validation, test, before)
     keys = ("name", "width", "height", "frames", "maps", "caption")
     videos = [{k: record[k] for k in keys if k in record} | {"split": splits[record["name"]]} for record in kept]
     index = {"format": "magicdance videos", "version": 1, "fps": output.fps, "suffix": output.suffix, "videos": videos}
