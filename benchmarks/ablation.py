@@ -1,6 +1,6 @@
 """Ablation of the training recipe on puppets: the full recipe and variants that leave out a part, seed by seed.
 
-    python -m benchmarks.ablation --out DIR [--seeds 3] [--rows paper]
+    python -m benchmarks.ablation --out DIR [--seeds 3] [--rows paper|masking]
 
 Every part is a separate training run, which the same command resumes.
 """
@@ -52,6 +52,13 @@ RECIPES = (
     Recipe("crops drawn apart", "the full recipe, but reference, target and pose map are cropped independently"),
 )
 """The rows of the paper's Table 3 with its FID and Face-Cos, then further ones."""
+AS_IT_IS = "the model as it is"
+MASKING = (
+    Recipe(AS_IT_IS, "with its own trained controls"),
+    Recipe("further on whole maps", "its appearance and pose together, for the joint stage's steps"),
+    Recipe("further on masked maps", "the same, with parts of the maps masked"),
+)
+"""What masking does to controls that are trained already, which the stages of `RECIPES` are too short for."""
 MASKED = 0.2  # share of the training pose maps without the face, and without each hand
 TEST_SEED = 7
 TEST_STEPS, TEST_GUIDANCE = 8, 1.5
@@ -97,6 +104,9 @@ class Ablation:
             ),
             "appearance frozen": lambda: load(self._train("frozen", self._appearance(), ["pose"], controls)),
             "no appearance control": self._pose_only_model,
+            AS_IT_IS: lambda: load(self.model),
+            "further on whole maps": lambda: load(self._joint("further-whole", self._trained(), masked=0)),
+            "further on masked maps": lambda: load(self._joint("further-masked", self._trained())),
             "crops drawn apart": lambda: load(self._joint("apart", self._appearance("apart-appearance", False), False)),
         }
         return {recipe.name: self._scores(recipe.name, makers[recipe.name]) for recipe in recipes}
@@ -142,6 +152,13 @@ class Ablation:
                 model.pose = PoseControlNet.from_unet(model.unet, conditioning_embedding_out_channels=widths)
             start_from_unet(model.unet, {"appearance": model.appearance})
             save_published(file, model)
+        return file
+
+    def _trained(self) -> Path:
+        """Return the file of the model with its own controls."""
+        file = self.out / "trained.safetensors"
+        if not file.exists():
+            save_published(file, load(self.model))
         return file
 
     def _appearance(self, name: str = "appearance", shared: bool = True) -> Path:
@@ -248,8 +265,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=positive_int, default=3, metavar="N", help="seeds, from --seed on (default: 3)")
     parser.add_argument("--scale", type=finite_float, default=1.0, help="times the number of steps (default: 1)")
     parser.add_argument(
-        "--rows", choices=("all", "paper"), default="all", help="paper: only the rows of its Table 3 (default: all)"
-    )
+        "--rows", choices=("all", "paper", "masking"), default="all",
+        help="paper: only the rows of its Table 3; masking: train the model's own controls further, with and without "
+        "masked maps (default: all rows of untrained controls)",
+    )  # fmt: skip
     parser.add_argument(
         "--model",
         type=file_path,
@@ -266,10 +285,14 @@ def _run(options: argparse.Namespace) -> None:
     plots.import_matplotlib()  # fails before the runs, not after them
     size = Size().scaled(options.scale)
     _claim(options.out / "ablation.json", {"model": str(options.model.absolute()), **dataclasses.asdict(size)})
-    seeds, recipes = [], [recipe for recipe in RECIPES if recipe.published or options.rows == "all"]
+    seeds: list[dict] = []
+    recipes = [recipe for recipe in RECIPES if recipe.published or options.rows == "all"]
+    base = FULL
+    if options.rows == "masking":
+        recipes, base = list(MASKING), AS_IT_IS
     for seed in range(options.seed, options.seed + options.seeds):
         seeds.append(Ablation(options.out, size, seed, options.model).run(recipes))
-        print(write_tables(options.out, recipes, seeds, dataclasses.asdict(size)))
+        print(write_tables(options.out, recipes, seeds, dataclasses.asdict(size), base))
     write_report({"size": dataclasses.asdict(size), "seeds": seeds}, options.json)
 
 

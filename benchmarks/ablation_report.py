@@ -85,35 +85,39 @@ def head_psnr(scenes: Sequence[Scene], generated: Sequence[Sequence[Image.Image]
     return means
 
 
-def write_tables(out: Path, recipes: Sequence[Recipe], seeds: Sequence[dict[str, dict]], size: dict) -> str:
+def write_tables(
+    out: Path, recipes: Sequence[Recipe], seeds: Sequence[dict[str, dict]], size: dict, base: str = FULL
+) -> str:
     """Write results.json, table.md and plot.svg, and return the tables.
 
     seeds: for each, recipe -> metric -> a value a person. size: how much was done, for the JSON. The first table has
-    means with 95 % intervals, the second the differences from the full recipe.
+    means with 95 % intervals, the second the differences from the recipe `base`.
     """
     drawn = _draws(len(seeds), len(next(iter(seeds[0].values()))["psnr"]))
     values = {
         recipe.name: {key: np.array([seed[recipe.name][key] for seed in seeds]) for key in seeds[0][recipe.name]}
         for recipe in recipes
     }
-    head = "| | paper: FID / Face-Cos | " + " | ".join(title for title, _, _ in METRICS.values()) + " |"
-    rows = [head, "|---" * (2 + len(METRICS)) + "|"]
+    quoted = any(recipe.published for recipe in recipes)
+    titles = ["paper: FID / Face-Cos"] * quoted + [title for title, _, _ in METRICS.values()]
+    head = "| | " + " | ".join(titles) + " |"
+    rows = [head, "|---" * (1 + len(titles)) + "|"]
     for recipe in recipes:
         cells = [_cell(values[recipe.name][key], drawn, digits) for key, (_, digits, _) in METRICS.items()]
-        rows.append(f"| {recipe.name} | {recipe.published} | " + " | ".join(cells) + " |")
-    full = values[FULL]
+        rows.append("| " + " | ".join([recipe.name, *[recipe.published] * quoted, *cells]) + " |")
+    full = values[base]
     for suffix, title in (("_copy", "the reference copied"), ("_vae", "the VAE's reconstruction of the truth")):
         cells = [
             _cell(full[key + suffix], drawn, digits) if key + suffix in full else ""
             for key, (_, digits, _) in METRICS.items()
         ]
-        rows.append(f"| {title} | | " + " | ".join(cells) + " |")
-    rows += ["", head.replace("| |", "| minus the full recipe |", 1), rows[1]]
+        rows.append("| " + " | ".join([title, *[""] * quoted, *cells]) + " |")
+    rows += ["", head.replace("| |", f"| minus {base} |", 1), rows[1]]
     for recipe in recipes:
-        if recipe.name != FULL:
+        if recipe.name != base:
             own = values[recipe.name]
             cells = [_cell(own[key] - full[key], drawn, digits, "+") for key, (_, digits, _) in METRICS.items()]
-            rows.append(f"| {recipe.name} | {recipe.published} | " + " | ".join(cells) + " |")
+            rows.append("| " + " | ".join([recipe.name, *[recipe.published] * quoted, *cells]) + " |")
     table = "\n".join(rows) + "\n"
     write_text(out / "table.md", table)
     write_json(out / "results.json", {"size": size, "seeds": list(seeds)})
