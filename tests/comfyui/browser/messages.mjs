@@ -20,6 +20,16 @@ try {
     const add = toast.add.bind(toast);
     window.toasts = [];
     toast.add = (message) => { window.toasts.push(message); add(message); };
+    const { api } = window.app; // what app.queuePrompt returns for a refused prompt differs between versions
+    const queue = api.queuePrompt;
+    api.queuePrompt = async function (...args) {
+      try {
+        return await queue.apply(this, args);
+      } catch (error) {
+        window.refused();
+        throw error;
+      }
+    };
   });
   for (const prompt of job.runs) {
     await page.evaluate(async (prompt) => {
@@ -30,7 +40,8 @@ try {
       }
       await new Promise((done) => {
         for (const name of ['execution_success', 'execution_error']) window.app.api.addEventListener(name, done, { once: true });
-        window.app.queuePrompt(0).then((queued) => queued || done(), done);
+        window.refused = done;
+        window.app.queuePrompt(0);
       });
     }, prompt);
     await page.waitForTimeout(1500);
