@@ -28,7 +28,7 @@ DETECTORS = ("auto", "dwpose", "openpose", "mediapipe", "drawn")
 TORCH_DETECTORS = ("openpose", "mediapipe")  # run by torch, on the device that is asked for
 PEOPLE = ("continuity", "size", "all")  # or a number
 SMOOTHING_METHODS = ("savitzky-golay", "one-euro")
-POSITIONS = ("auto", "reference", "driving")
+POSITIONS = ("auto", "reference", "driving", "in place")
 # Keypoints of other programs with a lower score are left out; detectors that give every point a score let users choose.
 FOREIGN_THRESHOLD = 0.3  # DWPose's own
 KEYPOINT_SUFFIXES = (".json", ".npz")

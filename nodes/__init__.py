@@ -19,6 +19,13 @@ from .refine_faces import MagicDanceRefineFaces
 from .sample_to_disk import MagicDanceSampleToDisk
 from .sampling import MagicDanceSample
 from .sampling_options import MagicDanceContextOptions, MagicDanceSpeedOptions
+from .scene import (
+    MagicDanceAddRegion,
+    MagicDanceCleanPlate,
+    MagicDanceCombinePeople,
+    MagicDancePersonMask,
+    MagicDanceSelectPerson,
+)
 from .widget_checks import with_checked_widgets
 
 TITLES: dict[type, str] = {
@@ -51,6 +58,11 @@ TITLES: dict[type, str] = {
     MagicDanceRefineFaces: "Refine Faces (MagicDance)",
     MagicDanceEditExpression: "Edit Expression (MagicDance)",
     MagicDanceMatchBeat: "Match to Beat (MagicDance)",
+    MagicDanceSelectPerson: "Select Person (MagicDance)",
+    MagicDanceCombinePeople: "Combine People (MagicDance)",
+    MagicDancePersonMask: "Person Mask (MagicDance)",
+    MagicDanceAddRegion: "Add Region (MagicDance)",
+    MagicDanceCleanPlate: "Clean Plate (MagicDance)",
 }
 NODE_CLASS_MAPPINGS: dict[str, type] = {node.__name__: with_plain_errors(with_checked_widgets(node)) for node in TITLES}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {node.__name__: title for node, title in TITLES.items()}

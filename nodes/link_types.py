@@ -22,6 +22,7 @@ MODEL_TYPE = "MAGICDANCE_MODEL"
 MOTION_TYPE = "MAGICDANCE_MOTION"
 CONTEXT_TYPE = "MAGICDANCE_CONTEXT"
 SPEED_TYPE = "MAGICDANCE_SPEED"  # its value is a sampling.Shortcuts
+REGIONS_TYPE = "MAGICDANCE_REGIONS"  # its value is a tuple of `RegionInput`
 APPEARANCE_TYPE = "MAGICDANCE_APPEARANCE"  # its value is an Appearance Control Model (`memory.hold`)
 
 
@@ -32,6 +33,15 @@ class Motion:
     module: ModelPatcher
     adapter: Lora | None = None
     adapter_strength: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class RegionInput:
+    """A reference (IMAGE), the MASK of where it acts, and that of the person in it, None for all; checked."""
+
+    reference: Tensor
+    mask: Tensor
+    reference_mask: Tensor | None = None
 
 
 @dataclass(frozen=True)

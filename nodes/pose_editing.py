@@ -43,7 +43,8 @@ class MagicDanceRetargetPose:
                 "position": choice(
                     POSITIONS,
                     "Where the person moves. reference: around the reference's position. driving: as in the driving "
-                    "motion. auto: driving if the reference stands within the area of the motion, else reference.",
+                    "motion. auto: driving if the reference stands within the area of the motion, else reference. "
+                    "in place: on the driving canvas, where and as large as the driving person.",
                 ),
                 "driving_frame": integer(
                     -1,

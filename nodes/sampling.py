@@ -1,9 +1,10 @@
 """Node that samples the frames of a video."""
 
 from .comfy import memory, messages, progress
-from .link_types import MODEL_TYPE
+from .link_types import MODEL_TYPE, REGIONS_TYPE
 from .pose_map_checks import check_pose_maps, size_remarks
 from .sampling_inputs import context_remarks, control_remarks, sampling_sockets, sampling_widgets, to_reference, to_run
+from .scene import to_background, to_regions
 from .socket_values import stretch, to_pictures
 from .widgets import socket
 
@@ -50,6 +51,11 @@ class MagicDanceSample:
             "optional": {
                 "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
                 **sampling_sockets(),
+                "regions": socket(REGIONS_TYPE, "References of more people, from Add Region."),
+                "background": socket(
+                    "IMAGE", "What the frames show outside of background_mask: one picture, or a video."
+                ),
+                "background_mask": socket("MASK", "Where frames are sampled, from Person Mask."),
             },
         }
 
@@ -71,6 +77,9 @@ class MagicDanceSample:
         context_options=None,
         speed_options=None,
         reference_mask=None,
+        regions=(),
+        background=None,
+        background_mask=None,
     ):
         import torch
 
@@ -78,7 +87,7 @@ class MagicDanceSample:
         from ..magicdance_core.puppets.domain_check import domain_warnings
         from ..magicdance_core.sampling import prepare, run
 
-        sentences = control_remarks(model, reference)
+        sentences = control_remarks(model, regions[0].reference if regions and reference is None else reference)
         components, settings, prompts = to_run(
             model,
             seed=seed,
@@ -104,13 +113,15 @@ class MagicDanceSample:
             sentences += size_remarks(poses, model.defaults["sample_size"])
             sentences += domain_warnings(reference, poses) if model.puppets_only and reference is not None else []
         self._remarks.show(sentences + context_remarks(model, settings))
+        shown = to_regions(reference, regions, (height, width), factor) if regions else reference
         settings, inputs = prepare(
             components,
             settings,
-            reference,
+            shown,
             poses,
             count := len(poses),
             generator=torch.Generator().manual_seed(seed),
+            background=to_background(background, background_mask, (height, width)),
             **prompts,
         )
         forecast = progress.Forecast(count, (width, height))

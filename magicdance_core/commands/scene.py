@@ -105,10 +105,10 @@ def cast_people(everyone: Sequence[PoseFrame], chosen: Sequence[int], people: Se
     from dataclasses import replace
 
     from ..pose.keypoints import people_apart
-    from ..pose.retarget import retarget_in_place
+    from ..pose.retarget import retarget
 
     apart = people_apart(everyone)
-    rows = [retarget_in_place(apart[number], person) for number, person in zip(chosen, people)]
+    rows = [retarget(apart[number], person, position="in place") for number, person in zip(chosen, people)]
     return [
         replace(
             together[0],

@@ -179,5 +179,28 @@ def people_apart(frames: Sequence[PoseFrame]) -> dict[int, list[PoseFrame]]:
     }
 
 
+def combine_people(motions: Sequence[Sequence[PoseFrame]]) -> list[PoseFrame]:
+    """Return the people of several motions in the same frames, numbered from 0; a shorter motion ends earlier.
+
+    Raises InputError if the canvases differ in size.
+    """
+    sizes = dict.fromkeys((frame.width, frame.height) for frames in motions for frame in frames)
+    if len(sizes) != 1:
+        shown = " and ".join(f"{width} x {height}" for width, height in sizes) or "no size"
+        raise InputError(f"The keypoints have canvases of {shown} pixels: give motions on one canvas.")
+    (width, height), first = next(iter(sizes)), 0
+    made: list[tuple[Person, ...]] = [() for _ in range(max(map(len, motions)))]
+    for frames in motions:
+        numbers = {identity: first + k for k, identity in enumerate(people_apart(frames))}
+        for number, frame in enumerate(frames):
+            people = (
+                replace(person, identity=numbers[i if person.identity is None else person.identity])
+                for i, person in enumerate(frame.people)
+            )
+            made[number] += tuple(people)
+        first += len(numbers)
+    return [PoseFrame(people, width, height) for people in made]
+
+
 def _only(frame: PoseFrame, keys: list, key) -> PoseFrame:
     return replace(frame, people=tuple(p for p, k in zip(frame.people, keys) if k == key))

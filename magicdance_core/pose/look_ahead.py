@@ -10,6 +10,8 @@ from .proportions import ANKLES, EYES, HIPS, KNEES, NECK, NOSE, WRISTS, compare,
 
 # Ratios of lengths within this factor are those of ordinary people, and of one person in two pictures.
 ORDINARY = 1.25
+# ... and beyond this factor those of nobody, not even of a drawn person.
+MISREAD = 5.0
 # Shares of the frames from which something is worth a sentence, and seconds from which a gap is.
 MIN_SHARE, MIN_GAP = 0.1, 0.5
 PARTS = {"left hand": ("left_hand", WRISTS[1]), "right hand": ("right_hand", WRISTS[0]), "face": ("face", NOSE)}
@@ -141,6 +143,11 @@ def _other_bodies(proportions: dict[str, float]) -> list[str]:
     unusual = {name: value for name, value in proportions.items() if not 1 / ORDINARY <= value <= ORDINARY}
     if not unusual:
         return []
+    if any(not 1 / MISREAD <= value <= MISREAD for value in unusual.values()):
+        return [
+            "The pose of the reference was probably misread, as its proportions are those of nobody: look at it in the "
+            "preview, and give a clearer picture of the whole person."
+        ]
     listed = ", ".join(f"{name} {value:.2f}" for name, value in sorted(unusual.items(), key=lambda item: item[1]))
     return [
         f"The reference has other proportions than the dancer ({listed} times as long): check the retargeted pose "

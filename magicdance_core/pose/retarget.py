@@ -95,7 +95,8 @@ def retarget(
     default the lengths of the whole clip are, in which most limbs are visible at full length once.
     position: "driving", the person moves over the same fractions of the canvas as in the clip; "reference", the clip's
     median position is moved to the reference's, and paths scale with the person; "auto", for each axis the former if
-    the reference stands within (or next to) the range that the clip covers, else the latter.
+    the reference stands within (or next to) the range that the clip covers, else the latter; "in place", place, size
+    and canvas of the clip are kept, and only proportions change.
     fill_missing: take body points that (nearly) no driving frame has from the reference, moving with their nearest
     joint; below a head without a neck the body stands still.
     trust: 0 only scales the whole person, 1 takes each limb's length from the reference; by default 1 with `like` and
@@ -110,6 +111,8 @@ def retarget(
     """
     if position not in POSITIONS:
         raise InputError(f"The position {position!r} is unknown: choose one of {', '.join(POSITIONS)}.")
+    if position == "in place":
+        reference, position, fill_missing = _in_size_of(frames, reference), "driving", False
     if trust is not None and not 0 <= trust <= 1:
         raise InputError(f"trust is {trust}: give a number from 0 to 1.")
     driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
@@ -127,18 +130,6 @@ def retarget(
     fitted[(fitted[..., 2] <= 0) | ~shown[:, None]] = 0
     identity = next(p.identity for f in frames for p in f.people)
     return points_to_frames(fitted[:, :POINTS], reference.width, reference.height, identity)
-
-
-def retarget_in_place(frames: Sequence[PoseFrame], reference: PoseFrame) -> list[PoseFrame]:
-    """Return the motion of one person with the proportions of another, in the place and size that it has in the clip.
-
-    frames, reference: see `retarget`; the result stays on the canvas of the frames.
-    """
-    driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
-    scale = compare(measure(driver), measure(target), TRUST, NECK_TRUST).scale if driver[..., 2].any() else 1.0
-    points = target[:, :POINTS] / [scale, scale, 1]
-    resized = points_to_frames(points, frames[0].width, frames[0].height)[0]
-    return retarget(frames, resized, position="driving", fill_missing=False)
 
 
 def first_frame_with_people(frames: Sequence[PoseFrame]) -> PoseFrame:
@@ -213,6 +204,14 @@ def _add_neck(fitted: np.ndarray, target: np.ndarray) -> None:
     followed = (nose - middle) * (1 - np.linalg.norm(length) / 2 / away).clip(0)
     fitted[here, NECK, :2] = middle + followed + length
     fitted[here, NECK, 2] = target[NECK, 2]
+
+
+def _in_size_of(frames: Sequence[PoseFrame], reference: PoseFrame) -> PoseFrame:
+    """Return the reference in the size of the person in a clip, on the clip's canvas."""
+    driver, target = with_middle_hip(frames_to_points(frames)), _reference_points(reference)
+    scale = compare(measure(driver), measure(target), TRUST, NECK_TRUST).scale if driver[..., 2].any() else 1.0
+    points = target[:, :POINTS] / [scale, scale, 1]
+    return points_to_frames(points, frames[0].width, frames[0].height)[0]
 
 
 def _shift(driver, fitted, target, ratios: Ratios, position: str, frame: PoseFrame, reference: PoseFrame) -> np.ndarray:

@@ -27,6 +27,11 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
         "adapter_strength",
     ],
     "ApplyMotion": ["strength", "start_percent", "end_percent"],
+    "SelectPerson": ["person"],
+    "CombinePeople": [],
+    "PersonMask": ["person", "margin", "softness"],
+    "AddRegion": [],
+    "CleanPlate": [],
     "ContextOptions": [
         "context_length",
         "context_overlap",

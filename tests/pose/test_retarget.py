@@ -9,7 +9,7 @@ from benchmarks.pose_accuracy import other_proportions, retargeting_errors
 from magicdance_core.errors import InputError
 from magicdance_core.pose import PoseFrame
 from magicdance_core.pose.keypoints import SLICES, frames_to_points, points_to_frames
-from magicdance_core.pose.retarget import retarget, retarget_in_place
+from magicdance_core.pose.retarget import retarget
 from magicdance_core.puppets import Choreography, Identity, puppet_clip, puppet_keypoints
 
 MOMENTS = range(0, 150, 10)
@@ -165,12 +165,12 @@ def test_the_largest_person_of_the_reference_is_used():
 def test_retargeting_in_place_keeps_place_and_size_and_changes_proportions():
     driving, truth = clip(1004, 4, child=True), clip(4, 4)
     large = [frame.scaled(1024, 1024) for frame in truth]
-    made = retarget_in_place(driving, large[0])
+    made = retarget(driving, large[0], position="in place")
     assert {(frame.width, frame.height) for frame in made} == {(512, 512)}
     before, after = (frames_to_points(frames) for frames in (driving, made))
     hips = [points[:, [8, 11], :2].mean(axis=1) for points in (before, after)]
     assert np.abs(hips[0] - hips[1])[:, 0].max() < 6
     heights = [np.ptp(points[:, :14, 1], axis=1).mean() for points in (before, after)]
     assert heights[1] == pytest.approx(heights[0], rel=0.1)
-    own = retarget_in_place(driving, driving[0].scaled(256, 256))
+    own = retarget(driving, driving[0].scaled(256, 256), position="in place")
     assert distance(own, driving) < 1

@@ -1,0 +1,236 @@
+"""Nodes for several people in one picture, and for other backgrounds than the reference's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .comfy import memory
+from .link_types import REGIONS_TYPE, RegionInput
+from .socket_values import to_arrays, to_image, to_mask
+from .widgets import integer, number, socket
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..magicdance_core.sampling import Background, Region
+
+KEYPOINTS_TOOLTIP = "The people of each frame, from Extract Pose with person = all."
+
+
+class MagicDanceSelectPerson:
+    """Take one person out of keypoints."""
+
+    SEARCH_ALIASES = ["magicdance", "select person", "choose person", "track", "several people"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = "Takes one person out of the keypoints of several, for Retarget Pose, Draw Poses or Person Mask."
+    RETURN_TYPES = ("POSE_KEYPOINT",)
+    RETURN_NAMES = ("keypoints",)
+    OUTPUT_TOOLTIPS = ("This person alone; frames without the person are empty.",)
+    FUNCTION = "select"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "keypoints": socket("POSE_KEYPOINT", KEYPOINTS_TOOLTIP),
+                "person": integer(0, 0, 999, "Number of the person: from 0, from left to right at first sight."),
+            }
+        }
+
+    def select(self, keypoints, person):
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
+        from ..magicdance_core.pose.keypoints import people_apart
+
+        apart = people_apart(frames_from_pose_keypoint(keypoints))
+        if person not in apart:
+            known = ", ".join(map(str, sorted(apart))) or "nobody"
+            raise InputError(f"`person` is {person} and the keypoints have {known}: choose another number.")
+        return (frames_to_pose_keypoint(apart[person]),)
+
+
+class MagicDanceCombinePeople:
+    """Put people into one picture."""
+
+    SEARCH_ALIASES = ["magicdance", "combine people", "merge keypoints", "two people", "group"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = "Joins the keypoints of several people frame by frame, so that Draw Poses draws them into one map."
+    RETURN_TYPES = ("POSE_KEYPOINT",)
+    RETURN_NAMES = ("keypoints",)
+    OUTPUT_TOOLTIPS = ("Everybody, numbered as they are connected. A shorter motion ends earlier.",)
+    FUNCTION = "combine"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        required = {f"keypoints_{k}": socket("POSE_KEYPOINT", "Keypoints of one person.") for k in (1, 2)}
+        optional = {f"keypoints_{k}": socket("POSE_KEYPOINT", "Keypoints of one more person.") for k in (3, 4)}
+        return {"required": required, "optional": optional}
+
+    def combine(self, keypoints_1, keypoints_2, keypoints_3=None, keypoints_4=None):
+        from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
+        from ..magicdance_core.pose.keypoints import combine_people
+
+        given = [value for value in (keypoints_1, keypoints_2, keypoints_3, keypoints_4) if value is not None]
+        return (frames_to_pose_keypoint(combine_people([frames_from_pose_keypoint(value) for value in given])),)
+
+
+class MagicDancePersonMask:
+    """Make masks of people from their keypoints."""
+
+    SEARCH_ALIASES = ["magicdance", "person mask", "segment person", "mask from pose", "character replacement"]
+    CATEGORY = "MagicDance/pose"
+    DESCRIPTION = (
+        "Makes a mask of the people in each frame from their keypoints: limbs of usual thickness, head with hair, "
+        "hands, feet. Needs no network; the masks of any other node serve as well."
+    )
+    RETURN_TYPES = ("MASK",)
+    RETURN_NAMES = ("mask",)
+    OUTPUT_TOOLTIPS = ("One mask for each frame, for Add Region, Clean Plate and Sample Video Frames.",)
+    FUNCTION = "make"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        unit = "In units of half the shoulders' width."
+        return {
+            "required": {
+                "keypoints": socket("POSE_KEYPOINT", KEYPOINTS_TOOLTIP),
+                "person": integer(-1, -1, 999, "Number of the person. -1: everybody."),
+                "margin": number(
+                    0.35, 0.0, 4.0, f"Grows the mask. 0.8 for Add Region, 0.1 for its reference, 0.6 to remove. {unit}"
+                ),
+                "softness": number(0.15, 0.0, 2.0, f"Blurs its border. {unit}"),
+            }
+        }
+
+    def make(self, keypoints, person, margin, softness):
+        import numpy as np
+        import torch
+
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.pose import frames_from_pose_keypoint
+        from ..magicdance_core.pose.keypoints import people_apart
+        from ..magicdance_core.pose.person_masks import person_masks
+
+        frames = frames_from_pose_keypoint(keypoints)
+        numbered = people_apart(frames)
+        if person >= 0 and person not in numbered:
+            known = ", ".join(map(str, sorted(numbered))) or "nobody"
+            raise InputError(f"`person` is {person} and the keypoints have {known}: choose another number.")
+        chosen = numbered[person] if person >= 0 else frames
+        masks = [person_masks(frame, margin, softness, hide=False).max(axis=0, initial=0.0) for frame in chosen]
+        return (memory.output(torch.from_numpy(np.stack(masks))),)
+
+
+class MagicDanceAddRegion:
+    """Let a reference act in a part of the frames."""
+
+    SEARCH_ALIASES = ["magicdance", "region", "two people", "several references", "regional"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Gives a part of the frames a reference of its own, for Sample Video Frames. The reference that is connected "
+        "there acts in the rest. Chain this node for more people."
+    )
+    RETURN_TYPES = (REGIONS_TYPE,)
+    RETURN_NAMES = ("regions",)
+    OUTPUT_TOOLTIPS = ("For Sample Video Frames, or another Add Region.",)
+    FUNCTION = "add"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "reference": socket("IMAGE", "A picture of the person of this region."),
+                "mask": socket("MASK", "Where the reference acts: one mask, or one for each frame."),
+            },
+            "optional": {
+                "reference_mask": socket(
+                    "MASK", "The person in the reference. With it, the reference's background has no effect."
+                ),
+                "regions": socket(REGIONS_TYPE, "Other regions, from Add Region."),
+            },
+        }
+
+    def add(self, reference, mask, reference_mask=None, regions=()):
+        region = RegionInput(reference, to_mask(mask, "mask"), to_mask(reference_mask, "reference_mask"))
+        return ((*regions, region),)
+
+
+class MagicDanceCleanPlate:
+    """Remove people from a video."""
+
+    SEARCH_ALIASES = ["magicdance", "clean plate", "remove person", "background", "character replacement", "inpaint"]
+    CATEGORY = "MagicDance"
+    DESCRIPTION = (
+        "Replaces people by what is behind them: taken from frames in which it is seen where the camera stands, else "
+        "guessed from around. Outside of the mask the frames stay as they are."
+    )
+    RETURN_TYPES = ("IMAGE", "STRING")
+    RETURN_NAMES = ("images", "report")
+    OUTPUT_TOOLTIPS = ("The video without the people.", "What is only guessed. For Preview Any.")
+    FUNCTION = "clean"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {
+                "images": socket("IMAGE", "The frames of a video."),
+                "mask": socket("MASK", "The people in each frame, with a margin, from Person Mask."),
+            }
+        }
+
+    def clean(self, images, mask):
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.media.clean_plate import clean_plate
+
+        masks = fitted_masks(to_mask(mask, "mask"), images.shape[1:3])
+        if len(masks) not in (1, len(images)):
+            raise InputError(f"`mask` has {len(masks)} masks for {len(images)} frames: connect one for each.")
+        hidden = masks.expand(len(images), -1, -1).numpy()
+        plate = clean_plate(to_arrays(images, "images"), hidden, len(images))
+        report = f"{plate.unknown:.0%} of what people cover is never seen and guessed."
+        if plate.moves:
+            report += " The camera moves, so what is behind the people may not fit."
+        cleaned = [plate.fill(picture, one) for picture, one in zip(to_arrays(images, "images"), hidden)]
+        return to_image(cleaned), report
+
+
+def fitted_masks(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return a checked MASK resized to height and width, `[1 or F, H, W]`."""
+    import torch.nn.functional as F
+
+    if tuple(mask.shape[-2:]) == tuple(size):
+        return mask
+    return F.interpolate(mask[:, None], tuple(size), mode="bilinear", antialias=True)[:, 0].clamp(0, 1)
+
+
+def to_regions(
+    reference: Tensor | None, regions: tuple[RegionInput, ...], size: tuple[int, int], factor: int
+) -> list[Region]:
+    """Return the regions of a run. reference: for the rest, prepared. size: height and width of the frames."""
+    from ..magicdance_core.sampling import Region
+    from .sampling_inputs import to_reference
+
+    made = [] if reference is None else [Region(reference)]
+    for region in regions:
+        picture = to_reference(region.reference, None, size[0] * size[1], factor)
+        shown = None
+        if region.reference_mask is not None and region.reference_mask.any():
+            shown = fitted_masks(region.reference_mask, picture.shape[2:])
+        made.append(Region(picture, fitted_masks(region.mask, size), shown))
+    return made
+
+
+def to_background(images: Tensor | None, mask: Tensor | None, size: tuple[int, int]) -> Background | None:
+    """Return the background of a run. Raises InputError if only one of pictures and mask is given."""
+    from ..magicdance_core.errors import InputError
+    from ..magicdance_core.sampling import Background
+    from .socket_values import stretch, to_pictures
+
+    if (images is None) != (mask is None):
+        missing = "background_mask" if mask is None else "background"
+        raise InputError(f"`{missing}` is not connected: connect both of background and background_mask, or none.")
+    checked = to_mask(mask, "background_mask")
+    if images is None or checked is None:
+        return None
+    pictures = (stretch(to_pictures(one[None], "background"), size[1], size[0]) for one in images)
+    return Background(pictures, fitted_masks(checked, size))
