@@ -45,15 +45,15 @@ def compile_blocks(network: nn.Module, backend: str | Callable = "inductor") -> 
 
 def check_compiler(device: torch.device) -> None:
     """Raise InputError if torch.compile lacks a compiler for the device, or cannot be relied on with this Python."""
+    if device.type == "cpu" and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
+        raise InputError("Compilation needs a C++ compiler on a CPU: install g++, or turn compilation off.")
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise InputError("Compilation needs triton on a GPU: pip install triton, or turn compilation off.")
     if (3, 13) <= sys.version_info[:3] < (3, 13, 1):
         # python/cpython#125608: torch's guards miss changes of attributes, so a block keeps its clip or its weights.
         raise InputError(
             "With Python 3.13.0 compiled blocks give stale results: update to Python 3.13.1, or turn compilation off."
         )
-    if device.type == "cpu" and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
-        raise InputError("Compilation needs a C++ compiler on a CPU: install g++, or turn compilation off.")
-    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError("Compilation needs triton on a GPU: pip install triton, or turn compilation off.")
 
 
 def _copy_code(function: Callable) -> Callable:
