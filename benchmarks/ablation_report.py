@@ -39,7 +39,7 @@ METRICS = {
     "ssim": ("SSIM", 3, True),
     "psnr_moving": ("where it changes, dB", 2, True),
     "psnr_head": ("head, dB", 2, True),
-    "psnr_masked": ("PSNR without face and hands in the map, dB", 2, True),
+    "psnr_masked": ("PSNR on masked maps, dB", 2, True),
     "pose_error": ("pose error, % of side", 2, False),
 }
 """Key of the scores -> title, digits, whether more is better."""
