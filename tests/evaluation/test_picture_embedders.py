@@ -201,3 +201,31 @@ def test_a_foreign_dino_is_refused(tmp_path):
     torch.save({"blocks.0.mlp.fc1.weight": torch.zeros(4, 4)}, tmp_path / "d.pth")
     with pytest.raises(InputError, match="is no vision transformer"):
         dino_embedder(tmp_path / "d.pth", CPU)
+
+
+def test_one_command_takes_the_files_at_hand(clip_folder, tmp_path_factory, write_videos, square, capsys):
+    """Small networks under the names of the published files: columns, values in range, hashes in the report."""
+    import shutil
+
+    from magicdance_core.__main__ import main
+
+    folder, work = clip_folder[0], tmp_path_factory.mktemp("metrics")
+    shutil.copytree(folder, work / "weights" / "clip-vit-base-patch32")
+    dino = randomize(VisionTransformer(24, 1, 12, 24, (32, 32), 50))
+    torch.save(dino.state_dict(), work / "weights" / "dino_vitbase16_pretrain.pth")
+    mae = randomize(VisionTransformer(32, 1, 16, 32, (2, 56, 56), 0))
+    torch.save({"module": mae.state_dict()}, work / "weights" / "vit_g_hybrid_pt_1200e_ssv2_ft.pth")
+    for name, noise in (("truth", 0), ("mine", 30)):
+        write_videos(work / name, {"a": square(18, 0, noise), "b": square(18, 1, noise)})
+    (work / "truth" / "a.txt").write_text("a b")
+    command = ["evaluate", "--truth", str(work / "truth"), "--method", f"mine={work / 'mine'}", "--device", "cpu"]
+    assert main([*command, "--weights", str(work / "weights"), "--json", str(work / "r.json")]) == 0
+    report = json.loads((work / "r.json").read_text())
+    mine = report["methods"]["mine"]
+    assert mine["cd_fvd"] > 0 and 0 <= mine["clip_score"] <= 100
+    assert 0 <= mine["subject_consistency"] <= 1 and 0 <= mine["background_consistency"] <= 1
+    assert set(report["weights_sha256"]) == {
+        "clip-vit-base-patch32/model.safetensors", "dino_vitbase16_pretrain.pth", "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+    }  # fmt: skip
+    assert mine["notes"]["fid"].startswith("needs weights-inception")
+    assert "accepted by its tensors" in capsys.readouterr().out
