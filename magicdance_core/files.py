@@ -68,6 +68,7 @@ def resolve_inside(folder: Path, name: object, what: str) -> Path:
         base = folder.resolve()
         path = (base / name).resolve()
         inside = not Path(name).is_absolute() and path != base and path.is_relative_to(base)
+        inside = inside and not path.is_symlink()  # what resolve leaves of a loop of links, since Python 3.13
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
         inside = False
     if not inside:
