@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from magicdance_core.commands.common import (
@@ -251,7 +251,8 @@ def _run(options: argparse.Namespace) -> None:
     print_table(report)
     if options.sheet:
         names = ["one", "another", "pose", "one alone", "another alone", "together", "truth"]
-        contact_sheet(shown, names, PANEL).save(options.sheet)
+        rows = [[ImageOps.pad(picture, (PANEL, PANEL)) for picture in row] for row in shown]
+        contact_sheet(rows, names, PANEL).save(options.sheet)
         print(f"scenes side by side in {options.sheet}")
     write_report({"model": options.model, **report}, options.json)
 
