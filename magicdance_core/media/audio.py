@@ -165,6 +165,8 @@ def _first_picture(container) -> Fraction:
     stream = picture_track(container)
     if stream is None:
         return Fraction(0)
+    if stream.codec_context is None:  # PyAV before 16 crashes
+        raise ValueError("its pictures are in an unknown format")
     for packet in container.demux(stream):
         for frame in packet.decode():
             container.seek(0)
