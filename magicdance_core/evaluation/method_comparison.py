@@ -22,7 +22,7 @@ from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
 from .picture_embedders import clip_score, consistency, inception_score
-from .published_rows import NAMES, published_cells
+from .published_rows import KEYS, NAMES, published_cells
 from .result_cache import ResultCache, fingerprint
 from .scores import PIXEL_SCORES, body_points, pose_scores, score_frames
 from .table import Cell, Column, Table
@@ -102,7 +102,8 @@ class MethodComparison:
 
     def table(self, weights: bool = True) -> Table:
         """Return a row a method, in the given order; the row of one that failed says so."""
-        columns = self.columns(weights or self.with_paper)
+        quoted = KEYS if self.with_paper else ()
+        columns = tuple(c for c in self.columns(True) if weights or c.key not in self.needs or c.key in quoted)
         rows = {m: {c.key: self.cell(m, c.key) for c in columns} for m in self.methods}
         if not self.with_paper:
             return Table(columns, rows)

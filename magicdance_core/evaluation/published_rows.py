@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .table import Cell, Column
 
-_KEYS = ("fid", "ssim", "psnr_published", "lpips", "l1_published", "face_cos", "fid_vid")
+KEYS = ("fid", "ssim", "psnr_published", "lpips", "l1_published", "face_cos", "fid_vid")
 _ROWS = {
     "FOMM*": (85.03, 0.648, 29.01, 0.335, 3.61e-4, 0.190, 90.09),
     "MRAA*": (54.47, 0.672, 29.39, 0.296, 3.21e-4, 0.337, 66.36),
@@ -34,13 +34,13 @@ def published_cells(columns: Sequence[Column], published: bool) -> dict[str, dic
     published: the table is made by the published protocol. With the correct one, metrics that the paper's protocol
     computes in another way have a note in place of a value.
     """
-    return {name: _row(dict(zip(_KEYS, values)), columns, published) for name, values in zip(NAMES, _ROWS.values())}
+    return {name: _row(dict(zip(KEYS, values)), columns, published) for name, values in zip(NAMES, _ROWS.values())}
 
 
 def _row(values: Mapping[str, float | None], columns: Sequence[Column], published: bool) -> dict[str, Cell]:
-    shown = _KEYS if published else SAME_IN_BOTH
+    shown = KEYS if published else SAME_IN_BOTH
     row = {column.key: Cell(values[column.key]) for column in columns if column.key in shown}
     for column in columns:
-        if column.key not in row and {column.key, f"{column.key}_published"} & set(_KEYS):
+        if column.key not in row and {column.key, f"{column.key}_published"} & set(KEYS):
             row[column.key] = Cell(note="other protocol")
     return row

@@ -42,6 +42,7 @@ def test_the_page_marks_the_rows_and_tells_the_faults(tmp_path, write_videos, sq
     command = ["evaluate", "--truth", str(tmp_path / "truth"), "--method", f"mine={tmp_path / 'mine'}"]
     assert main([*command, "--published-rows", "--protocol", "published", "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
+    assert "needs scrfd_10g_bnkps.onnx" in shown and "needs yolox_l.onnx" not in shown  # the paper's columns only
     assert "MagicPose (paper)" in shown and "PSNR of 8-bit differences that overflow" in shown
     page = (tmp_path / "out" / "index.html").read_text()
     assert page.count('class="quoted"') == 7 and "not measured here" in page and all(f[:40] in page for f in FAULTS)
