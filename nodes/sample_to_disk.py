@@ -156,7 +156,8 @@ class MagicDanceSampleToDisk:
             raise
         run.write_video(path, fps, sound, keep_frames)
         shown = {"filename": path.name, "subfolder": user_files.output_subfolder(path), "type": "output"}
-        return {"ui": {"images": [shown], "animated": (True,)}, "result": (VideoFromFile(str(path)), str(path))}
+        # Not as "images": the frontend would take the previews of the run, which stay on the node, for parts of them.
+        return {"ui": {"video": [shown]}, "result": (VideoFromFile(str(path)), str(path))}
 
 
 class _PoseMaps:

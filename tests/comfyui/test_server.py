@@ -16,7 +16,7 @@ SMALL = {
     "MagicDancePuppets.height": 64,
     "MagicDanceSample.steps": 2,
     "KSampler.steps": 2,
-    "MagicDanceSampleToDisk.steps": 1,
+    "MagicDanceSampleToDisk.steps": 2,
     "LoadVideo.file": "dance.mp4",
     "ImageScaleToTotalPixels.megapixels": 0.06,
 }
@@ -66,7 +66,7 @@ def test_every_workflow_runs(server, file):
     own_files = WITHOUT_WEIGHTS if '"LoadVideo"' in file.read_text() else {}
     longer = {"MagicDancePuppets.frames": 9} if "disk" in file.stem else {}  # it begins slowly
     outputs = server.run(server.prompt(json.loads(file.read_text()), SMALL | own_files | longer))
-    images = (entry for output in outputs.values() for entry in output.get("images", []))
+    images = (entry for output in outputs.values() for key in ("images", "video") for entry in output.get(key, []))
     (saved,) = (entry for entry in images if entry["type"] == "output")
     file = server.output / saved["subfolder"] / saved["filename"]
     frames = [np.asarray(frame, np.int16) for frame in read_frames(file)]
@@ -210,7 +210,7 @@ def test_an_interrupted_run_to_disk_continues_in_another_server(server, new_serv
     finally:
         other.close()
     video = Path(outputs["4"]["text"][0])
-    (shown,) = outputs["3"]["images"]
+    (shown,) = outputs["3"]["video"]
     assert video == server.output / shown["subfolder"] / shown["filename"] and shown["subfolder"] == "disk"
     assert outputs["6"]["text"][0].startswith("10")  # frames per second
     kept = {file.name: file.stat().st_mtime_ns for file in video.with_suffix("").glob("*.png")}

@@ -91,7 +91,7 @@ def test_frames_are_those_of_sample_video_frames(sample, node, inputs, output):
     made = sample()
     video, path = made["result"]
     assert path == video.path == str(output / "dance_00001_.mp4")
-    assert made["ui"]["images"] == [{"filename": "dance_00001_.mp4", "subfolder": "", "type": "output"}]
+    assert made["ui"]["video"] == [{"filename": "dance_00001_.mp4", "subfolder": "", "type": "output"}]
     assert np.abs(pixels(output / "dance_00001_") - expected.numpy() * 255).max() <= 0.5 + 1e-3
     with av.open(path) as file:
         assert sum(1 for _ in file.decode(video=0)) == FRAMES and float(file.streams.video[0].average_rate) == 12.5
