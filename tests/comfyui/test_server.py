@@ -25,6 +25,7 @@ WITHOUT_WEIGHTS = {  # reads the pose maps that stand in for a user's files
     "MagicDanceExtractPose.fps": 10.0,
     "MagicDanceDrawPoses.width": 64,
     "MagicDanceDrawPoses.height": 64,
+    "MagicDanceSelectPerson.person": 0,  # drawn maps are read for one person only
 }
 
 
