@@ -22,6 +22,7 @@ PACK = "ComfyUI-MagicDance-Video"
 COMFYUI, PYTHON = os.environ.get("COMFYUI_PATH"), os.environ.get("PYTHON", sys.executable)
 UNPUBLISHED = shutil.ignore_patterns(".*", "tests", "runs", "demo", "__pycache__")
 REQUIREMENTS = "required", "optional"
+BYPASSED = 4  # a node's mode
 WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
 SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
     "LoadImage": ["image", None],
@@ -238,13 +239,22 @@ def to_prompt(workflow: dict, definitions: dict, changes: dict) -> dict:
 
 
 def flattened(workflow: dict) -> tuple[list[dict], dict]:
-    """Return the nodes of a workflow and of its subgraphs, and its links: number -> (node, output)."""
+    """Return the nodes of a workflow and of its subgraphs, and its links: number -> (node, output).
+
+    Bypassed nodes are left out: each of their outputs gives what comes to their first input of its type.
+    """
     subgraphs = {definition["id"]: definition for definition in workflow.get("definitions", {}).get("subgraphs", [])}
     nodes = []
     links: dict = {link[0]: (str(link[1]), link[2]) for link in workflow["links"]}
-    outputs = {}  # of a subgraph: (node, output) -> the same of the node in it
+    outputs = {}  # of a subgraph or bypassed node: (node, output) -> where it comes from
     for node in workflow["nodes"]:
         definition = subgraphs.get(node["type"])
+        if node.get("mode") == BYPASSED:
+            for slot, output in enumerate(node["outputs"]):
+                given = (entry["link"] for entry in node["inputs"] if entry["type"] == output["type"])
+                if (link := next(given, None)) is not None:
+                    outputs[str(node["id"]), slot] = links[link]
+            continue
         if definition is None:
             nodes.append(node)
             continue
@@ -264,7 +274,11 @@ def flattened(workflow: dict) -> tuple[list[dict], dict]:
                 entry["link"] = None if entry["link"] is None else (node["id"], entry["link"])
             inner["inputs"] = [entry for entry in inner["inputs"] if entry["link"] in links or "widget" not in entry]
             nodes.append(inner)
-    return nodes, {number: outputs.get(origin, origin) for number, origin in links.items()}
+
+    def resolved(origin: tuple) -> tuple:
+        return resolved(outputs[origin]) if origin in outputs else origin
+
+    return nodes, {number: resolved(origin) for number, origin in links.items()}
 
 
 def saved_values(node: dict, given: dict) -> dict:
