@@ -24,7 +24,8 @@ UNPUBLISHED = shutil.ignore_patterns(".*", "tests", "runs", "demo", "__pycache__
 REQUIREMENTS = "required", "optional"
 BYPASSED = 4  # a node's mode
 WIDGET_KINDS = "INT", "FLOAT", "BOOLEAN", "STRING", "COMBO"
-SAVED_WIDGETS: dict[str, list[str | None]] = {  # of other nodes in the workflow files; newer versions may have others
+SAVED_WIDGETS: dict[str, list[str | None]] = {
+    "ImageFromBatch": ["batch_index", "length"],  # of other nodes in the workflow files; newer versions may have others
     "LoadImage": ["image", None],
     "LoadVideo": ["file", None],
     "ImageScale": ["upscale_method", "width", "height", "crop"],
