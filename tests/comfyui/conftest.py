@@ -211,7 +211,9 @@ class Server:
 
     def run(self, prompt: dict) -> dict:
         history = self.finish(self.queue(prompt))
-        assert history["status"]["status_str"] == "success", history["status"]["messages"][-1]
+        name, details = history["status"]["messages"][-1]
+        message = details.get("exception_message", name)
+        assert history["status"]["status_str"] == "success", f"{details.get('node_type')}: {message}"
         return history["outputs"]
 
     def prompt(self, workflow: dict, changes: dict | None = None) -> dict:

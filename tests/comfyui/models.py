@@ -142,7 +142,7 @@ def write_inputs(folder: Path) -> None:
 
     folder.mkdir(exist_ok=True)
     dance, identity = Choreography.from_seed(3), Identity.from_seed(4)
-    maps = [Image.fromarray(draw_pose(puppet_keypoints(identity, dance.pose(4 * k), 256, 256))) for k in range(4)]
+    maps = [Image.fromarray(draw_pose(puppet_keypoints(identity, dance.pose(4 * k), 512, 512))) for k in range(4)]
     media.write_picture(folder / "example.png", maps[0])
     with media.write_animation(folder / "silent.mp4", 10) as add:
         for picture in maps:

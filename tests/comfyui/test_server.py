@@ -18,7 +18,7 @@ SMALL = {
     "KSampler.steps": 2,
     "MagicDanceSampleToDisk.steps": 2,
     "LoadVideo.file": "dance.mp4",
-    "ImageScaleToTotalPixels.megapixels": 0.0625,  # 256 x 256: drawn maps are not read at any scale
+    "ImageScaleToTotalPixels.megapixels": 0.25,
 }
 WITHOUT_WEIGHTS = {  # reads the pose maps that stand in for a user's files
     "MagicDanceExtractPose.detector": "drawn",
