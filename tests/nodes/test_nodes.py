@@ -217,7 +217,7 @@ def test_models_without_text_encoder_refuse_prompts(sample, held):
 def test_photographs_for_the_embedded_model_cause_a_warning(node, held, comfy, caplog):
     from dataclasses import replace
 
-    reference, poses, _, _ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
+    reference, poses, *_ = node("Puppets").draw(1, 2, 2, 4, 64, 64)
     held = replace(held, defaults=held.defaults | {"sample_size": 64})
     photograph = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(1))
     sampler, puppets_only = node("Sample"), replace(held, puppets_only=True)
