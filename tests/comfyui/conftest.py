@@ -28,7 +28,6 @@ SAVED_WIDGETS: dict[str, list[str | None]] = {
     "ImageFromBatch": ["batch_index", "length"],  # of other nodes in the workflow files; newer versions may have others
     "LoadImage": ["image", None],
     "LoadVideo": ["file", None],
-    "ImageFromBatch": ["batch_index", "length"],
     "ImageScale": ["upscale_method", "width", "height", "crop"],
     "ImageScaleToTotalPixels": ["upscale_method", "megapixels"],
     "ADE_LoadAnimateDiffModel": ["model_name"],
