@@ -89,7 +89,10 @@ def start(folder, *arguments, **streams):
 @pytest.mark.skipif(os.name == "nt", reason="Windows terminates without a word")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_termination_leaves_nothing(tmp_path, number):
-    with start(tmp_path, "--wait", stderr=subprocess.PIPE, text=True) as process:
+    def listen():  # what a shell starts in the background ignores it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with start(tmp_path, "--wait", stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         assert process.stderr.readline() == "ready\n"
         process.send_signal(number)
         assert process.stderr.read() == "magicdance: Interrupted.\n"
