@@ -7,7 +7,7 @@ OUT ?= demo
 # Property tests with many more examples, from a fixed seed, for at most FUZZ_SECONDS a file.
 FUZZ_EXAMPLES ?= 400
 FUZZ_SECONDS ?= 600
-FUZZ_FILES = $(shell grep -rlE '^from hypothesis' tests --include='*.py')
+FUZZ_FILES = $(shell grep -rlE '^from hypothesis' tests --include='test_*.py')
 
 # The networks of the detector mediapipe, which its tests on real pictures read. Where they cannot be had, these are skipped.
 POSE_MODELS = $(VENV)/magicdance_pose

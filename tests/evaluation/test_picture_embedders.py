@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: F401 - the extra is installed
 from transformers import CLIPConfig, CLIPModel, VideoMAEConfig, VideoMAEForVideoClassification
 
 from magicdance_core.errors import InputError
