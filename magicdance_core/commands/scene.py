@@ -218,7 +218,9 @@ class Scene:
                     "tripod, or another --background."
                 )
         elif self._options.background != REFERENCE:
-            first = next(self._other_place())
+            first = next(self._other_place(), None)
+            if first is None:
+                raise InputError(f"{self._options.background} has no picture that can be read: give another one.")
             self._plate = CleanPlate(np.asarray(first), 0.0, False)
 
     def _places(self) -> Iterator[Image.Image]:

@@ -39,9 +39,14 @@ class FrameBackground:
             self._mask = check_mask(background.mask, "The background's mask", frames, size, factor)[:, None]
         self._size, self._factor, self._frames = size, factor, frames
         self._source = iter(background.pictures)
-        self._read, self._waiting = 0, dict[int, Tensor]()
+        self._read, self._first, self._waiting = 0, 0, dict[int, Tensor]()
         self._last: Tensor | None = None
         self._next()  # a picture that cannot be used is refused before anything runs
+
+    def skip(self, first: int) -> None:
+        """Keep no pictures of the frames before `first`, which a resumed run has blended already."""
+        self._first = first
+        self._waiting = {number: picture for number, picture in self._waiting.items() if number >= first}
 
     def pictures(self) -> Iterator[Tensor]:
         """Yield the pictures, `[1, 3, H, W]`; they are kept until `blend` has used them."""
@@ -74,7 +79,7 @@ class FrameBackground:
     def _get(self, number: int) -> Tensor:
         while self._read <= number:
             self._next()
-        return self._waiting[number]
+        return self._waiting[number] if number >= self._first else torch.empty(0)
 
     def _next(self) -> None:
         picture = next(self._source, None)
@@ -88,5 +93,6 @@ class FrameBackground:
                 )
         if self._last is None:
             raise InputError("The background has no picture: give one for all frames or one for each.")
-        self._waiting[self._read] = self._last
+        if self._read >= self._first:
+            self._waiting[self._read] = self._last
         self._read += 1

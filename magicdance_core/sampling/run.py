@@ -251,6 +251,8 @@ def stream(
         elif first:
             schedule.skip(first)
             decoder.decoded = first
+        if background is not None:
+            background.skip(min(decoder.decoded, schedule.first // BLOCK * BLOCK))  # blocks are encoded whole
         for encoded in filter(None, (hints, source, conditions.background and conditions.background[0])):
             encoded.skip(schedule.first)
         for finished in denoiser.run(schedule):

@@ -8,6 +8,7 @@ from PIL import Image
 from magicdance_core import Background, MagicDancePipeline, named_scheduler
 from magicdance_core.errors import InputError
 from magicdance_core.sampling import SamplingSettings
+from magicdance_core.sampling.background import FrameBackground
 
 FRAMES, HEIGHT, WIDTH = 3, 32, 64
 STEPS = 3
@@ -114,6 +115,14 @@ def test_a_stream_gives_the_same_and_reads_pictures_as_they_are_needed(sample):
                           settings=settings, background=Background(PLATE, MASK), first=1)  # fmt: skip
     later = torch.cat([chunk.pictures for chunk in resumed])
     assert torch.equal(later, made[1:])
+
+
+def test_what_a_resumed_run_has_blended_is_not_kept():
+    background = FrameBackground(Background(PLATE, MASK), FRAMES, (HEIGHT, WIDTH), 4)
+    background.skip(2)
+    *passed, last = background.pictures()
+    assert not any(picture.numel() for picture in passed) and list(background._waiting) == [2]
+    assert torch.equal(background.blend((2,), torch.zeros_like(last))[0, :, 0], last[0, :, 0])
 
 
 def test_masks_may_be_made_when_they_are_needed(sample):
