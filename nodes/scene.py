@@ -12,6 +12,7 @@ from .widgets import integer, number, socket
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..magicdance_core.pose.keypoints import PoseFrame
     from ..magicdance_core.sampling import Background, Region
 
 KEYPOINTS_TOOLTIP = "The people of each frame, from Extract Pose with person = all."
@@ -38,15 +39,9 @@ class MagicDanceSelectPerson:
         }
 
     def select(self, keypoints, person):
-        from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint, frames_to_pose_keypoint
-        from ..magicdance_core.pose.keypoints import people_apart
 
-        apart = people_apart(frames_from_pose_keypoint(keypoints))
-        if person not in apart:
-            known = ", ".join(map(str, sorted(apart))) or "nobody"
-            raise InputError(f"`person` is {person} and the keypoints have {known}: choose another number.")
-        return (frames_to_pose_keypoint(apart[person]),)
+        return (frames_to_pose_keypoint(_only(frames_from_pose_keypoint(keypoints), person)),)
 
 
 class MagicDanceCombinePeople:
@@ -106,17 +101,11 @@ class MagicDancePersonMask:
         import numpy as np
         import torch
 
-        from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint
-        from ..magicdance_core.pose.keypoints import people_apart
         from ..magicdance_core.pose.person_masks import person_masks
 
         frames = frames_from_pose_keypoint(keypoints)
-        numbered = people_apart(frames)
-        if person >= 0 and person not in numbered:
-            known = ", ".join(map(str, sorted(numbered))) or "nobody"
-            raise InputError(f"`person` is {person} and the keypoints have {known}: choose another number.")
-        chosen = numbered[person] if person >= 0 else frames
+        chosen = frames if person < 0 else _only(frames, person)
         masks = [person_masks(frame, margin, softness, hide=False).max(axis=0, initial=0.0) for frame in chosen]
         return (memory.output(torch.from_numpy(np.stack(masks))),)
 
@@ -192,6 +181,18 @@ class MagicDanceCleanPlate:
             report += " The camera moves, so what is behind the people may not fit."
         cleaned = [plate.fill(picture, one) for picture, one in zip(to_arrays(images, "images"), hidden)]
         return to_image(cleaned), report
+
+
+def _only(frames: list[PoseFrame], person: int) -> list[PoseFrame]:
+    """Return the frames of one person alone. Raises InputError if nobody has that number."""
+    from ..magicdance_core.errors import InputError
+    from ..magicdance_core.pose.keypoints import people_apart
+
+    apart = people_apart(frames)
+    if person not in apart:
+        known = ", ".join(map(str, sorted(apart))) or "nobody"
+        raise InputError(f"`person` is {person} and the keypoints have {known}: choose another number.")
+    return apart[person]
 
 
 def fitted_masks(mask: Tensor, size: tuple[int, int]) -> Tensor:

@@ -202,10 +202,9 @@ class Scene:
         import numpy as np
 
         from ..media.clean_plate import CleanPlate, clean_plate
-        from ..pose.person_masks import person_masks
 
         if self._options.background == VIDEO:
-            hidden = (self._hidden(number, person_masks) for number in range(self._total))
+            hidden = (self._hidden(number) for number in range(self._total))
             self._plate = clean_plate(map(np.asarray, self._fitted(self._pictures())), hidden, self._total)
             if self._plate.unknown > MOST_GUESSED:
                 self.findings.append(
@@ -228,14 +227,12 @@ class Scene:
         import numpy as np
         from PIL import Image
 
-        from ..pose.person_masks import person_masks
-
         if self._options.background != VIDEO:
             yield from self._other_place()
             return
         assert self._plate is not None
         for number, picture in enumerate(self._fitted(self._pictures())):
-            yield Image.fromarray(self._plate.fill(np.asarray(picture), self._hidden(number, person_masks)))
+            yield Image.fromarray(self._plate.fill(np.asarray(picture), self._hidden(number)))
 
     def _other_place(self) -> Iterator[Image.Image]:
         from PIL import Image
@@ -248,8 +245,10 @@ class Scene:
             if picture is not None:
                 yield fit(Image.fromarray(picture), width, height)
 
-    def _hidden(self, number: int, person_masks: Callable) -> np.ndarray:
+    def _hidden(self, number: int) -> np.ndarray:
         """Return where people of the video are in a frame, with a margin."""
+        from ..pose.person_masks import person_masks
+
         return person_masks(self._everyone[number], PLATE_MARGIN, hide=False).max(axis=0, initial=0.0)
 
     def _fitted(self, pictures: Iterator[np.ndarray]) -> Iterator[Image.Image]:

@@ -41,6 +41,5 @@ def test_the_command_writes_figures_and_a_sheet(pipe, monkeypatch, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["pairs"] == 1 and (tmp_path / "a.png").stat().st_size > 0
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_two_people_take_hardly_more_arithmetic_than_one():
     assert 1.05 < count_people(2) / count_people(1) < 1.3
