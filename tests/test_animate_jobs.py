@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
@@ -70,6 +71,58 @@ def test_rows_run_one_after_the_other_and_done_ones_are_skipped(work, capsys, mo
         assert made == ["three.gif"]  # what is gone is made again, and nothing else
         assert jobs(GOOD, "--steps", "2") == 0
     assert made == ["three.gif", "one.gif", "two", "three.gif"]  # other options, other results
+
+
+@pytest.fixture
+def replaceable(work):
+    """Copies of the inputs under names of their own, each with something to replace it by."""
+    shutil.copy("a.png", "mine.png")
+    for name in ("poses", "model"):
+        shutil.copytree(name, f"my_{name}")
+    weights = next(Path("my_model/unet").glob("*.safetensors"))
+    return {
+        "reference": lambda: media.write_picture(Path("mine.png"), Image.new("RGB", (SIDE, SIDE), "navy")),
+        "poses": lambda: shutil.copy("poses/2.png", "my_poses/1.png"),
+        "model": lambda: weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1"),
+        "nothing": lambda: Path("mine.png").touch(),
+    }
+
+
+@pytest.mark.parametrize("changed", ["reference", "poses", "model", "nothing"])
+def test_a_done_job_is_done_again_when_its_inputs_changed(replaceable, changed, capsys):
+    rows = "reference,poses,out,model\nmine.png,my_poses,one.gif,my_model\n"
+    assert jobs(rows) == 0
+    before = Path("one.gif").stat().st_mtime_ns
+    replaceable[changed]()
+    capsys.readouterr()
+    for again in (changed != "nothing", False):
+        assert jobs(rows) == 0
+        assert ("row 1: one.gif" in capsys.readouterr().out) == again
+        assert (Path("one.gif").stat().st_mtime_ns != before) == again
+        before = Path("one.gif").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("changed", ["reference", "poses", "model", "nothing"])
+def test_frames_of_inputs_that_changed_are_told(replaceable, changed, capsys):
+    rows = "reference,poses,out,model\nmine.png,my_poses,frames,my_model\n"
+    assert jobs(rows) == 0
+    frames = {path: path.read_bytes() for path in Path("frames").iterdir()}
+    replaceable[changed]()
+    assert jobs(rows) == (0 if changed == "nothing" else 2)
+    assert changed == "nothing" or f"frames was begun with {'' if changed == 'reference' else 'other '}{changed}" in (
+        capsys.readouterr().err
+    )
+    assert {path: path.read_bytes() for path in Path("frames").iterdir()} == frames
+
+
+def test_jobs_that_an_earlier_version_did_are_not_done_again(work, capsys):
+    assert jobs(GOOD) == 0
+    for file in Path("jobs.csv.jobs").glob("0*.json"):
+        outcome = json.loads(file.read_text())
+        del outcome["contents"]
+        file.write_text(json.dumps(outcome))
+    capsys.readouterr()
+    assert jobs(GOOD) == 0 and "row" not in capsys.readouterr().out
 
 
 def test_a_failed_job_is_told_and_the_others_are_done(work, capsys):
@@ -149,6 +202,8 @@ def test_variables_that_name_no_process_are_refused(monkeypatch, rank, size):
         ("reference,poses,out\na.png,poses,b.xyz\n", "row 1: b.xyz has an unknown suffix"),
         ("reference,poses,out\na.png,poses,poses\n", "row 1: poses is the poses, which the result would replace"),
         ("reference,poses,out\na.png,poses,a.png\n", "row 1: a.png is the reference, which the result would replace"),
+        ("reference,poses,out,motion\na.png,poses,b.gif,b.gif\n", "row 1: b.gif does not exist"),
+        ("reference,video,out,background\na.png,dance.mp4,map.png,map.png\n", "map.png is the background, which the"),
         ("reference,out\n,b.gif\n", "--reference, --poses or --video is required"),
         ("video,out\ndance.mp4,b.gif\n", "--video is fitted to the person of a reference: give --reference"),
         ("reference,poses,video,out\na.png,poses,dance.mp4,b.gif\n", "not allowed with argument --poses"),

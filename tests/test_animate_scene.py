@@ -1,6 +1,7 @@
 """animate with several people of a video, and with other backgrounds."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,18 @@ def test_the_video_stays_where_nobody_is(work):
     same = (made == video).all(axis=-1)
     assert same[:, 0].mean() > 0.5 and same[:, :, 15:17].mean() > 0.2  # above and between the people
     assert not same.all(axis=(1, 2)).any()
+
+
+def test_frames_before_another_background_are_not_mixed(work, capsys):
+    shutil.copy("place.png", work / "place.png")
+    given = ("--person", "1", "--background", work / "place.png")
+    assert animate(work / "begun", *given) == 0
+    made = (work / "begun" / "00001.png").read_bytes()
+    with Image.open("place.png") as place:
+        media.write_picture(work / "place.png", place.convert("RGB").rotate(180))
+    assert animate(work / "begun", *given, "--resume") == 2
+    assert "begun was begun with other background: repeat that" in capsys.readouterr().err
+    assert (work / "begun" / "00001.png").read_bytes() == made
 
 
 def test_another_place(work):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..choices import CONTROL_MODES, FITS, FOREIGN_THRESHOLD
 from ..errors import InputError
-from ..files import check_target, existing
+from ..files import as_path, check_target, existing
 from .common import (
     add_model_arguments,
     add_score_argument,
@@ -43,10 +43,10 @@ from .driving_video import (
 )
 from .face_pass import add_face_arguments, check_face_options, find, reference_person, refine, stage_folder
 from .jobs import read_jobs, run_jobs
-from .motion_edits import add_edit_arguments, check_edits, edit, edits
+from .motion_edits import OWN_SOUND, add_edit_arguments, check_edits, edit, edits
 from .motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from .output import ANOTHER, RESUME_HINT, check_folder, write_file
-from .scene import Scene, is_scene
+from .scene import REFERENCE, VIDEO, Scene, is_scene
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -156,7 +156,16 @@ def inputs(options: argparse.Namespace) -> dict[str, Path]:
     """Return the files and folders that a run reads, by name."""
     named = {"video": options.video, "poses": options.poses}
     named["model"] = None if options.model == "embedded" else Path(options.model)
-    for what, paths in (("reference", options.reference or ()), ("LoRA", [file for file, _ in options.lora])):
+    named["motion module"] = None if options.motion in (None, "none", "embedded") else as_path(options.motion)
+    named["background"] = None if options.background in (REFERENCE, VIDEO) else as_path(options.background)
+    for name in ("match_beat", "mouth_audio"):
+        music = getattr(options, name)
+        named[name.replace("_", " ")] = None if music == OWN_SOUND else music
+    for what, paths in (
+        ("reference", options.reference or ()),
+        ("LoRA", [file for file, _ in options.lora]),
+        ("motion LoRA", [file for file, _ in options.motion_lora]),
+    ):
         named |= {f"{what} {number}" if number > 1 else what: path for number, path in enumerate(paths, 1)}
     return {name: path for name, path in named.items() if path is not None}
 

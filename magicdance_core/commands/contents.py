@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import fingerprint
+from .scene import REFERENCE, VIDEO, is_scene
 
 if TYPE_CHECKING:
     from ..pose.keypoints import PoseFrame
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def contents_of(options: argparse.Namespace, poses: PoseMaps | None) -> dict[str, str]:
-    """Return digests of the poses, and of the files of the model, LoRAs, motion module and motion LoRAs, by name."""
+    """Return digests of the poses and the background, and of the files of the model, LoRAs, motion module and motion
+    LoRAs, by name."""
     from ..checkpoints import EMBEDDED, EMBEDDED_MOTION
 
     model = EMBEDDED if options.model == "embedded" else Path(options.model)
@@ -30,6 +32,8 @@ def contents_of(options: argparse.Namespace, poses: PoseMaps | None) -> dict[str
         found["lora"] = " ".join(fingerprint(file) for file, _ in options.lora)
     if options.motion_lora:
         found["motion_lora"] = " ".join(fingerprint(file) for file, _ in options.motion_lora)
+    if is_scene(options) and options.background != REFERENCE:
+        found["background"] = fingerprint(options.video if options.background == VIDEO else Path(options.background))
     return found
 
 

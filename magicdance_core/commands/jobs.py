@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ..checks import csv_text
 from ..errors import InputError
-from ..files import check_target, existing_file, read_json, write_text
+from ..files import check_target, existing_file, fingerprint, read_json, write_text
 from ..launcher import rank_and_size
 
 MAX_TABLE_BYTES, MAX_JOBS = 2**24, 100_000
@@ -32,16 +33,21 @@ Inputs = Callable[[argparse.Namespace], dict[str, Path]]
 
 @dataclass(frozen=True)
 class Job:
-    """A row of the table (numbered from 1, after the head) and its options."""
+    """A row of the table (numbered from 1, after the head), its options, and the files and folders that it reads."""
 
     row: int
     options: argparse.Namespace
+    inputs: dict[str, Path]
 
     @property
     def key(self) -> str:
         """A hash of the options, by which a finished job is recognised."""
         values = {name: str(value) for name, value in vars(self.options).items() if name not in UNUSED}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def contents(self, digest: Callable[[Path], str]) -> str:
+        """Return digests of the inputs, by which a finished job of other contents is done again."""
+        return " ".join(f"{name}: {digest(path)}" for name, path in self.inputs.items())
 
 
 def read_jobs(
@@ -73,8 +79,9 @@ def read_jobs(
             if (out := namespace.out.resolve()) in outs:
                 raise InputError(f"{namespace.out} is the result of another row, too: give each its own.")
             outs.add(out)
-            read |= {path.resolve(): number for path in inputs(namespace).values()}
-            jobs.append(Job(number, namespace))
+            job = Job(number, namespace, inputs(namespace))
+            read |= {path.resolve(): number for path in job.inputs.values()}
+            jobs.append(job)
         except InputError as error:
             wrong.append(f"row {number}: {error}")
     wrong += [
@@ -92,28 +99,31 @@ def read_jobs(
 def run_jobs(jobs: Sequence[Job], table: Path, run: Callable[[argparse.Namespace], None]) -> None:
     """Run this process' part of the jobs; what is done already is skipped, and a failure does not stop the others.
 
-    Each job's outcome is kept beside the table, in TABLE.jobs/, where the report is. Raises InputError at the end if a
-    job failed.
+    Done is a job whose result is there, made with the same options of inputs with the same contents. Each job's outcome
+    is kept beside the table, in TABLE.jobs/, where the report is. Raises InputError at the end if a job failed.
     """
     rank, size = rank_and_size()
     folder = table.with_name(f"{table.name}.jobs")
     part = jobs[rank::size]
     for file in (*(_file(folder, job) for job in part), folder / REPORT):
         check_target(file)
+    digest = cache(fingerprint)  # rows share models and videos
     for number, job in enumerate(part, 1):
-        if _outcome(folder, job).get("status") == "done" and job.options.out.exists():
-            continue
-        print(f"[{number}/{len(part)}] row {job.row}: {job.options.out}")
-        job.options.detections = folder / DETECTIONS
-        job.options.resume = job.options.out.is_dir()
-        start = time.monotonic()
+        start, contents = time.monotonic(), ""
         outcome: dict[str, object] = {"status": "done", "message": ""}
         try:
+            contents, before = job.contents(digest), _outcome(folder, job)
+            same = before.get("contents", contents) == contents  # earlier versions did not store them
+            if before.get("status") == "done" and same and job.options.out.exists():
+                continue
+            print(f"[{number}/{len(part)}] row {job.row}: {job.options.out}")
+            job.options.detections = folder / DETECTIONS
+            job.options.resume = job.options.out.is_dir()
             run(job.options)
         except (InputError, OSError) as error:
             outcome = {"status": "failed", "message": str(error)}
             print(f"row {job.row} failed: {error}", file=sys.stderr)
-        outcome |= {"key": job.key, "seconds": round(time.monotonic() - start, 1)}
+        outcome |= {"key": job.key, "contents": contents, "seconds": round(time.monotonic() - start, 1)}
         write_text(_file(folder, job), json.dumps(outcome, indent=1) + "\n")
     outcomes = {job.row: _outcome(folder, job) for job in jobs}
     write_text(folder / REPORT, _report(jobs, outcomes))
