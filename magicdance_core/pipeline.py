@@ -343,14 +343,15 @@ class MagicDancePipeline:
         settings: SamplingSettings | None = None,
         background: Background | None = None,
         first: int = 0,
+        end: int | None = None,
         state: dict[str, Tensor] | None = None,
         callback: Callable[[Progress], None] | None = None,
     ) -> Iterator[FrameChunk]:
         """Generate a video of any length in the memory of a short one; frames are yielded as they are ready.
 
         poses: pose maps, read one after the other when they are needed; frames: how many of them, or without poses how
-        many to make. first: frame to start
-        at, the first of a batch; without a motion module only.
+        many to make. first: frame to start at, the first of a batch; end: to end before, the last of a batch + 1,
+        None for all; without a motion module only.
         state: of an earlier `FrameChunk` of the same run, to continue after it to the same pixels, with schedulers that
         take each step independently, like DDIM, and `generator` as at the beginning of the run. Others: see
         `__call__`.
@@ -383,6 +384,7 @@ class MagicDancePipeline:
             inputs,
             chain([head], maps),
             first=first,
+            end=end,
             state=state,
             placement=self._placement,
             callback=callback,

@@ -60,18 +60,8 @@ class MagicDanceRefineFaces:
         reference_keypoints,
         strength,
         seed,
-        steps,
-        cfg,
-        sampler_name,
-        control_mode,
-        preset,
-        frames_per_batch,
-        decode_chunk_size,
-        positive=None,
-        negative=None,
-        context_options=None,
-        speed_options=None,
         reference_mask=None,
+        **shared,
     ):
         import torch
 
@@ -94,21 +84,7 @@ class MagicDanceRefineFaces:
         height, width = pictures.shape[2:]
         people = find_faces(poses, width, height, picture, person, model.defaults["sample_size"])
         self._remarks.show([CLOSE_UPS_UNKNOWN] if model.puppets_only else [])
-        components, settings, prompts = to_run(
-            model,
-            seed=seed,
-            steps=steps,
-            cfg=cfg,
-            sampler_name=sampler_name,
-            control_mode=control_mode,
-            preset=preset,
-            frames_per_batch=frames_per_batch,
-            decode_chunk_size=decode_chunk_size,
-            positive=positive,
-            negative=negative,
-            context_options=context_options,
-            speed_options=speed_options,
-        )
+        components, settings, prompts = to_run(model, seed=seed, **shared)
         settings = face_settings(settings.resolve(model.defaults), strength)
 
         def refined():

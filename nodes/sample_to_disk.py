@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .comfy import fingerprints, memory, messages, progress, user_files
 from .link_types import MODEL_TYPE
 from .pose_map_checks import check_pose_maps, size_remarks
-from .sampling_inputs import context_remarks, require_controls, sampling_sockets, sampling_widgets, to_reference, to_run
+from .sampling_inputs import context_remarks, control_remarks, sampling_sockets, sampling_widgets, to_run
+from .scene import SceneInputs, scene_sockets
 from .socket_values import stretch, to_pictures, to_sound
 from .widgets import choice, integer, number, socket, toggle
 
@@ -64,8 +64,7 @@ class MagicDanceSampleToDisk:
         )
         return {
             "required": {
-                "model": socket(MODEL_TYPE, "A model with an Appearance Control Model and a Pose ControlNet."),
-                "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
+                "model": socket(MODEL_TYPE, "A model with an Appearance Control Model, a Pose ControlNet, or both."),
                 **sampling_widgets(),
                 "fps": number(30.0, 1.0, 240.0, "Frames per second of the video. Connect Extract Pose's.", 1.0),
                 "filename_prefix": (
@@ -78,41 +77,36 @@ class MagicDanceSampleToDisk:
                 "height": integer(0, 0, 8192, size.format("Height"), step=8, advanced=True),
             },
             "optional": {
+                "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
                 "keypoints": socket(
                     "POSE_KEYPOINT", "The motion; its pose maps are drawn when they are needed, which saves memory."
                 ),
                 "poses": socket("IMAGE", "Pose maps, in place of `keypoints`.", display_name="pose maps"),
                 "audio": socket("AUDIO", "The sound of the video, from Extract Pose; cut to its length."),
                 **sampling_sockets(),
+                **scene_sockets(),
             },
         }
 
     def sample(
         self,
         model,
-        reference,
         seed,
-        steps,
-        cfg,
-        sampler_name,
-        control_mode,
-        preset,
-        frames_per_batch,
-        decode_chunk_size,
         fps,
         filename_prefix,
         format,
         keep_frames,
         width,
         height,
+        reference=None,
         keypoints=None,
         poses=None,
         audio=None,
-        positive=None,
-        negative=None,
-        context_options=None,
-        speed_options=None,
         reference_mask=None,
+        regions=(),
+        background=None,
+        background_mask=None,
+        **shared,
     ):
         from comfy_api.input_impl import VideoFromFile
 
@@ -121,31 +115,21 @@ class MagicDanceSampleToDisk:
 
         path = user_files.output_path(filename_prefix, f".{format}")  # refused before anything is computed
         sound = None if audio is None else to_sound(audio, "audio")
-        require_controls(model)
-        components, settings, prompts = to_run(
-            model,
-            seed=seed,
-            steps=steps,
-            cfg=cfg,
-            sampler_name=sampler_name,
-            control_mode=control_mode,
-            preset=preset,
-            frames_per_batch=frames_per_batch,
-            decode_chunk_size=decode_chunk_size,
-            positive=positive,
-            negative=negative,
-            context_options=context_options,
-            speed_options=speed_options,
-        )
+        sentences = control_remarks(model, reference is not None or bool(regions))
+        components, settings, prompts = to_run(model, seed=seed, **shared)
         side, factor = model.defaults["sample_size"], vae_scale_factor(components.vae)
         maps = _PoseMaps(keypoints, poses, (width, height), side, factor)
-        reference = to_reference(reference, reference_mask, maps.width * maps.height, factor)
-        some = maps.some()
-        check_pose_maps(some, maps.name)
-        sentences = size_remarks(some, side) + context_remarks(model, settings)
-        sentences += domain_warnings(reference, some) if model.puppets_only else []
-        self._remarks.show(sentences)
-        run = _Run(model, components, settings, prompts, reference, maps, seed)
+        scene = SceneInputs(
+            reference, reference_mask, regions, background, background_mask, (maps.height, maps.width), factor
+        )  # fmt: skip
+        if model.pose is not None:
+            some = maps.some()
+            check_pose_maps(some, maps.name)
+            sentences += size_remarks(some, side)
+            if model.puppets_only and scene.reference is not None:
+                sentences += domain_warnings(scene.reference, some)
+        self._remarks.show(sentences + context_remarks(model, settings))
+        run = _Run(model, components, settings, prompts, scene, maps, seed)
         try:
             run.fill(self._remarks)
         except BaseException:
@@ -230,11 +214,11 @@ def _size_of(frames: list[PoseFrame], size: tuple[int, int], side: int, factor: 
 class _Run:
     """One run to disk. Its frames are in `folder`, whose name follows from all that decides them."""
 
-    def __init__(self, model, components, settings, prompts, reference: Tensor, maps: _PoseMaps, seed: int):
+    def __init__(self, model, components, settings, prompts, scene: SceneInputs, maps: _PoseMaps, seed: int):
         from ..magicdance_core.sampling.frame_folder import FrameFolder
 
         self._model, self._components, self._settings = model, components, settings
-        self._prompts, self._reference, self._maps, self._seed = prompts, reference, maps, seed
+        self._prompts, self._scene, self._maps, self._seed = prompts, scene, maps, seed
         self.total = maps.count
         described = self._describe()
         name = fingerprints.of_settings(described)
@@ -262,17 +246,19 @@ class _Run:
             settings, inputs = prepare(
                 self._components,
                 self._settings,
-                self._reference,
+                self._scene.shown,
                 next(iter(self._maps)),
-                end,
+                self.total,
                 generator=torch.Generator().manual_seed(self._seed),
+                background=self._scene.background(),
                 **self._prompts,
             )
             chunks = stream(
                 self._components,
                 settings,
                 inputs,
-                islice(self._maps, end),
+                self._maps,
+                end=end,
                 placement=memory.placement(self._model),
                 callback=denoised,
                 **position,
@@ -318,7 +304,7 @@ class _Run:
         return {
             "model": fingerprints.of_model(self._model),
             "prompts": fingerprints.of_tensors([self._components.context, *self._prompts.values()]),
-            "reference": fingerprints.of_tensors([self._reference]),
+            **self._scene.describe(),
             "poses": self._maps.digest(),
             "frames": self.total,
             "width": self._maps.width,

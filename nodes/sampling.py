@@ -1,10 +1,10 @@
 """Node that samples the frames of a video."""
 
 from .comfy import memory, messages, progress
-from .link_types import MODEL_TYPE, REGIONS_TYPE
+from .link_types import MODEL_TYPE
 from .pose_map_checks import check_pose_maps, size_remarks
-from .sampling_inputs import context_remarks, control_remarks, sampling_sockets, sampling_widgets, to_reference, to_run
-from .scene import to_background, to_regions
+from .sampling_inputs import context_remarks, control_remarks, sampling_sockets, sampling_widgets, to_run
+from .scene import SceneInputs, scene_sockets
 from .socket_values import stretch, to_pictures
 from .widgets import socket
 
@@ -51,11 +51,7 @@ class MagicDanceSample:
             "optional": {
                 "reference": socket("IMAGE", "A picture of the person; several pictures in a batch add up."),
                 **sampling_sockets(),
-                "regions": socket(REGIONS_TYPE, "References of more people, from Add Region."),
-                "background": socket(
-                    "IMAGE", "What the frames show outside of background_mask: one picture, or a video."
-                ),
-                "background_mask": socket("MASK", "Where frames are sampled, from Person Mask."),
+                **scene_sockets(),
             },
         }
 
@@ -64,22 +60,12 @@ class MagicDanceSample:
         model,
         poses,
         seed,
-        steps,
-        cfg,
-        sampler_name,
-        control_mode,
-        preset,
-        frames_per_batch,
-        decode_chunk_size,
         reference=None,
-        positive=None,
-        negative=None,
-        context_options=None,
-        speed_options=None,
         reference_mask=None,
         regions=(),
         background=None,
         background_mask=None,
+        **shared,
     ):
         import torch
 
@@ -87,41 +73,28 @@ class MagicDanceSample:
         from ..magicdance_core.puppets.domain_check import domain_warnings
         from ..magicdance_core.sampling import prepare, run
 
-        sentences = control_remarks(model, regions[0].reference if regions and reference is None else reference)
-        components, settings, prompts = to_run(
-            model,
-            seed=seed,
-            steps=steps,
-            cfg=cfg,
-            sampler_name=sampler_name,
-            control_mode=control_mode,
-            preset=preset,
-            frames_per_batch=frames_per_batch,
-            decode_chunk_size=decode_chunk_size,
-            positive=positive,
-            negative=negative,
-            context_options=context_options,
-            speed_options=speed_options,
-        )
+        sentences = control_remarks(model, reference is not None or bool(regions))
+        components, settings, prompts = to_run(model, seed=seed, **shared)
         poses, factor = to_pictures(poses, "poses"), vae_scale_factor(components.vae)
         height, width = (max(factor, round(side / factor) * factor) for side in poses.shape[2:])
-        if reference is not None:
-            reference = to_reference(reference, reference_mask, width * height, factor)
+        scene = SceneInputs(
+            reference, reference_mask, regions, background, background_mask, (height, width), factor
+        )  # fmt: skip
         poses = stretch(poses, width, height)
         if model.pose is not None:
             check_pose_maps(poses, "poses")
             sentences += size_remarks(poses, model.defaults["sample_size"])
-            sentences += domain_warnings(reference, poses) if model.puppets_only and reference is not None else []
+            if model.puppets_only and scene.reference is not None:
+                sentences += domain_warnings(scene.reference, poses)
         self._remarks.show(sentences + context_remarks(model, settings))
-        shown = to_regions(reference, regions, (height, width), factor) if regions else reference
         settings, inputs = prepare(
             components,
             settings,
-            shown,
+            scene.shown,
             poses,
             count := len(poses),
             generator=torch.Generator().manual_seed(seed),
-            background=to_background(background, background_mask, (height, width)),
+            background=scene.background(),
             **prompts,
         )
         forecast = progress.Forecast(count, (width, height))

@@ -1,4 +1,4 @@
-"""What the two samplers share: widgets and sockets, and the settings and networks of a run."""
+"""What the nodes that sample share: widgets and sockets, and the settings and networks of a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def sampling_widgets() -> dict[str, Input]:
+    """Return the widgets that `to_run` takes."""
     return {
         "seed": seed("Seed of the initial noise."),
         "steps": integer(0, 0, 999, f"Number of denoising steps. {MODEL_DEFAULT}"),
@@ -58,6 +59,7 @@ def sampling_widgets() -> dict[str, Input]:
 
 
 def sampling_sockets() -> dict[str, Input]:
+    """Return the optional sockets that `to_run` takes, and the mask of the reference."""
     return {
         "positive": socket(
             "CONDITIONING", "A prompt from CLIP Text Encode. Without it, the empty prompt, as published."
@@ -99,7 +101,7 @@ def to_run(
 ) -> tuple[Components, SamplingSettings, dict[str, Tensor | None]]:
     """Return the networks, the settings and the prompts (as `prepare` takes them) that widgets and sockets stand for.
 
-    Raises InputError for a model without both controls, and for prompts that it does not take.
+    The arguments are those widgets and sockets. Raises InputError for prompts that the model does not take.
     """
     from ..magicdance_core.sampling import PRESETS, Control, SamplingSettings
     from ..magicdance_core.schedule import named_scheduler
@@ -156,7 +158,7 @@ def context_remarks(model: MagicDanceModel, settings: SamplingSettings) -> list[
     return ["Put Apply Motion Module before this node: without a motion module, context windows have no effect."]
 
 
-def control_remarks(model: MagicDanceModel, reference: Tensor | None) -> list[str]:
+def control_remarks(model: MagicDanceModel, has_reference: bool) -> list[str]:
     """Return sentences about a control that the model lacks. Raises InputError if it lacks both, or a reference."""
     from ..magicdance_core.errors import InputError
 
@@ -164,28 +166,18 @@ def control_remarks(model: MagicDanceModel, reference: Tensor | None) -> list[st
         raise InputError(
             "The model has no control: put Apply Appearance, Apply Pose or both between the model and this node."
         )
-    if model.appearance is not None and reference is None:
+    if model.appearance is not None and not has_reference:
         raise InputError(
             "`reference` is not connected: connect a picture of the person, or leave out Apply Appearance."
         )
     remarks = []
-    if model.appearance is None and reference is not None:
+    if model.appearance is None and has_reference:
         remarks.append("The reference has no effect: put Apply Appearance between the model and this node.")
     if model.pose is None:
         remarks.append(
             "The poses only give number and size of the frames: put Apply Pose between the model and this node."
         )
     return remarks
-
-
-def require_controls(model: MagicDanceModel) -> None:
-    """Raise InputError that names the node to add unless the model has both controls."""
-    from ..magicdance_core.checkpoints import ROLES
-    from ..magicdance_core.errors import InputError
-
-    for role, node in (("appearance", "Apply Appearance"), ("pose", "Apply Pose")):
-        if getattr(model, role) is None:
-            raise InputError(f"The model has no {ROLES[role].title}: put {node} between the model and this node.")
 
 
 def _prompt(model: MagicDanceModel, conditioning, name: str) -> Tensor:

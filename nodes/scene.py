@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .comfy import memory
+from .comfy import fingerprints, memory
 from .link_types import REGIONS_TYPE, RegionInput
-from .socket_values import to_arrays, to_image, to_mask
-from .widgets import integer, number, socket
+from .socket_values import stretch, to_arrays, to_image, to_mask, to_pictures
+from .widgets import Input, integer, number, socket
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -204,10 +204,72 @@ def fitted_masks(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask[:, None], tuple(size), mode="bilinear", antialias=True)[:, 0].clamp(0, 1)
 
 
-def to_regions(
+def scene_sockets() -> dict[str, Input]:
+    """Return the optional sockets that `SceneInputs` takes besides the reference."""
+    return {
+        "regions": socket(REGIONS_TYPE, "References of more people, from Add Region."),
+        "background": socket("IMAGE", "What the frames show outside of background_mask: one picture, or a video."),
+        "background_mask": socket("MASK", "Where frames are sampled, from Person Mask."),
+    }
+
+
+class SceneInputs:
+    """Who is in the frames of a run, and where: the values of its sockets in the frames' size.
+
+    size: height and width of the frames; others: see the sockets. Raises InputError for values that cannot be used.
+    reference: `[R, 3, H', W']` in [0, 1] or None. shown: the reference, or regions of it and of others.
+    """
+
+    def __init__(
+        self,
+        reference: Tensor | None,
+        reference_mask: Tensor | None,
+        regions: tuple[RegionInput, ...],
+        background: Tensor | None,
+        background_mask: Tensor | None,
+        size: tuple[int, int],
+        factor: int,
+    ):
+        from .sampling_inputs import to_reference
+
+        pixels = size[0] * size[1]
+        self.reference = None if reference is None else to_reference(reference, reference_mask, pixels, factor)
+        self.shown: Tensor | list[Region] | None = self.reference
+        if regions:
+            self.shown = _regions(self.reference, regions, size, factor)
+        self._background, self._size = (background, to_mask(background_mask, "background_mask")), size
+        self.background()  # refused before anything is computed
+
+    def background(self) -> Background | None:
+        """Return the background; one for each run. Raises InputError if only one of pictures and mask is given."""
+        from ..magicdance_core.errors import InputError
+        from ..magicdance_core.sampling import Background
+
+        images, mask = self._background
+        if (images is None) != (mask is None):
+            missing = "background_mask" if mask is None else "background"
+            raise InputError(f"`{missing}` is not connected: connect both of background and background_mask, or none.")
+        if images is None or mask is None:
+            return None
+        height, width = self._size
+        pictures = (stretch(to_pictures(one[None], "background"), width, height) for one in images)
+        return Background(pictures, fitted_masks(mask, self._size))
+
+    def describe(self) -> dict[str, str]:
+        """Return digests of all that decides frames."""
+        described = {"reference": fingerprints.of_tensors([self.reference])}
+        if isinstance(self.shown, list):
+            parts = [part for region in self.shown for part in (region.reference, region.mask, region.reference_mask)]
+            described["regions"] = fingerprints.of_tensors(parts)
+        images, mask = self._background
+        if images is not None:
+            described["background"] = fingerprints.of_tensors([*images, mask])
+        return described
+
+
+def _regions(
     reference: Tensor | None, regions: tuple[RegionInput, ...], size: tuple[int, int], factor: int
 ) -> list[Region]:
-    """Return the regions of a run. reference: for the rest, prepared. size: height and width of the frames."""
     from ..magicdance_core.sampling import Region
     from .sampling_inputs import to_reference
 
@@ -219,19 +281,3 @@ def to_regions(
             shown = fitted_masks(region.reference_mask, picture.shape[2:])
         made.append(Region(picture, fitted_masks(region.mask, size), shown))
     return made
-
-
-def to_background(images: Tensor | None, mask: Tensor | None, size: tuple[int, int]) -> Background | None:
-    """Return the background of a run. Raises InputError if only one of pictures and mask is given."""
-    from ..magicdance_core.errors import InputError
-    from ..magicdance_core.sampling import Background
-    from .socket_values import stretch, to_pictures
-
-    if (images is None) != (mask is None):
-        missing = "background_mask" if mask is None else "background"
-        raise InputError(f"`{missing}` is not connected: connect both of background and background_mask, or none.")
-    checked = to_mask(mask, "background_mask")
-    if images is None or checked is None:
-        return None
-    pictures = (stretch(to_pictures(one[None], "background"), size[1], size[0]) for one in images)
-    return Background(pictures, fitted_masks(checked, size))

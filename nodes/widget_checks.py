@@ -20,14 +20,14 @@ LINKED: Any = object()  # default of VALIDATE_INPUTS, to which ComfyUI does not 
 def with_checked_widgets(node: Any) -> Any:
     """Return a node class whose function checks its inputs by `INPUT_TYPES` and `VALIDATE_INPUTS` before it begins."""
     function = getattr(node, node.FUNCTION)
-    signature = inspect.signature(function)
 
     @wraps(function)
-    def run(*args, **inputs):
-        given = signature.bind(*args, **inputs)
-        given.arguments |= check_widgets(node, given.arguments)
-        check_sockets(node, given.arguments)
-        return function(*given.args, **given.kwargs)
+    def run(self, *args, **inputs):
+        types = node.INPUT_TYPES()
+        given = dict(zip([*types["required"], *types.get("optional", {})], args)) | inputs
+        given |= check_widgets(node, given)
+        check_sockets(node, given)
+        return function(self, **given)
 
     setattr(node, node.FUNCTION, run)
     return node

@@ -114,6 +114,15 @@ def test_a_killed_scene_continues_to_the_same_frames(work, monkeypatch, capsys):
     assert np.array_equal(frames(work / "whole"), frames(work / "parts"))
 
 
+def test_a_lost_frame_of_a_scene_is_made_again(work):
+    given = ("--person", "all", "--background", "video", "--resume", "--frames-per-batch", "4")
+    assert animate(work / "out", *given, references=("1.png", "2.png")) == 0
+    whole = frames(work / "out")
+    (work / "out" / "00001.png").unlink()
+    assert animate(work / "out", *given, references=("1.png", "2.png")) == 0
+    assert np.array_equal(frames(work / "out"), whole)
+
+
 def test_the_video_stays_where_nobody_is(work):
     assert animate(work / "kept", "--person", "all", "--background", "video", references=("1.png", "2.png")) == 0
     made = frames(work / "kept")

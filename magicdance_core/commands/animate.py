@@ -378,10 +378,10 @@ class _Run:
 
         maps = None
         if self._poses is not None:
-            maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, end))
+            maps = (fit(pose, self.width, self.height, self._around) for pose in islice(self._poses, self.total))
         return self._pipe.stream(
-            self._encoded, maps, end, generator=seeded_generator(self._options.seed), settings=self._settings,
-            background=None if self.scene is None else self.scene.background(),
+            self._encoded, maps, self.total, end=end, generator=seeded_generator(self._options.seed),
+            settings=self._settings, background=None if self.scene is None else self.scene.background(),
             callback=lambda progress: bar.set_postfix_str(f"{progress.fraction:.1%}"), **self._prompts, **position,
         )  # fmt: skip
 

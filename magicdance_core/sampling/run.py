@@ -209,6 +209,7 @@ def stream(
     *,
     pictures: Iterable[Tensor] | None = None,
     first: int = 0,
+    end: int | None = None,
     state: dict[str, Tensor] | None = None,
     placement: Placement | None = None,
     callback: ProgressCallback | None = None,
@@ -216,8 +217,9 @@ def stream(
     """Sample a video of any length in the memory of a short one; frames are yielded as they are ready.
 
     pose_maps: `[1, 3, H, W]` in [0, 1], read when they are needed. pictures: likewise, of the same size, to start from
-    in place of noise, see `SamplingSettings.strength`. first: frame to start at, the first of a batch; without a motion
-    module only. state: of an earlier run's chunk, to continue after it. Others: see `run`.
+    in place of noise, see `SamplingSettings.strength`. first: frame to start at, the first of a batch; end: to
+    end before, the last of a batch + 1, None for all; without a motion module only. state: of an earlier run's chunk,
+    to continue after it. Others: see `run`.
     Raises InputError for a state where the scheduler or the shortcuts cannot resume, and for a frame to start at that
     depends on earlier ones.
     """
@@ -228,6 +230,10 @@ def stream(
     placement, networks = placement or Placement.of(model), _networks(model)
     if first and (networks.motion is not None or first % settings.frames_per_batch):
         raise InputError(f"Frame {first} depends on earlier ones: start at frame 0.")
+    if end not in (None, inputs.frames):
+        if networks.motion is not None:
+            raise InputError(f"Frame {end} changes those before it: do not end there.")
+        inputs = replace(inputs, frames=end)
 
     def chunks() -> Iterator[FrameChunk]:
         reference, hints, source = _encode_reference(model, inputs.reference, placement), None, None

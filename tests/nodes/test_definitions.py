@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -152,12 +153,19 @@ def test_every_node_and_input_has_a_description(pack):
 
 
 def test_functions_take_the_declared_inputs(pack):
-    import inspect
+    to_run = sys.modules[f"{pack.__name__}.nodes.sampling_inputs"].to_run
+
+    def parameters(function) -> dict[str, inspect.Parameter]:
+        return dict(list(inspect.signature(function).parameters.items())[1:])
 
     for cls in pack.NODE_CLASS_MAPPINGS.values():
-        parameters = list(inspect.signature(getattr(cls, cls.FUNCTION)).parameters.values())[1:]
-        assert [p.name for p in parameters] == list(inputs(cls))
-        optional = {p.name for p in parameters if p.default is not inspect.Parameter.empty}
+        taken = parameters(getattr(cls, cls.FUNCTION))
+        if taken.pop("shared", None):  # the nodes that sample pass what is not theirs on
+            taken |= parameters(to_run)
+        else:
+            assert list(taken) == list(inputs(cls))
+        assert set(taken) == set(inputs(cls))
+        optional = {name for name, p in taken.items() if p.default is not inspect.Parameter.empty}
         assert optional == set(cls.INPUT_TYPES().get("optional", {}))
 
 

@@ -107,6 +107,56 @@ def test_frames_are_removed_and_sound_is_added(sample, output):
     assert [file.name for file in output.rglob("*") if file.is_file()] == ["a_00001_.mkv"]
 
 
+@pytest.fixture
+def scene(node, inputs):
+    """A second person in the right half, and a background outside of the lower half, of each frame its own."""
+    pictures = torch.rand(FRAMES + 1, 32, 32, 3, generator=torch.Generator().manual_seed(2)).mul(255).round().div(255)
+    right, low = torch.zeros(FRAMES, 32, 32), torch.zeros(FRAMES, 32, 32)
+    right[2:, :, 16:] = 1  # who is not there from the start
+    low[:, 16:] = 1
+    (regions,) = node("AddRegion").add(pictures[:1], right)
+    return {"regions": regions, "background": pictures[1:], "background_mask": low}
+
+
+def test_regions_and_background_are_those_of_sample_video_frames(sample, node, inputs, scene, output):
+    expected, _ = node("Sample").sample(**inputs | SAMPLE | scene)
+    sample(**scene)
+    made = pixels(output / "dance_00001_")
+    assert np.abs(made - expected.numpy() * 255).max() <= 0.5 + 1e-3
+    assert np.array_equal(made[:, :16], (scene["background"] * 255).round().int().numpy()[:, :16])
+    plain = node("Sample").sample(**inputs | SAMPLE | scene | {"regions": ()})[0]
+    assert (plain - expected)[2:, 16:].abs().max() > 1e-4 and torch.allclose(plain[:2], expected[:2], atol=1e-5)
+
+
+def test_a_lost_frame_of_a_scene_is_made_again(sample, scene, comfy, output, decoded):
+    sample(**scene)
+    whole = pixels(output / "dance_00001_")
+    decoded.clear()
+    decoded.limit = 4
+    with pytest.raises(Exception) as error:
+        sample(**scene)
+    assert type(error.value).__name__ == "Interrupt"
+    (folder,) = (output / "magicdance_frames").iterdir()
+    (folder / "00000.png").unlink()
+    decoded.limit = comfy.interrupt_after = None
+    decoded.clear()
+    sample(**scene)
+    assert sorted(decoded) == [0, 1, 4]  # whole batches, of which one ends before the second person comes
+    assert np.array_equal(pixels(output / "dance_00002_"), whole)
+
+
+@pytest.mark.parametrize("role", ["appearance", "pose"])
+def test_either_control_works_alone(sample, node, held, inputs, output, comfy, role):
+    changes = {"model": replace(held, **{role: None})} | ({"reference": None} if role == "appearance" else {})
+    if role == "pose":
+        changes["poses"] = torch.full((FRAMES, 32, 32, 3), 0.5)  # no pose maps, which only give number and size
+    expected, _ = node("Sample").sample(**inputs | SAMPLE | changes)
+    sample(**changes)
+    assert np.abs(pixels(output / "dance_00001_") - expected.numpy() * 255).max() <= 0.5 + 1e-3
+    remarks = [sentence for _, shown in comfy.events for sentence in shown["sentences"]]
+    assert any("only give number and size of the frames" in sentence for sentence in remarks) == (role == "pose")
+
+
 @pytest.mark.parametrize("name", ["held", "moving"])
 def test_an_interrupted_run_continues(sample, node, comfy, output, decoded, request, name):
     model = {"model": request.getfixturevalue(name)}
@@ -137,7 +187,9 @@ def test_an_interrupted_run_continues(sample, node, comfy, output, decoded, requ
     assert {name: (kept / name).stat().st_mtime_ns for name in stamps} == stamps
 
 
-def test_whatever_decides_the_frames_gives_another_folder(sample, inputs, comfy, output, decoded):
+def test_whatever_decides_the_frames_gives_another_folder(sample, inputs, scene, comfy, output, decoded):
+    background = {name: scene[name] for name in ("background", "background_mask")}
+
     def interrupted(**changes) -> set[str]:
         decoded.clear()
         decoded.limit, comfy.interrupt_after = 2, None
@@ -154,6 +206,11 @@ def test_whatever_decides_the_frames_gives_another_folder(sample, inputs, comfy,
             {"poses": inputs["poses"].roll(1, 0)},
             {"reference": inputs["reference"] / 2},
             {"positive": [[torch.ones(1, 5, 12), {}]]},
+            {"regions": scene["regions"]},
+            {"regions": scene["regions"] * 2},
+            background,
+            background | {"background": scene["background"] / 2},
+            background | {"background_mask": scene["background_mask"] / 2},
         ),
         2,
     ):
@@ -182,6 +239,12 @@ def test_wrong_inputs_are_refused_before_sampling(sample, inputs, output):
         sample(filename_prefix="../out")
     with pytest.raises(ValueError, match="`format` is 'exe'"):
         sample(format="exe")
+    with pytest.raises(ValueError, match="`background_mask` is not connected"):
+        sample(background=inputs["reference"])
+    with pytest.raises(ValueError, match="`reference` is not connected"):
+        sample(reference=None)
+    with pytest.raises(ValueError, match="The background's mask has 3 pictures for 5 frames"):
+        sample(background=inputs["reference"], background_mask=torch.ones(3, 32, 32))
     with pytest.raises(ValueError, match="`audio` is not an AUDIO"):
         sample(audio=torch.zeros(3))
     with pytest.raises(ValueError, match="Put Extract Pose and Draw Poses before `poses`"):
