@@ -161,12 +161,14 @@ class MagicDanceFromModel:
         from ..magicdance_core.checkpoints import PUBLISHED_DEFAULTS
         from ..magicdance_core.schedule import published_scheduler
 
+        conversion.check_family(model)
         prediction_type = conversion.prediction_type(model)
         unet = self._unet((SameObject(model.model), model.patches_uuid), lambda: _convert_unet(model))
         context = None
         if clip is not None:
             key = SameObject(clip.cond_stage_model), clip.patcher.patches_uuid
-            context = self._context(key, lambda: conversion.empty_prompt(clip))
+            width = memory.network(unet).config.cross_attention_dim
+            context = self._context(key, lambda: conversion.empty_prompt(clip, width))
         return (
             MagicDanceModel(
                 unet=unet,

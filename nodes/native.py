@@ -210,6 +210,7 @@ class MagicDanceApplyAppearanceToModel:
             raise InputError("There is no reference: connect `reference`, or `image` and `vae`.")
         pictures = to_pictures(image, "image")
         check_reference_count(len(pictures), "image")
+        conversion.check_encodes_pictures(vae)
         key = SameObject(image), SameObject(vae)
         return self._latents(key, lambda: {"samples": vae.encode(pictures.movedim(1, -1))})
 

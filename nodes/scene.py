@@ -139,9 +139,9 @@ class MagicDanceAddRegion:
             },
         }
 
-    def add(self, reference, mask, reference_mask=None, regions=()):
+    def add(self, reference, mask, reference_mask=None, regions=None):
         region = RegionInput(reference, to_mask(mask, "mask"), to_mask(reference_mask, "reference_mask"))
-        return ((*regions, region),)
+        return ((*(regions or ()), region),)
 
 
 class MagicDanceCleanPlate:
@@ -171,7 +171,7 @@ class MagicDanceCleanPlate:
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.media.clean_plate import clean_plate
 
-        masks = fitted_masks(to_mask(mask, "mask"), images.shape[1:3])
+        masks = fitted_masks(to_mask(mask, "mask"), to_pictures(images[:1], "images").shape[2:])
         if len(masks) not in (1, len(images)):
             raise InputError(f"`mask` has {len(masks)} masks for {len(images)} frames: connect one for each.")
         hidden = masks.expand(len(images), -1, -1).numpy()

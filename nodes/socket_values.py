@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -86,13 +86,13 @@ def video_audio(video) -> dict | None:
     return None if sound is None else {"waveform": torch.from_numpy(sound[0])[None], "sample_rate": sound[1]}
 
 
-def to_sound(audio: dict, name: str) -> tuple[np.ndarray, int]:
+def to_sound(audio: Mapping, name: str) -> tuple[np.ndarray, int]:
     """Return an AUDIO as float32 `[1 or 2, samples]` and its rate. Raises InputError if it is no AUDIO."""
     import torch
 
     from ..magicdance_core.errors import InputError
 
-    waveform, rate = (audio.get(key) if isinstance(audio, dict) else None for key in ("waveform", "sample_rate"))
+    waveform, rate = (audio.get(key) if isinstance(audio, Mapping) else None for key in ("waveform", "sample_rate"))
     if not isinstance(waveform, torch.Tensor) or waveform.dim() != 3 or not isinstance(rate, int) or rate < 1:
         raise InputError(f"`{name}` is not an AUDIO: connect an output of type AUDIO.")
     if 0 in waveform.shape:
@@ -175,16 +175,20 @@ def to_embeddings(conditioning: list, width: int, name: str) -> Tensor:
 
     Raises InputError if it holds several prompts, or embeddings of another width.
     """
+    import torch
+
     from ..magicdance_core.errors import InputError
 
-    if not all(isinstance(prompt, (list, tuple)) and prompt and hasattr(prompt[0], "dim") for prompt in conditioning):
+    if not all(
+        isinstance(prompt, (list, tuple)) and prompt and isinstance(prompt[0], torch.Tensor) for prompt in conditioning
+    ):
         raise InputError(f"`{name}` is not a CONDITIONING: connect the output of CLIP Text Encode.")
     if len(conditioning) != 1:
         raise InputError(f"`{name}` holds {len(conditioning)} prompts: join them with Conditioning (Concat).")
     embeddings = conditioning[0][0]
-    if embeddings.dim() != 3 or embeddings.shape[-1] != width:
+    if embeddings.dim() != 3 or 0 in embeddings.shape or embeddings.shape[-1] != width:
         raise InputError(f"`{name}` was encoded with another model's CLIP: use the CLIP of Stable Diffusion 1.5.")
-    return embeddings[:1]
+    return _finite(embeddings[:1], name)
 
 
 def check_reference_count(count: int, name: str) -> None:

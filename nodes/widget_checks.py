@@ -10,7 +10,7 @@ from typing import Any
 
 from ..magicdance_core import checks
 from ..magicdance_core.errors import InputError
-from .link_types import CONTEXT_TYPE, MODEL_TYPE, MOTION_TYPE, ContextOptions, MagicDanceModel, Motion
+from .socket_checks import check_sockets
 
 MAX_TEXT = 4096  # characters of a text widget
 NUMBERS = {"INT": int, "FLOAT": float}
@@ -58,23 +58,6 @@ def check_widgets(node: Any, values: dict[str, Any]) -> dict[str, Any]:
         elif kind == "STRING":
             checked[name] = _text(name, values[name])
     return checked
-
-
-def check_sockets(node: Any, values: dict[str, Any]) -> None:
-    """Raise InputError for a value that is no value of its socket's type; optional sockets may have none."""
-    import torch
-
-    kinds = {
-        "IMAGE": torch.Tensor, "MASK": torch.Tensor, "LATENT": dict, "CONDITIONING": list, MODEL_TYPE: MagicDanceModel,
-        MOTION_TYPE: Motion, CONTEXT_TYPE: ContextOptions,
-    }  # fmt: skip
-    types = node.INPUT_TYPES()
-    for name, (kind, _) in (types["required"] | types.get("optional", {})).items():
-        value = values.get(name)
-        if isinstance(kind, str) and kind in kinds and not isinstance(value, kinds[kind]):
-            if value is not None or name in types["required"]:
-                article = "an" if kind == "IMAGE" else "a"
-                raise InputError(f"`{name}` is not {article} {kind}: connect an output of type {kind}.")
 
 
 def _choice(name: str, value: object, names: list[str]) -> str:

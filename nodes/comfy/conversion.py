@@ -61,9 +61,28 @@ def vae_tensors(vae) -> dict[str, Tensor]:
     return tensors
 
 
-def empty_prompt(clip) -> Tensor:
-    """Return the embeddings `[1, 77, C]` of the empty prompt."""
-    return clip.encode_from_tokens(clip.tokenize("")).float().cpu()
+def check_encodes_pictures(vae) -> None:
+    """Raise InputError unless a VAE turns pictures into latents of 4 channels: those of sound or videos do not."""
+    from ...magicdance_core.errors import InputError
+
+    channels, sides = getattr(vae, "latent_channels", 4), getattr(vae, "latent_dim", 2)
+    if channels != 4 or sides != 2:
+        raise InputError(
+            f"The connected VAE has latents of {channels} channels in {sides} dimensions: connect one of Stable "
+            "Diffusion 1.5."
+        )
+
+
+def empty_prompt(clip, width: int) -> Tensor:
+    """Return the embeddings `[1, 77, width]` of the empty prompt. Raises InputError for a CLIP of another width."""
+    import torch
+
+    from ...magicdance_core.errors import InputError
+
+    embeddings = clip.encode_from_tokens(clip.tokenize(""))
+    if not isinstance(embeddings, torch.Tensor) or embeddings.dim() != 3 or embeddings.shape[-1] != width:
+        raise InputError("The connected CLIP is not the one of Stable Diffusion 1.5: connect the checkpoint's CLIP.")
+    return embeddings[:1].float().cpu()
 
 
 def to_checkpoint(tensors: dict[str, Tensor]) -> tuple:

@@ -53,6 +53,11 @@ def hold(network: nn.Module, role: str) -> ModelPatcher:
     return ModelPatcher(holder, load_device=device, offload_device=offload)
 
 
+def is_held(value: object) -> bool:
+    """Return whether a value is a result of `hold`."""
+    return isinstance(getattr(value, "model", None), _holder())
+
+
 def network(held: ModelPatcher) -> nn.Module:
     """Return the network that was given to `hold`."""
     return held.model.inner

@@ -9,6 +9,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -319,7 +320,7 @@ def test_workflows_without_files_open_as_apps():
 def test_input_errors_have_a_plain_title_and_no_traceback(node):
     """ComfyUI's execution.py makes the title from the class, and logs the traceback."""
     with pytest.raises(ValueError, match="disconnect it") as caught:
-        node("LoadBackbone").load("embedded", vae=object())
+        node("LoadBackbone").load("embedded", vae=SimpleNamespace(get_sd=dict, encode=len))
     kind = caught.type
     assert (kind.__module__, kind.__qualname__) == ("builtins", "InputError")
     frames = [frame for frame in traceback.extract_tb(caught.tb) if frame.filename.startswith(str(ROOT / "nodes"))]

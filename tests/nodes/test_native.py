@@ -298,18 +298,24 @@ def test_unusable_inputs_are_refused(apply, changes, sentence):
 
 def test_an_image_is_encoded_once(node, model, appearance, patch):
     encoded = []
-    vae = SimpleNamespace(encode=lambda pictures: encoded.append(pictures.shape) or torch.ones(1, 4, 8, 8))
     apply, picture = node("ApplyAppearanceToModel").apply, torch.rand(1, 64, 64, 3)
 
-    class Vae(SimpleNamespace):  # weak references want a class
-        pass
+    class Vae:
+        get_sd = dict
 
-    vae = Vae(**vars(vae))
+        def encode(self, pictures):
+            encoded.append(pictures.shape)
+            return torch.ones(1, 4, 8, 8)
+
+    vae = Vae()
     for strength in (1.0, 0.5):
         (patched,) = apply(model, appearance, strength, 0.0, 1.0, "balance", image=picture, vae=vae)
         (source,) = patched.attachments["magicdance_appearance"]
         assert source.latents.unique() == 0.5  # as the MODEL takes them
     assert encoded == [(1, 64, 64, 3)]
+    vae.latent_channels, vae.latent_dim = 64, 1  # a VAE of sound
+    with pytest.raises(ValueError, match="latents of 64 channels in 1 dimensions: connect one of Stable Diffusion 1.5"):
+        node("ApplyAppearanceToModel").apply(model, appearance, 1.0, 0.0, 1.0, "balance", image=picture, vae=vae)
 
 
 def test_empty_frames_have_the_size_of_the_poses(node, pose_maps):

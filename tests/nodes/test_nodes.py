@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import FrozenInstanceError
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -311,7 +312,7 @@ def test_model_folders_and_the_embedded_model_are_loaded(node, comfy, core, tiny
     assert backbone.INPUT_TYPES()["required"]["ckpt_name"][0] == ["embedded"]
     assert backbone.load("embedded")[0] is backbone.load("embedded")[0]
     with pytest.raises(ValueError, match="disconnect it"):
-        backbone.load("embedded", vae=object())
+        backbone.load("embedded", vae=SimpleNamespace(get_sd=dict, encode=len))
     monkeypatch.setattr(core("pipeline"), "EMBEDDED", folder / "gone")
     with pytest.raises(ValueError, match="install the pack again"):
         node("LoadBackbone").load("embedded")
@@ -346,6 +347,26 @@ class ComfyModel:
     def get_sd(self):
         return self.vae
 
+    def clone(self):
+        raise NotImplementedError
+
+    encode = clone
+
+
+class Clip:
+    """Stand-in for ComfyUI's CLIP, whose embeddings have a shape."""
+
+    def __init__(self, *shape):
+        self.shape, self.cond_stage_model = shape, torch.nn.Module()
+        self.patcher = SimpleNamespace(patches_uuid=0)
+
+    def tokenize(self, text):
+        assert text == ""
+        return {"l": []}
+
+    def encode_from_tokens(self, tokens):
+        return torch.ones(self.shape)
+
 
 def test_model_and_vae_of_comfyui_are_converted_with_their_patches(node, comfy, published_files):
     import sys
@@ -364,6 +385,11 @@ def test_model_and_vae_of_comfyui_are_converted_with_their_patches(node, comfy, 
     assert patched.vae is model.vae and taker.take(mine, mine)[0].unet is patched.unet
     mine.sampling = sys.modules["comfy.model_sampling"].V_PREDICTION()
     assert taker.take(mine, mine)[0].scheduler.config.prediction_type == "v_prediction"
+    width = model.unet.model.inner.config.cross_attention_dim
+    assert torch.equal(taker.take(mine, mine, Clip(1, 77, width))[0].context, torch.ones(1, 77, width))
+    for shape in ((1, 256, 4096), (77, width)):
+        with pytest.raises(ValueError, match="CLIP is not the one of Stable Diffusion 1.5: connect the checkpoint's"):
+            taker.take(mine, mine, Clip(*shape))
     mine.unet[key] = torch.zeros(32, 9, 3, 3)
     with pytest.raises(ValueError, match="has 9 input channels, as for inpainting"):
         node("FromModel").take(mine, mine)

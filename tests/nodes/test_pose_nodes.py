@@ -124,7 +124,7 @@ def test_extract_names_missing_files_and_inputs(node, dance):
     for detector, name in (("openpose", "hand_pose_model.pth and facenet.pth"), ("dwpose", "yolox_l.onnx")):
         with pytest.raises(ValueError, match=f"{name} .*are not in .*magicdance_pose: download them from https"):
             extract(node, detector=detector, images=picture)
-    for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": picture}):
+    for several in ({}, {"images": picture, "keypoints": dance(0)}, {"images": picture, "video": Video("x.mp4")}):
         with pytest.raises(ValueError, match="connect one of `images`, `video` and `keypoints`"):
             extract(node, **several)
 
@@ -355,7 +355,7 @@ def test_preview_draws_skeletons_over_pictures(node, dance):
     with pytest.raises(ValueError, match="has no frames"):
         preview([], 0.8)
     with pytest.raises(ValueError, match="both `images` and `video`"):
-        preview(dance(0), 0.8, pictures, video=pictures)
+        preview(dance(0), 0.8, pictures, video=Video("x.mp4"))
 
 
 def test_preview_over_a_shorter_video_holds_its_last_frame(node, dance, film):
