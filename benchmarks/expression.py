@@ -71,7 +71,8 @@ def evaluate_expressions(
         person = scene.identity.seed
         start = Choreography.from_seed(2 * person + 1, "test").pose(int(person * 0.618 % 1 * CHOREOGRAPHY_FRAMES))
         larger = REFERENCE_SCALE * size
-        picture, portrait = (draw(scene.identity, start, larger) for draw in (draw_puppet, puppet_keypoints))
+        picture = draw_puppet(scene.identity, start, larger)
+        portrait = puppet_keypoints(scene.identity, start, larger)
         bodies = [replace(body, **NEUTRAL) for body in scene.bodies]
         neutral = [puppet_keypoints(scene.identity, body, size) for body in bodies]
         for slider, value in SETTINGS:

@@ -108,10 +108,10 @@ def _larger_reference(scene: Scene, size: int):
 def _counted(call: Callable[..., MagicDanceOutput], seed: int, count: bool) -> tuple[list[Image.Image], int]:
     """Return the frames of a pass with the noise of a seed, and the number of its operations if they are counted."""
     if not count:
-        return call(generator=seeded_generator(seed)).frames, 0
+        return list(call(generator=seeded_generator(seed)).frames), 0
     with FlopCounterMode(display=False) as counter:
         frames = call(generator=seeded_generator(seed)).frames
-    return frames, counter.get_total_flops()
+    return list(frames), counter.get_total_flops()
 
 
 def _scores(scene: Scene, pictures: Sequence[Image.Image], suffix: str) -> dict[str, np.ndarray]:

@@ -201,7 +201,8 @@ SCORES = ("psnr", "psnr_moving", "expression", "still", "moving")
 
 def _measure(pipe: MagicDancePipeline, settings: SamplingSettings, scene: Scene, seed: int) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
-    video = stack(pipe(scene.reference, list(scene.poses), generator=generator, settings=settings).frames)
+    out = pipe(scene.reference, list(scene.poses), generator=generator, settings=settings)
+    video = stack(list(out.frames))
     steadiness = steadiness_scores(video, scene)
     frames = [picture_scores(scene, i, {"": frame}) for i, frame in enumerate(video)]
     scores = {name: np.array([frame[name] for frame in frames]) for name in ("psnr", "psnr_moving", "expression")}

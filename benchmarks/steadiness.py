@@ -91,14 +91,9 @@ def evaluate_steadiness(
             tqdm(scenes, desc=f"{noise}{' + motion' if pipe.motion else ''}", unit="person")
         ):
             generator = torch.Generator().manual_seed(seed + number)
-            made.append(
-                stack(
-                    pipe(
-                        scene.reference, list(scene.poses), generator=generator,
-                        settings=replace(settings, noise=noise, windows=windows),
-                    ).frames
-                )
-            )  # fmt: skip
+            own = replace(settings, noise=noise, windows=windows)
+            out = pipe(scene.reference, list(scene.poses), generator=generator, settings=own)
+            made.append(stack(list(out.frames)))
         return made
 
     rows: dict[str, list[np.ndarray]] = {}

@@ -145,7 +145,7 @@ class MagicDancePipeline:
             if ROLES[role].samples:
                 torch.nn.Module.to(network, device=device, dtype=dtype)  # diffusers' own warns without need
                 if next(network.parameters()).device.type == "cuda":
-                    torch.nn.Module.to(network, memory_format=torch.channels_last)
+                    torch.nn.Module.to(network, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
     def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:

@@ -251,7 +251,7 @@ class MagicDanceEmptyFrames:
             raise InputError("`poses` is not an IMAGE with sides of at least 8 pixels: connect pose maps.")
         check_pose_maps(to_pictures(poses, "poses"), "poses")
         frames, height, width, _ = poses.shape
-        latent = {"samples": torch.zeros(frames, 4, height // 8, width // 8)}
+        latent: dict[str, object] = {"samples": torch.zeros(frames, 4, height // 8, width // 8)}
         if shared_noise:
             latent["batch_index"] = [0] * frames  # ComfyUI draws one noise for each index
         return (latent,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .comfy import fingerprints, memory
@@ -195,7 +196,7 @@ def _only(frames: list[PoseFrame], person: int) -> list[PoseFrame]:
     return apart[person]
 
 
-def fitted_masks(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def fitted_masks(mask: Tensor, size: Sequence[int]) -> Tensor:
     """Return a checked MASK resized to height and width, `[1 or F, H, W]`."""
     import torch.nn.functional as F
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from .comfy import memory, user_files
 
@@ -157,6 +157,10 @@ def to_latents(latent: dict, name: str) -> Tensor:
     return _finite(samples.to("cpu", torch.float32), name)
 
 
+@overload
+def to_mask(mask: Tensor, name: str) -> Tensor: ...
+@overload
+def to_mask(mask: None, name: str) -> None: ...
 def to_mask(mask: Tensor | None, name: str) -> Tensor | None:
     """Return a MASK as `[1 or F, H, W]` in [0, 1], float32 on the CPU. Raises InputError if it is no MASK."""
     import torch

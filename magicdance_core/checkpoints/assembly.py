@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TypeAlias
 
 import torch
-from torch import nn
+from diffusers import ModelMixin
 
 from ..errors import InputError
 from .roles import Role
@@ -33,7 +33,7 @@ class Part:
     """A network without weights, and the names of its tensors in the file: parameter -> tensor."""
 
     role: Role
-    network: nn.Module
+    network: ModelMixin
     names: dict[str, str]
 
 
@@ -77,7 +77,7 @@ def check(file: Tensors, parts: Iterable[Part], unused: Callable[[str], bool] = 
         )
 
 
-def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> nn.Module:
+def fill(part: Part, file: Tensors, dtype: torch.dtype | None) -> ModelMixin:
     """Load the weights of a network in `dtype` (None: the widest of its tensors) and return it in evaluation mode.
 
     Tensors are read one at a time, so that at most the network and its part of the file are in memory.

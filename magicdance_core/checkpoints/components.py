@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import diffusers
-from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
-from torch import Tensor, nn
+from diffusers import AutoencoderKL, ModelMixin, SchedulerMixin, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextModel
 
 from ..errors import InputError
@@ -42,7 +42,7 @@ class Components:
     text_encoder: CLIPTextModel | None = None
     defaults: dict = field(default_factory=PUBLISHED_DEFAULTS.copy)
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, ModelMixin]:
         """Return the networks that are not None, by role."""
         return {name: network for name in ROLES if (network := getattr(self, name)) is not None}
 
@@ -68,7 +68,7 @@ class Components:
         return self
 
 
-def control_fits(control: nn.Module, unet: nn.Module, vae: nn.Module) -> bool:
+def control_fits(control: ModelMixin, unet: ModelMixin, vae: ModelMixin) -> bool:
     """Return whether a control has the widths and depths of a UNet and the scale factor of a VAE."""
     factor = getattr(control, "pose_scale_factor", None)
     alike = all(_comparable(control.config[key]) == _comparable(unet.config[key]) for key in SHARED_KEYS)

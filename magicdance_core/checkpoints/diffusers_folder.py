@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from diffusers import ModelMixin
+from transformers import CLIPTextModel
 
 from .. import files
 from ..errors import InputError
@@ -91,7 +92,7 @@ def load_folder(path: str | Path, dtype: DTypes = None, controls: bool = True) -
     ).check(str(path))
 
 
-def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
+def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> ModelMixin:
     """Load one network from its folder (`config.json` and weights) or from a model's folder.
 
     role: a name in `ROLES`. Raises InputError that names what is missing or does not fit.
@@ -109,7 +110,7 @@ def load_network(path: str | Path, role: str, dtype: torch.dtype | None = None) 
     return fill(part, file, dtype)
 
 
-def _save_network(path: Path, role: Role, network: nn.Module, dtype: torch.dtype | None) -> None:
+def _save_network(path: Path, role: Role, network: ModelMixin, dtype: torch.dtype | None) -> None:
     weights = {name: weight.to("cpu", dtype) for name, weight in network.state_dict().items()}
     path.mkdir(parents=True)
     if role.library == "transformers":
@@ -141,7 +142,7 @@ def weight_files(path: Path) -> list[Path]:
     return files
 
 
-def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, str]:
+def _names_in_file(role: Role, network: ModelMixin, file: Tensors) -> dict[str, str]:
     if role.library == "transformers":
         prefix = "text_model." if any(name.startswith("text_model.") for name in file.shapes) else ""
         return {name: prefix + bare for name, bare in role.names(network).items()}
@@ -152,7 +153,7 @@ def _names_in_file(role: Role, network: nn.Module, file: Tensors) -> dict[str, s
     return renamed
 
 
-def _context(path: Path, text_encoder: nn.Module | None) -> torch.Tensor:
+def _context(path: Path, text_encoder: CLIPTextModel | None) -> torch.Tensor:
     if text_encoder is not None:
         return encode_empty_prompt(text_encoder)
     return read_context(TensorFile(path / EMPTY_PROMPT), "context")

@@ -2,7 +2,8 @@
 
 import re
 
-from torch import nn
+from diffusers import ModelMixin
+from transformers import CLIPTextModel
 
 RESNET = {
     "norm1": "in_layers.0",
@@ -47,12 +48,12 @@ UNET_BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsampl
 VAE_BLOCK = re.compile(r"(\w+)\.(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsamplers)\.(\d+)\.(.+)")
 
 
-def unet_names(unet: nn.Module) -> dict[str, str]:
+def unet_names(unet: ModelMixin) -> dict[str, str]:
     """Return published names of the parameters of a UNet or an appearance network, which has fewer."""
     return {name: _unet_name(name, unet.config) for name in unet.state_dict()}
 
 
-def pose_names(pose: nn.Module) -> dict[str, str]:
+def pose_names(pose: ModelMixin) -> dict[str, str]:
     """Return published names of the parameters of a ControlNet; its encoder is named like the UNet's."""
     hint = len(pose.config.conditioning_embedding_out_channels)
 
@@ -70,17 +71,17 @@ def pose_names(pose: nn.Module) -> dict[str, str]:
     return {name: _unet_name(translate(name), pose.config) for name in pose.state_dict()}
 
 
-def vae_names(vae: nn.Module) -> dict[str, str]:
+def vae_names(vae: ModelMixin) -> dict[str, str]:
     """Return published names of the parameters of an AutoencoderKL."""
     return {name: _vae_name(name, len(vae.config.block_out_channels)) for name in vae.state_dict()}
 
 
-def text_names(text_encoder: nn.Module) -> dict[str, str]:
+def text_names(text_encoder: CLIPTextModel) -> dict[str, str]:
     """Return names of a CLIP text encoder without `text_model.`, which files have and transformers 5 does not."""
     return {name: name.removeprefix("text_model.") for name in text_encoder.state_dict()}
 
 
-def motion_names(motion: nn.Module) -> dict[str, str]:
+def motion_names(motion: ModelMixin) -> dict[str, str]:
     """Return names of a motion module, which are the same in files."""
     return {name: name for name in motion.state_dict()}
 

@@ -6,8 +6,7 @@ from types import MappingProxyType
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import nn
+from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from ..models import AppearanceControlModel, MotionModule, PoseControlNet, add_temporal_hooks, use_source_attention
@@ -33,11 +32,11 @@ class Role:
 
     name: str
     title: str
-    kind: type[nn.Module]
+    kind: type[ModelMixin]
     settings: type
     prefix: str
     config: Callable[[architecture.Shapes], dict]
-    names: Callable[[nn.Module], dict[str, str]]
+    names: Callable[[ModelMixin], dict[str, str]]
     folder: str
     also: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     library: str = "diffusers"
@@ -51,7 +50,7 @@ class Role:
         """Return a checked configuration. where: the file, in messages. Raises InputError if it is invalid."""
         return checked(self.settings, config, where, self.kind if self.library != "transformers" else None)
 
-    def build(self, config: object, where: str = "The configuration") -> nn.Module:
+    def build(self, config: object, where: str = "The configuration") -> ModelMixin:
         """Return the network without weights, which takes no memory. Raises InputError for a wrong configuration."""
         values = self.configured(config, where)
         # The position embeddings of a motion module are computed, as some files lack them.
@@ -65,7 +64,7 @@ class Role:
         return network
 
 
-def _fill_position_ids(text_encoder: nn.Module) -> None:
+def _fill_position_ids(text_encoder: CLIPTextModel) -> None:
     """Fill the only buffer of the text encoder, which files need not have."""
     for module in text_encoder.modules():
         if "position_ids" in dict(module.named_buffers(recurse=False)):

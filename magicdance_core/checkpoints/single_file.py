@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from torch import nn
+from diffusers import ModelMixin
 
 from ..errors import InputError
 from ..files import as_path, atomic_write
@@ -54,7 +54,7 @@ def load_file(path: str | Path, dtype: DTypes = None, controls: bool = True) -> 
     return _load(file, found, dtype, required, skipped)
 
 
-def load_file_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> nn.Module:
+def load_file_network(path: str | Path, role: str, dtype: torch.dtype | None = None) -> ModelMixin:
     """Load one network of a file. role: "appearance" (stage-1 or stage-2 file) or "pose" (also a bare ControlNet)."""
     file = TensorFile(as_path(path))
     return fill(_checked_parts(file, [role])[role], file, dtype)
@@ -75,7 +75,7 @@ def read_tensors(path: str | Path, roles: list[str]) -> dict[str, dict[str, torc
 
 def load_tensors(
     tensors: dict[str, torch.Tensor], role: str, source: str, dtype: torch.dtype | None = None
-) -> nn.Module:
+) -> ModelMixin:
     """Load a network from tensors in memory with published names without prefix. source: their origin, in messages."""
     file = TensorsInMemory(source, tensors)
     part = _part(file, ROLES[role], "")

@@ -44,6 +44,7 @@ def _measure_speed(options: argparse.Namespace) -> None:
         check_compiler(device)
     dtype = torch_dtype(options.dtype or ("float16" if device.type == "cuda" else "float32"))
     size = "small" if options.small else "full"
+    assert dtype is not None
     report = measure_speed(device, dtype, options.frames, options.steps, size, options.compile)
     print_table({name: value for name, value in report.items() if name != "runs"})
     for row in report["runs"]:

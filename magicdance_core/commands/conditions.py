@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from .common import file_path, finite_float, fraction, nonnegative_float
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..pipeline import MagicDancePipeline
     from ..sampling import SamplingSettings
 
@@ -64,7 +62,7 @@ def load_loras(pipe: MagicDancePipeline, options: argparse.Namespace) -> None:
         pipe.load_lora(file, strength)
 
 
-def encode_prompts(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict[str, Tensor]:
+def encode_prompts(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict[str, Any]:
     """Return the encoded prompts that are given, by the arguments of `MagicDancePipeline.stream`.
 
     Raises InputError if the model has no text encoder, or its folder no tokenizer.

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
                 add(picture)
     write_picture(out / "contact_sheet.png", contact_sheet(_spread(rows), CAPTIONS, PANEL))
 
-    report = score(pipe, [scene], [generated]) | {
+    report = score(pipe, [scene], [list(generated)]) | {
         "frames": options.frames,
         "seconds": seconds,
         "steps": settings.num_inference_steps,

@@ -85,6 +85,7 @@ def _count_run(networks: Networks, reference: EncodedReference | EncodedRegions 
         if progress.frame == progress.frames:
             ends.append(_by_network(counter))
 
+    assert networks.pose is not None
     with FlopCounterMode(display=False) as counter:
         hints = encode_poses(networks.pose, POSES)
     encoding = _by_network(counter)
@@ -164,13 +165,14 @@ def count_costs(
         counts.append(counter.get_total_flops())
         return result
 
-    hints = counted(lambda: encode_poses(networks.pose, poses))
-    source = counted(lambda: project_bank(networks.unet, networks.appearance(latents, timestep, context)))
+    assert (pose := networks.pose) is not None and (appearance := networks.appearance) is not None
+    hints = counted(lambda: encode_poses(pose, poses))
+    source = counted(lambda: project_bank(networks.unet, appearance(latents, timestep, context)))
     residuals = counted(lambda: read_pose(networks, rows, timestep, context, hints))
     counted(lambda: predict(networks, rows, timestep, context))
     counted(lambda: predict(networks, rows, timestep, context, source, residuals))
-    encoding, reference, pose, plain, controlled = counts
-    return Costs(plain / frames, controlled / frames, reference, pose / frames, encoding / frames)
+    encoding, reference, residual, plain, controlled = counts
+    return Costs(plain / frames, controlled / frames, reference, residual / frames, encoding / frames)
 
 
 def full_size_networks() -> Networks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -137,7 +137,7 @@ def videomae_extractor(path: Path, device: torch.device) -> ClipExtractor:
 class InceptionExtractor:
     """FID's network: Inception of 2015, 2048 features. antialias: how frames are resized, see `prepare`."""
 
-    network: torch.nn.Module
+    network: Any
     antialias: bool
     device: torch.device
     name: str = "inception"

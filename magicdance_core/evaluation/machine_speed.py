@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import psutil
 import torch
+from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from ..checkpoints import ROLES, Components
@@ -78,8 +79,8 @@ def measure_speed(
     filled = {role: _filled(network, device, dtype) for role, network in built.items()}
     model = Components(scheduler=published_scheduler(), context=inputs["context"], **filled)
     if compiled:
-        for network in (model.unet, model.pose):
-            compile_blocks(network)
+        for role in ("unet", "pose"):
+            compile_blocks(filled[role])
     ceiling = _ceiling(device, dtype, shapes.matrix)
 
     def measure(number: int) -> dict:
@@ -132,7 +133,7 @@ def _inputs(shapes: Shapes, frames: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _filled(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def _filled(network: ModelMixin, device: torch.device, dtype: torch.dtype) -> ModelMixin:
     """Give a network that was built without weights random ones that keep values finite, and return it."""
     network = nn.Module.to(network, dtype).to_empty(device=device).eval().requires_grad_(False)
     generator = torch.Generator(device).manual_seed(0)

@@ -145,7 +145,7 @@ def evaluate_puppets(
         for scene in tqdm(scenes, desc="generating", unit="person"):
             noise = torch.Generator().manual_seed(seed)
             made = pipe(scene.reference, list(scene.poses), generator=noise, settings=settings)
-            generated.append(made.frames)
+            generated.append(list(made.frames))
     seconds = time.perf_counter() - start
     of_frames = frame_scores(pipe, scenes, generated, shrink)
     means, intervals = summarize(of_frames)

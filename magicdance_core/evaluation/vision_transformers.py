@@ -9,6 +9,7 @@ self-supervised vision transformers" (2021); Tong et al., "VideoMAE" (2022); Wan
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,7 +62,7 @@ class VisionTransformer(nn.Module):
     def __init__(self, width: int, depth: int, heads: int, hidden: int, patch: tuple[int, ...], tokens: int):
         super().__init__()
         self.is_clip = len(patch) == 3
-        convolution = nn.Conv3d if self.is_clip else nn.Conv2d
+        convolution: Any = nn.Conv3d if self.is_clip else nn.Conv2d
         self.patch_embed = nn.ModuleDict({"proj": convolution(3, width, patch, patch)})
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, hidden, self.is_clip) for _ in range(depth))
         if self.is_clip:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
@@ -100,10 +102,14 @@ class SourceAttention:
             out = attend(query, key, value, attn.heads)
         else:
             rows = len(query) if source.rows is None else source.rows
-            parts = (source.weights, source.counts, source.token_weights)
-            weights, counts, tokens = (None if part is None else part[self.block] for part in parts)
-            more = source.keys[self.block], source.values[self.block], source.strength, weights, counts or (), tokens
-            out = attend(query[:rows], key[:rows], value[:rows], attn.heads, *more)
+            block = self.block
+            out = attend(
+                query[:rows], key[:rows], value[:rows], attn.heads,
+                source.keys[block], source.values[block], source.strength,
+                None if source.weights is None else source.weights[block],
+                () if source.counts is None else source.counts[block],
+                None if source.token_weights is None else source.token_weights[block],
+            )  # fmt: skip
             if rows < len(query):
                 out = torch.cat([out, attend(query[rows:], key[rows:], value[rows:], attn.heads)])
         return attn.to_out[1](attn.to_out[0](out))
@@ -162,7 +168,7 @@ def repeat_rows(x: Tensor, batch: int) -> Tensor:
     return x.repeat_interleave(batch // len(x), dim=0)
 
 
-def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
+def self_attention_blocks(network: nn.Module) -> dict[str, BasicTransformerBlock]:
     """Return the transformer blocks of a diffusers UNet or ControlNet by name, without those of motion modules."""
     return {
         name: module
@@ -171,7 +177,7 @@ def self_attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def downscaling(unet: nn.Module) -> dict[str, int]:
+def downscaling(unet: UNet2DConditionModel) -> dict[str, int]:
     """Return, for each transformer block of a UNet, the side of the latents divided by that of its feature map."""
     deepest = len(unet.config.block_out_channels) - 1
     factors = {}
@@ -190,7 +196,7 @@ def use_source_attention(network: nn.Module) -> None:
                 attention.set_processor(SourceAttention(name))
 
 
-def project_bank(unet: nn.Module, bank: Bank, strength: float = 1.0) -> ReferenceSource:
+def project_bank(unet: UNet2DConditionModel, bank: Bank, strength: float = 1.0) -> ReferenceSource:
     """Project a bank to keys and values with the weights of the denoising UNet.
 
     bank: tensors `[B, T, C]`; B is the batch of the source.

@@ -8,7 +8,7 @@ import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
@@ -123,7 +123,7 @@ class MotionModule(MotionAdapter):
             return None
         return (layers if block == "mid_block" else layers[level]).motion_modules[index]
 
-    def mix(self, layer: nn.Module, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
+    def mix(self, layer: Any, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
         """Apply a layer to `[B * frames, C, h, w]`; its change is multiplied by `scale`.
 
         The group norm uses the statistics of each frame, as published; diffusers uses those of the clip.
@@ -135,7 +135,7 @@ class MotionModule(MotionAdapter):
         change = rearrange(tokens, "(b h w) f c -> (b f) c h w", b=batch // frames, h=height, w=width)
         return hidden + (change if scale == 1 else scale * change)
 
-    def _attend(self, layer: nn.Module, tokens: Tensor) -> Tensor:
+    def _attend(self, layer: Any, tokens: Tensor) -> Tensor:
         tokens = layer.proj_in(tokens)
         for block in layer.transformer_blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from diffusers import ControlNetModel
@@ -21,7 +22,7 @@ class PoseResiduals:
 class PoseEncoder(nn.Module):
     """ControlNet's hint encoder, which returns already encoded hints unchanged."""
 
-    def __init__(self, encoder: nn.Module):
+    def __init__(self, encoder: Any):
         super().__init__()
         self.conv_in, self.blocks, self.conv_out = encoder.conv_in, encoder.blocks, encoder.conv_out
 

@@ -29,6 +29,7 @@ class TemporalLayer(nn.Module):
         self.conv1 = nn.Conv2d(3 * channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
+        assert self.conv2.bias is not None
         nn.init.zeros_(self.conv2.bias)
 
     def forward(self, hidden: Tensor, frames: int) -> Tensor:
@@ -58,11 +59,11 @@ class TemporalDecoder(nn.Module):
         """Return on how many frames on either side a decoded frame depends."""
         return len(self.layers)
 
-    def layer(self, index: int) -> TemporalLayer:
+    def layer(self, index: int) -> nn.Module:
         """Return the layer behind the middle block (0) or an up block (from 1)."""
         return self.layers[index]
 
-    def mix(self, layer: TemporalLayer, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
+    def mix(self, layer: nn.Module, hidden: Tensor, frames: int, scale: float = 1.0) -> Tensor:
         """Apply a layer to `[B * frames, C, h, w]`; its change is multiplied by `scale`."""
         change = layer(hidden, frames)
         return hidden + (change if scale == 1 else scale * change)

@@ -222,7 +222,10 @@ class Denoiser:
         if self._is_batched(inputs):
             predictions = self._predict_both(cond, uncond, step, window.frames, inputs)
         else:
-            predictions = tuple(self._predict(branch, step, window.frames, inputs) for branch in (cond, uncond))
+            predictions = (
+                self._predict(cond, step, window.frames, inputs),
+                self._predict(uncond, step, window.frames, inputs),
+            )
         return guide(*predictions, self._settings.scale)
 
     def advance(self, step: int, frames: tuple[int, ...], predictions: Tensor, latents: Tensor) -> Tensor:

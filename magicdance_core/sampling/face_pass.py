@@ -146,7 +146,7 @@ def refine_faces(
         for number, frame in islice(given, first - position):
             if number >= done:
                 yield RefinedFrames((number,), frame[None])
-        if generator is not None:
+        if generator is not None and noise_seed is not None:
             generator.set_state(noise_seed)  # the same noise whenever the face is shown
         settings, inputs = prepare(
             model, settings, face.reference, torch.empty(1, 3, face.size, face.size), len(face.frames),

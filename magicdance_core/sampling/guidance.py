@@ -57,7 +57,8 @@ def predict_batched(
         )
         source = replace(source, keys=keys, values=values, weights=_twice(source.weights, count))
     batch = networks, latents.repeat(2, 1, 1, 1), timestep, context, source, _stack(*residuals)
-    return predict(*batch, cond.motion_scale, frames=count).float().chunk(2)
+    both = predict(*batch, cond.motion_scale, frames=count).float()
+    return both[:count], both[count:]
 
 
 def _twice(weights: dict[str, Tensor] | None, count: int) -> dict[str, Tensor] | None:

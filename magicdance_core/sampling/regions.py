@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ class Region:
     instance the person without the background; None for all.
     """
 
-    reference: object
+    reference: Any
     mask: Tensor | None = None
     reference_mask: Tensor | None = None
 
@@ -72,7 +73,7 @@ class CheckedRegions:
     reference_masks: tuple[Tensor | None, ...]
 
 
-def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int], factor: int) -> CheckedRegions:
+def check_regions(regions: Sequence[Region], frames: int, size: Sequence[int], factor: int) -> CheckedRegions:
     """Return the pictures and weights of regions.
 
     frames: of the run. size: height and width of a frame. factor: side of a frame divided by that of its latent.
@@ -104,7 +105,7 @@ def check_regions(regions: Sequence[Region], frames: int, size: tuple[int, int],
     return CheckedRegions(references, weights, masks_of_references)
 
 
-def check_mask(mask: Tensor, what: str, frames: int, size: tuple[int, int], factor: int) -> Tensor:
+def check_mask(mask: Tensor, what: str, frames: int, size: Sequence[int], factor: int) -> Tensor:
     """Return a mask as float32 `[1 or F, H, W]` on the CPU; others: see `check_regions`.
 
     Raises InputError for another type, size or number, values outside [0, 1], and a mask that covers nothing.

@@ -6,7 +6,7 @@ import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
+from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from ..checkpoints import Components, load, save_lora, save_published, weights_fingerprint
@@ -57,7 +58,7 @@ class TrainingRun:
     captions: Captions | None = None
 
     @property
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, ModelMixin]:
         """The networks by the names that `StageConfig.train` takes."""
         return trainable_networks(self.model)
 
@@ -65,14 +66,14 @@ class TrainingRun:
 class TrainingStep(nn.Module):
     """The networks and the objective of a stage as one module, so that Accelerate wraps all networks at once."""
 
-    def __init__(self, networks: dict[str, nn.Module], objective: Objective):
+    def __init__(self, networks: dict[str, ModelMixin], objective: Objective):
         super().__init__()
         self.networks = nn.ModuleDict({name: networks[name] for name in objective.networks})
         self.objective = objective
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of each sample of a batch, float32 `[n]`."""
-        return self.objective.loss(self.networks, batch)
+        return self.objective.loss(dict(self.networks.items()), batch)
 
 
 def train(config: TrainingConfig, out: Path, device: str | None = None, cache: Path | None = None) -> Components:
@@ -256,7 +257,7 @@ def _check_result(run: TrainingRun, index: int, weights: dict[str, Tensor], fact
         ) from error
 
 
-def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[str, nn.Module]:
+def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[str, ModelMixin]:
     """Return the networks that learn; set `requires_grad` and gradient checkpointing of all networks."""
     for name, network in run.networks.items():
         network.requires_grad_(name in stage.train)
@@ -286,7 +287,7 @@ def _with_first(loader: Iterator[Batch], call: Callable[[Batch], None]) -> Itera
     return itertools.chain([first], loader)
 
 
-def _resume(run: TrainingRun, index: int, parameters: dict[str, Tensor], average: Average, optimizers: list) -> int:
+def _resume(run: TrainingRun, index: int, parameters: Mapping[str, Tensor], average: Average, optimizers: list) -> int:
     """Load the last saved state of a stage, if there is one; return the first step to do."""
     stage = run.config.stages[index]
 
@@ -330,7 +331,7 @@ def _save_state(run: TrainingRun, index: int, step: int, parameters: dict, avera
     run.folder.save_state(index, state, run.config.keep)
 
 
-def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, nn.Module]) -> None:
+def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, ModelMixin]) -> None:
     loras = {name: merge_low_rank(run.networks[name]) for name in low_rank_networks(stage)}
     for name, network in learning.items():
         network.requires_grad_(False)
@@ -339,7 +340,7 @@ def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: di
                 f"Weights of the {name} are not finite after the last step of {stage.name}: lower learning_rate or set "
                 "clip, and start again; the last saved state remains."
             )
-    facts = {"steps": stage.steps}
+    facts: dict[str, float] = {"steps": stage.steps}
     if stage.train == ["vae"]:
         facts["scaling_factor"] = measure_scaling_factor(run)
         run.model.vae.register_to_config(scaling_factor=facts["scaling_factor"])
@@ -395,6 +396,7 @@ def _captions(run: TrainingRun) -> Captions | None:
     assert config.start is not None
     tokenizer = Path(config.start.tokenizer or Path(config.start.model) / "tokenizer")
     encode = prompt_encoder(text_encoder, tokenizer)
+    assert text_encoder is not None
     fingerprint = f"{weights_fingerprint(text_encoder)} {tokenizer}"
     captions = Captions(run.frames, fingerprint, run.model.context, run.folder.cache)
     if run.accelerator.is_main_process:

@@ -1,5 +1,7 @@
 """Low-rank adaptation of attention weights (LoRA; Hu et al., arXiv 2106.09685), merged after training."""
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -54,11 +56,11 @@ def low_rank_networks(stage: StageConfig) -> tuple[str, ...]:
     return tuple(name for name in NETWORKS if stage.rank and name in stage.train)
 
 
-def projections(network: nn.Module) -> list[nn.Module]:
+def projections(network: nn.Module) -> list[nn.Linear]:
     """Return the linear layers of attention."""
     return [layer for name, layer in network.named_modules() if is_projection(name, layer)]
 
 
-def is_projection(name: str, layer: nn.Module) -> bool:
+def is_projection(name: str, layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Return whether a layer of this name is a linear layer of attention."""
     return name.endswith(LAYERS) and isinstance(layer, nn.Linear)

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from diffusers import AutoencoderKL, ModelMixin
+from torch import Tensor
 
 from ..data.captions import Captions
 from ..data.crops import CropBox, Size, View, crop_picture, crop_regions, random_colours, random_crop, region_weights
@@ -77,7 +77,7 @@ class Objective(Protocol):
         """Return a sample of the validation videos: central crop, fixed noise, no dropout, band `index % bands`."""
         ...
 
-    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    def loss(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Tensor:
         """Return the loss of each sample of a batch, float32 `[n]`."""
         ...
 
@@ -121,7 +121,7 @@ class AutoencoderObjective:
         batch = {"images": torch.stack(images), "weights": torch.stack(weights), "noise": noise}
         return batch | {"video": torch.tensor(pick.video), "frames": torch.tensor(pick.targets)}
 
-    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    def loss(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Tensor:
         images, weights, noise = (batch[name].flatten(0, 1) for name in ("images", "weights", "noise"))
         losses = autoencoder_loss(networks["vae"], to_unit(images) * 2 - 1, weights, noise)
         return losses.unflatten(0, batch["images"].shape[:2]).mean(1)
@@ -255,7 +255,7 @@ class DiffusionObjective:
             return independent
         return mix_noise(kind, torch.randn(1, *shape, generator=source), independent)
 
-    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    def loss(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Tensor:
         latents = self._latents(networks, batch)
         people, frames = batch["noise"].shape[:2]
         losses = diffusion_loss(
@@ -277,7 +277,7 @@ class DiffusionObjective:
         )
         return losses.unflatten(0, (people, frames)).mean(1)
 
-    def _attached(self, networks: Mapping[str, nn.Module], batch: Batch) -> Networks:
+    def _attached(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Networks:
         """Return the UNet with the controls that are kept for somebody in the batch."""
         kept = {"appearance": batch["keep"][:, 0].any(), "pose": batch["keep"][:, 1].any(), "motion": True}
         return Networks(networks["unet"], **{name: networks[name] for name in self.stage.controls if kept[name]})
@@ -286,12 +286,12 @@ class DiffusionObjective:
         """Return the encoded captions, or the empty prompt."""
         return batch["context"] if "context" in batch else self.context.to(batch["noise"].device)
 
-    def _latents(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    def _latents(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Tensor:
         """Return the scaled latents of reference and targets, `[R, 1 + n, 4, h, w]`."""
         return batch["latents"] if "latents" in batch else self._encode(networks["vae"], batch["images"])
 
     @torch.no_grad()
-    def _encode(self, vae: nn.Module, images: Tensor) -> Tensor:
+    def _encode(self, vae: AutoencoderKL, images: Tensor) -> Tensor:
         flat = to_unit(images.flatten(0, 1)).to(vae.dtype) * 2 - 1
         latents = torch.cat([vae.encode(part).latent_dist.mode() for part in flat.split(8)])
         return latents.float().unflatten(0, images.shape[:2]) * self.space.scaling_factor
@@ -308,7 +308,7 @@ class DecodingObjective(DiffusionObjective):
         super().__init__(*args, **kwargs)
         self.networks = ("unet", *self.stage.controls, "vae")
 
-    def loss(self, networks: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    def loss(self, networks: Mapping[str, ModelMixin], batch: Batch) -> Tensor:
         assert self.rollout is not None
         people, frames = batch["noise"].shape[:2]
         keep = batch["keep"]

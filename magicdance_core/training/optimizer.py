@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # like many, without a closure
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
             for p in group["params"]:
@@ -59,9 +59,10 @@ class Muon(torch.optim.Optimizer):
         """Update all weights of one shape together: many small matrix products would be slow."""
         directions = []
         for p in params:
+            assert (grad := p.grad) is not None
             buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            buffer.lerp_(p.grad, 1 - group["momentum"])
-            directions.append(p.grad.lerp(buffer, group["momentum"]).reshape(shape))
+            buffer.lerp_(grad, 1 - group["momentum"])
+            directions.append(grad.lerp(buffer, group["momentum"]).reshape(shape))
         updates = orthogonalize(torch.stack(directions)) * (0.2 * max(shape) ** 0.5)
         for p, update in zip(params, updates):
             p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -83,8 +84,12 @@ def make_optimizers(
         for name, p in learning:
             outer = name.split(".")[0] in ("conv_in", "conv_out") or "coder.conv_" in name
             (hidden if p.ndim >= 2 and not outer else rest).append(p)
-        muon = [Muon(hidden, lr=lr, weight_decay=weight_decay)] if hidden else []
-        return muon + ([torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.0)] if rest else [])
+        optimizers: list[torch.optim.Optimizer] = []
+        if hidden:
+            optimizers.append(Muon(hidden, lr=lr, weight_decay=weight_decay))
+        if rest:
+            optimizers.append(torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.0))
+        return optimizers
     parameters = [p for _, p in learning]
     if kind == "adamw":
         return [torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)]

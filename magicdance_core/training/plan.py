@@ -1,6 +1,6 @@
 """Estimate of what a run takes before it starts: memory, disk, operations and hours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,7 +215,7 @@ class _SavedTensors:
     `[..., heads, T, S]` with S a multiple of T.
     """
 
-    def __init__(self, parameters: list[Tensor], half: bool, heads: int):
+    def __init__(self, parameters: Iterable[Tensor], half: bool, heads: int):
         # Networks are counted in float32. Under autocast about a third of it, the inputs of norms, remains float32.
         self._half, self._factor, self._heads = half, 2 / 3 if half else 1.0, heads
         self._counted = {StorageWeakRef(p.untyped_storage()).cdata for p in parameters}

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
 from torch import nn
 
 from ..checkpoints import EMBEDDED, ROLES, Components, load, load_control, load_motion
@@ -198,7 +198,7 @@ def _add_motion(config: TrainingConfig, model: Components) -> None:
         model.motion.register_to_config(noise=noise, beta_schedule=model.scheduler.config.beta_schedule)
 
 
-def trainable_networks(model: Components) -> dict[str, nn.Module]:
+def trainable_networks(model: Components) -> dict[str, ModelMixin]:
     """Return what `StageConfig.train` can name: the networks, and the temporal decoder of the motion module."""
     part = None if model.motion is None else model.motion.temporal_decoder
     return model.networks() | ({} if part is None else {"temporal_decoder": part})

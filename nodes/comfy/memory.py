@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
     from comfy.model_patcher import ModelPatcher
-    from diffusers import SchedulerMixin
+    from diffusers import ModelMixin, SchedulerMixin
     from torch import Tensor, nn
 
     from ...magicdance_core.checkpoints import Components, Lora
@@ -58,7 +58,7 @@ def is_held(value: object) -> bool:
     return isinstance(getattr(value, "model", None), _holder())
 
 
-def network(held: ModelPatcher) -> nn.Module:
+def network(held: ModelPatcher) -> ModelMixin:
     """Return the network that was given to `hold`."""
     return held.model.inner
 

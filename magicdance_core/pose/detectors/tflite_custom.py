@@ -22,6 +22,8 @@ class RegionMatrix(nn.Module):
     `left_rotation_idx` and `right_rotation_idx` is turned to `target_rotation_radians`, and scaled.
     """
 
+    subset: Tensor
+
     def __init__(self, options: dict):
         super().__init__()
         self.ends = [options["left_rotation_idx"], options["right_rotation_idx"]]

@@ -72,6 +72,8 @@ class Add(nn.Module):
 class Scale(nn.Module):
     """Multiplies by another tensor, or by a constant of one number or of the shape of `x`, which has no channels."""
 
+    factor: Tensor
+
     def __init__(self, factor: np.ndarray | None = None):
         super().__init__()
         self.register_buffer("factor", None if factor is None else _torch(factor))
@@ -94,6 +96,8 @@ class Pad(nn.Module):
 
 class PReLU(nn.Module):
     """x where it is positive, else alpha x. alpha: [1, 1, C]."""
+
+    alpha: Tensor
 
     def __init__(self, alpha: np.ndarray):
         super().__init__()
