@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,29 @@ def test_workflows_are_readable_in_a_window_of_1400_x_900():
             length = max(ends) - min(node["pos"][axis] for node in graph["nodes"])
             title, margin = (0, 30)[axis], 72
             assert 0.75 * window / (length + title + margin) > 8 / 14, file.name
+
+
+def test_nodes_are_apart_and_groups_hold_theirs():
+    """Frontends draw a title of 30 pixels above a node's position; a folded node is nothing but its title."""
+
+    def box(node: dict) -> tuple[float, float, float, float]:
+        (x, y), (width, height) = node["pos"], node["size"]
+        return x, y - 30, x + width, y if node["flags"].get("collapsed") else y + height
+
+    def meet(a: tuple, b: tuple) -> bool:
+        return all(a[axis] < b[axis + 2] and b[axis] < a[axis + 2] for axis in (0, 1))
+
+    for file in (ROOT / "workflows").glob("*.json"):
+        graph = json.loads(file.read_text(encoding="utf-8"))
+        boxes = {node["id"]: box(node) for node in graph["nodes"]}
+        for (one, a), (other, b) in combinations(boxes.items(), 2):
+            assert not meet(a, b), f"{file.name}: nodes {one} and {other}"
+        for group in graph["groups"]:
+            left, top, width, height = group["bounding"]
+            inside = [b for b in boxes.values() if meet(b, (left, top, left + width, top + height))]
+            assert inside, f"{file.name}: {group['title']} is empty"
+            assert all(left <= a and top + 30 <= b and c <= left + width for a, b, c, _ in inside), group["title"]
+            assert all(d <= top + height for *_, d in inside), group["title"]
 
 
 def test_a_video_covers_no_node():
