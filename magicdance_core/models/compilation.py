@@ -44,11 +44,15 @@ def compile_blocks(network: nn.Module, backend: str | Callable = "inductor") -> 
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise InputError if torch.compile lacks a compiler for the device, or cannot be relied on with this Python."""
+    """Raise InputError if torch.compile lacks a compiler for the device, or is of no use with this torch or Python."""
     if device.type == "cpu" and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
         raise InputError("Compilation needs a C++ compiler on a CPU: install g++, or turn compilation off.")
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         raise InputError("Compilation needs triton on a GPU: pip install triton, or turn compilation off.")
+    if torch.__version__ < "2.5":  # it tells modules apart by their identity, and after eight of them compiles no more
+        raise InputError(
+            f"torch {torch.__version__} compiles each block anew: update to torch 2.5, or turn compilation off."
+        )
     if (3, 13) <= sys.version_info[:3] < (3, 13, 1):
         # python/cpython#125608: torch's guards miss changes of attributes, so a block keeps its clip or its weights.
         raise InputError(

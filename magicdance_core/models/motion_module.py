@@ -6,7 +6,7 @@ are applied by forward hooks, so that the UNet is unchanged, bit for bit, withou
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -146,7 +146,14 @@ class MotionModule(MotionAdapter):
 
 
 class UNetTemporalHooks(TemporalHooks):
-    """Hooks of a UNet for a `MotionModule`."""
+    """Hooks of a UNet for a `MotionModule`.
+
+    checkpointing: replaces `checkpoint` where nothing is recomputed, such as in an estimate on the meta device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checkpointing: Callable | None = None
 
     def join_frames(self, module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
         """Pre-hook of a group norm: join the frames of a clip to one tall picture, so that they share statistics."""
@@ -242,6 +249,6 @@ def apply_motion(
         )
     hooks = add_temporal_hooks(unet)
     if torch.is_grad_enabled() and unet.is_gradient_checkpointing:
-        unet.enable_gradient_checkpointing(hooks.checkpoint)
+        unet.enable_gradient_checkpointing(hooks.checkpointing or hooks.checkpoint)
     with hooks.set(ClipContext(motion, frames, scale, motion.config.norm_over_frames)):
         yield

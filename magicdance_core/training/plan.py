@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..models import (
     MotionModule,
     Networks,
+    add_temporal_hooks,
     apply_temporal_decoder,
     predict,
     read_pose,
@@ -142,6 +143,8 @@ def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, h
     heads = model.unet.config.attention_head_dim
     saved = _SavedTensors(parameters, half, heads if isinstance(heads, int) else heads[0])
     networks = {name: network for name, network in model.networks().items() if name != "vae"}
+    hooks = add_temporal_hooks(model.unet)
+    hooks.checkpointing = saved.checkpoint
     for network in networks.values():
         if stage.checkpointing:
             network.enable_gradient_checkpointing(gradient_checkpointing_func=saved.checkpoint)
@@ -153,6 +156,7 @@ def _one_person(config: TrainingConfig, stage: StageConfig, model: Components, h
             loss.backward()
     for network in networks.values():
         network.disable_gradient_checkpointing()
+    hooks.checkpointing = None
     # The backward pass takes about twice the forward pass, and recomputation once more; frozen weights take less.
     operations = 4 * forward if stage.checkpointing else counter.get_total_flops()
     return saved.total, operations + _sampling(config, stage, model)

@@ -37,9 +37,9 @@ def randomize(network, seed=0):
 
 
 def test_dinos_network_is_timms():
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm.models.vision_transformer")
     theirs = randomize(
-        timm.models.VisionTransformer(
+        timm.VisionTransformer(
             img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=4, num_classes=0, global_pool="token"
         )
     )

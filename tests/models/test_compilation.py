@@ -9,7 +9,10 @@ from magicdance_core import InputError, MagicDancePipeline
 from magicdance_core.models import ReferenceSource, compilation
 from magicdance_core.models.compilation import compile_blocks
 
+recent_torch = pytest.mark.skipif(torch.__version__ < "2.5", reason="compilation is refused with this torch")
 
+
+@recent_torch
 @torch.no_grad()
 def test_similar_blocks_are_compiled_once(tiny):
     graphs, middle = [], tiny.unet.mid_block  # two residual blocks and a transformer
@@ -35,6 +38,7 @@ def test_similar_blocks_are_compiled_once(tiny):
     assert len(graphs) <= 3
 
 
+@recent_torch
 @torch.no_grad()
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
 def test_a_block_is_compiled_by_inductor(tiny):
@@ -52,6 +56,14 @@ def test_missing_compiler_is_an_input_error(tiny, monkeypatch):
         MagicDancePipeline(tiny).compile()
 
 
+def test_a_torch_that_compiles_each_block_anew_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: name)
+    monkeypatch.setattr(compilation.torch, "__version__", type(torch.__version__)("2.4.1+cu121"))
+    with pytest.raises(InputError, match=r"torch 2.4.1\+cu121 compiles each block anew: update to torch 2.5"):
+        MagicDancePipeline(tiny).compile()
+
+
+@recent_torch
 def test_a_python_whose_dictionaries_hide_changes_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(compilation.sys, "version_info", (3, 13, 0, "final", 0))
     with pytest.raises(InputError, match=r"stale .* update to Python 3.13.1"):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import magicdance_core.training.plan as planning
 from magicdance_core import train
 from magicdance_core.training.config import load_config
 from magicdance_core.training.plan import GIB, _empty_model, plan
@@ -24,6 +25,19 @@ def test_the_embedded_model_is_counted_in_float32():
 def test_rollouts_are_counted(one_stage):
     plain, rollouts = (plan(one_stage("motion", rollout_steps=steps))[0] for steps in (0, 4))
     assert plain.operations < rollouts.operations < 3 * plain.operations and rollouts.memory == plain.memory
+
+
+def test_checkpointed_blocks_of_motion_stages_are_counted(one_stage, monkeypatch):
+    """The motion module's hooks recompute blocks with their clip, which an estimate does not."""
+    config, counted = one_stage("motion", checkpointing=True), set()
+    model, count = _empty_model(config), planning._SavedTensors.checkpoint
+    monkeypatch.setattr(planning, "_empty_model", lambda _: model)
+    monkeypatch.setattr(
+        planning._SavedTensors, "checkpoint", lambda self, module, *of: counted.add(module) or count(self, module, *of)
+    )
+    plan(config)
+    assert set(model.unet.down_blocks[0].resnets) <= counted
+    assert model.unet.temporal_hooks.checkpointing is None
 
 
 def test_plan_starts_nothing(tmp_path, capsys):
