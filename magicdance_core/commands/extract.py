@@ -106,7 +106,7 @@ def _extract_all(videos: list[Path], options: argparse.Namespace) -> None:
         print(f"[{number}/{len(part)}] {video.name}")
         try:
             _extract(argparse.Namespace(**vars(options) | {"source": video, "out": out}))
-        except InputError as error:
+        except (InputError, OSError) as error:
             failed.append(video.name)
             print(f"{video.name} failed: {error}", file=sys.stderr)
     print(f"{len(part) - len(failed)} of {len(part)} videos in {options.out}")
