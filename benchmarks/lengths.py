@@ -6,6 +6,7 @@ python -m benchmarks.lengths --size 128 --motion embedded --frames 16 64 96
 
 import argparse
 import contextlib
+import multiprocessing
 import sys
 import threading
 import time
@@ -32,12 +33,22 @@ LENGTHS = (100, 300, 1000, 3000, 10_000)
 
 
 def measure_lengths(lengths: Sequence[int], seed: int = 0, size: int = SIDE, motion: str = RANDOM) -> list[dict]:
-    """Stream videos of these lengths with the embedded model, one after the other; needs no GPU.
+    """Return the result of `measure_length` for each length, each of a new process.
+
+    In one process a later run has the memory that the allocator kept of the earlier ones.
+    """
+    new = multiprocessing.get_context("spawn")
+    with new.Pool(1, maxtasksperchild=1) as pool:
+        return [pool.apply(measure_length, (frames, seed, size, motion)) for frames in lengths]
+
+
+def measure_length(frames: int, seed: int = 0, size: int = SIDE, motion: str = RANDOM) -> dict:
+    """Stream a video of this length with the embedded model; needs no GPU.
 
     size: sides of the pictures in pixels. motion: the embedded module, whose temporal decoder sees neighbouring frames,
-    or one with random weights without such a decoder; 2 steps, windows of 16 frames that share 4. Returns for each
-    length frames; alive, the most latents between their first and their last step; first, the windows computed before
-    the first frames were ready; megabytes, peak memory of the process; seconds.
+    or one with random weights without such a decoder; 2 steps, windows of 16 frames that share 4. Returns frames;
+    alive, the most latents between their first and their last step; first, the windows computed before the first frames
+    were ready; decoded, the most frames that were ready together; megabytes, peak memory of the process; seconds.
     """
     torch.manual_seed(seed)
     pipe = MagicDancePipeline.from_embedded()
@@ -45,20 +56,20 @@ def measure_lengths(lengths: Sequence[int], seed: int = 0, size: int = SIDE, mot
         pipe.load_motion(EMBEDDED_MOTION)
     else:
         pipe.motion = MotionModule.for_unet(pipe.unet)
-    picture, rows = Image.new("RGB", (size, size)), []
-    for frames in lengths:
-        start, alive, first = time.perf_counter(), 0, 0
-        poses = (picture for _ in range(frames))
-        with _peak_memory() as peak:
-            chunks = pipe.stream(picture, poses, frames, settings=SamplingSettings(STEPS))
-            for chunk in tqdm(chunks, desc=f"{frames} frames", unit="window"):
-                alive = max(alive, len(chunk.schedule.active))
-                first = first or sum(chunk.schedule.done)
-        seconds = time.perf_counter() - start
-        rows.append(
-            {"frames": frames, "alive": alive, "first": first, "megabytes": round(peak() / 1e6), "seconds": seconds}
-        )
-    return rows
+    picture, alive, first, decoded = Image.new("RGB", (size, size)), 0, 0, 0
+    poses = (picture for _ in range(frames))
+    start = time.perf_counter()
+    with _peak_memory() as peak:
+        chunks = pipe.stream(picture, poses, frames, settings=SamplingSettings(STEPS))
+        for chunk in tqdm(chunks, desc=f"{frames} frames", unit="window"):
+            alive = max(alive, len(chunk.schedule.active))
+            first = first or sum(chunk.schedule.done)
+            decoded = max(decoded, len(chunk.frames))
+    seconds = time.perf_counter() - start
+    return {
+        "frames": frames, "alive": alive, "first": first, "decoded": decoded, "megabytes": round(peak() / 1e6),
+        "seconds": seconds,
+    }  # fmt: skip
 
 
 @contextlib.contextmanager
