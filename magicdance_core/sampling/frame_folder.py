@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
+from ..checks import printable
 from ..errors import InputError
 from ..files import atomic_write, read_json
+from ..limits import MAX_FRAMES
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin
@@ -32,6 +35,7 @@ SETTINGS = "settings.json"  # what the frames in a folder were made with
 STATE = "state.safetensors"  # of a run in progress
 METADATA = "magicdance_run"  # key in the state's metadata
 LOCK = ".lock"
+MAX_SHOWN = 200  # characters of a stored setting in a message
 PNG_SIGNATURE, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
@@ -61,9 +65,13 @@ class FrameFolder:
     def _acquire(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
+            if (self.path / LOCK).is_symlink():  # not all versions of filelock refuse to follow it
+                raise OSError(errno.ELOOP, "it is a link")
             self._lock.acquire()
         except Timeout:
             raise InputError(f"Another run is writing to {self.path}: wait for it, or {self._another}.") from None
+        except OSError as error:
+            raise InputError(f"{self.path / LOCK} cannot be locked ({error.strerror}): remove it.") from error
         try:
             self._check_settings()
         except BaseException:
@@ -86,7 +94,7 @@ class FrameFolder:
         changed = [
             f"other {key.rpartition('.')[2].replace('_', ' ')}"  # a digest says nothing
             if key.startswith(".contents.")
-            else f"{key.lstrip('.')} {old}, not {new}"
+            else f"{_shown(key.lstrip('.'))} {_shown(old)}, not {_shown(new)}"
             for key, old, new in differences(before, self.settings)
         ]
         if changed:
@@ -109,14 +117,16 @@ class FrameFolder:
         try:
             file = TensorFile(self.path / STATE)
             state, stored = {name: tensor.clone() for name, tensor in file.read(file.shapes)}, metadata(file, METADATA)
-            if stored != {"made": stored.get("made"), "checksum": _checksum(state, stored.get("made"), self.settings)}:
+            made: Any = stored.get("made")
+            whole = type(made) is int and 0 < made <= MAX_FRAMES
+            if not whole or stored != {"made": made, "checksum": _checksum(state, made, self.settings)}:
                 raise InputError(f"{self.path / STATE} is damaged or of another run")
-            if missing := self.missing(stored["made"]):
+            if missing := self.missing(made):
                 raise InputError(f"frame {missing[0]} in {self.path} is gone or incomplete")
         except InputError as error:
             logging.warning("%s: the run starts again at frame 0.", str(error).rstrip("."))
             return None, 0
-        return state, stored["made"]
+        return state, made
 
     def fill(
         self,
@@ -194,6 +204,10 @@ def is_complete_png(path: Path) -> bool:
             return begins and file.read() == PNG_END
     except OSError:
         return False
+
+
+def _shown(value: object) -> str:
+    return printable(str(value))[:MAX_SHOWN]
 
 
 def _checksum(state: dict[str, Tensor], made: object, settings: dict) -> str:
