@@ -26,6 +26,7 @@ FITS = ("keep", "square")
 
 DETECTORS = ("auto", "dwpose", "openpose", "mediapipe", "drawn")
 TORCH_DETECTORS = ("openpose", "mediapipe")  # run by torch, on the device that is asked for
+MASK_SOURCES = ("keypoints", "segmentation")  # of people in a picture
 PEOPLE = ("continuity", "size", "all")  # or a number
 SMOOTHING_METHODS = ("savitzky-golay", "one-euro")
 POSITIONS = ("auto", "reference", "driving", "in place")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .comfy import fingerprints, memory
+from ..magicdance_core.choices import MASK_SOURCES
+from .comfy import fingerprints, folders, memory, progress
 from .link_types import REGIONS_TYPE, RegionInput
 from .socket_values import stretch, to_arrays, to_image, to_mask, to_pictures
-from .widgets import Input, integer, number, socket
+from .widgets import Input, choice, integer, number, socket
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from ..magicdance_core.pose.keypoints import PoseFrame
@@ -77,7 +79,8 @@ class MagicDancePersonMask:
     CATEGORY = "MagicDance/pose"
     DESCRIPTION = (
         "Makes a mask of the people in each frame from their keypoints: limbs of usual thickness, head with hair, "
-        "hands, feet. Needs no network; the masks of any other node serve as well."
+        "hands, feet. With source = segmentation, MediaPipe's network sees clothes and hair in `images`, and keypoints "
+        "tell people apart. The masks of any other node serve as well."
     )
     RETURN_TYPES = ("MASK",)
     RETURN_NAMES = ("mask",)
@@ -95,10 +98,18 @@ class MagicDancePersonMask:
                     0.35, 0.0, 4.0, f"Grows the mask. 0.8 for Add Region, 0.1 for its reference, 0.6 to remove. {unit}"
                 ),
                 "softness": number(0.15, 0.0, 2.0, f"Blurs its border. {unit}"),
-            }
+                "source": choice(
+                    MASK_SOURCES,
+                    "keypoints: limbs of usual thickness, without a network. segmentation: needs `images` and the "
+                    "wheel of mediapipe 0.10.21, as the detector mediapipe; a margin of 0.1 is enough.",
+                ),
+            },
+            "optional": {
+                "images": socket("IMAGE", "With source = segmentation: the frames that the keypoints were found in.")
+            },
         }
 
-    def make(self, keypoints, person, margin, softness):
+    def make(self, keypoints, person, margin, softness, source, images=None):
         import numpy as np
         import torch
 
@@ -106,8 +117,18 @@ class MagicDancePersonMask:
         from ..magicdance_core.pose.person_masks import person_masks
 
         frames = frames_from_pose_keypoint(keypoints)
-        chosen = frames if person < 0 else _only(frames, person)
-        masks = [person_masks(frame, margin, softness, hide=False).max(axis=0, initial=0.0) for frame in chosen]
+        if person >= 0:
+            _only(frames, person)  # refused before anything is computed
+        rows: Iterator[np.ndarray]
+        if source == MASK_SOURCES[0]:
+            rows = (person_masks(frame, margin, softness, hide=False) for frame in frames)
+        else:
+            rows = _segmented(frames, images, margin, softness)
+        masks = []
+        for row, frame in zip(rows, frames):
+            numbers = [k if one.identity is None else one.identity for k, one in enumerate(frame.people)]
+            chosen = [number for number, name in enumerate(numbers) if person in (-1, name)]
+            masks.append(row[chosen].max(axis=0, initial=0.0))
         return (memory.output(torch.from_numpy(np.stack(masks))),)
 
 
@@ -182,6 +203,23 @@ class MagicDanceCleanPlate:
             report += " The camera moves, so what is behind the people may not fit."
         cleaned = [plate.fill(picture, one) for picture, one in zip(to_arrays(images, "images"), hidden)]
         return to_image(cleaned), report
+
+
+def _segmented(frames: list[PoseFrame], images, margin: float, softness: float) -> Iterator[np.ndarray]:
+    """Yield the masks of all people of each frame by MediaPipe's network, float32 `[P, H, W]`."""
+    from ..magicdance_core.errors import InputError
+    from ..magicdance_core.pose.detectors import detector_file
+    from ..magicdance_core.pose.segmentation import PersonSegmenter
+
+    if images is None:
+        raise InputError("`images` is not connected: connect the frames, or choose source = keypoints.")
+    if len(images) != len(frames):
+        raise InputError(
+            f"`images` has {len(images)} pictures, `keypoints` has {len(frames)} frames: connect those of one video."
+        )
+    segmenter = PersonSegmenter.from_folder(folders.detector_folder(detector_file("mediapipe")))
+    for picture, frame in zip(to_arrays(progress.counted(images), "images"), frames):
+        yield segmenter.masks(picture, frame, margin, softness, hide=False)
 
 
 def _only(frames: list[PoseFrame], person: int) -> list[PoseFrame]:

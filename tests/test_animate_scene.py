@@ -11,10 +11,11 @@ from PIL import Image
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
-from magicdance_core.commands.scene import assign
+from magicdance_core.commands.scene import Scene, assign
 from magicdance_core.errors import InputError
 from magicdance_core.pose.draw import draw_pose
 from magicdance_core.pose.keypoints import PoseFrame
+from magicdance_core.pose.segmentation import PersonSegmenter
 from magicdance_core.puppets import BodyPose, Identity, draw_puppet, puppet_keypoints
 
 FRAMES, FPS, SIDE = 8, 10, 128
@@ -144,6 +145,51 @@ def test_frames_before_another_background_are_not_mixed(work, capsys):
     assert animate(work / "begun", *given, "--resume") == 2
     assert "begun was begun with other background: repeat that" in capsys.readouterr().err
     assert (work / "begun" / "00001.png").read_bytes() == made
+
+
+def test_people_are_cut_out_by_segmentation(work, monkeypatch, capsys):
+    given = ("--person", "all", "--background", "video", "--person-masks", "segmentation")
+    two = {"references": ("1.png", "2.png")}
+    assert animate(work / "out", *given, "--models", "nowhere", **two) == 2
+    assert "networks are not in nowhere: get them with `pip download" in capsys.readouterr().err
+    assert not (work / "out").exists()
+    crops = []
+
+    def everything(crop):
+        crops.append(crop)
+        return np.ones(crop.shape[:2], np.float32)
+
+    monkeypatch.setattr("magicdance_core.pose.detectors.mediapipe_files.read_network", lambda *of: b"")
+    monkeypatch.setattr(PersonSegmenter, "from_folder", lambda folder: PersonSegmenter(everything))
+    assert animate(work / "out", *given, **two) == 0
+    video = 2 * 2 * FRAMES  # both people, to look through it and to fill it
+    assert video < len(crops) <= video + 2  # in references, which are small, as far as their keypoints are found
+    assert animate(work / "plain", *given[:-2], **two) == 0
+    assert not np.array_equal(frames(work / "out"), frames(work / "plain"))
+    (work / "plain" / "00002.png").unlink()
+    assert animate(work / "plain", *given, "--resume", **two) == 2
+    assert "person_masks keypoints, not segmentation" in capsys.readouterr().err
+    assert animate(work / "alone", "--person-masks", "segmentation") == 2
+    assert "--person-masks cuts people out of a video" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("background", ["video", "place.mkv"])
+def test_damaged_pictures_at_the_beginning_are_held(work, folder, monkeypatch, capsys, background):
+    pictures = [np.full((SIDE, 2 * SIDE, 3), 20 * k, np.uint8) for k in range(FRAMES)]
+    damaged = [None, None, pictures[2], None, *pictures[4:]]
+    held = [pictures[2]] * 4 + pictures[4:]
+    shown = []
+
+    def run(out, source):
+        monkeypatch.setattr(Scene, "_background_pictures", lambda scene: iter(source))
+        assert animate(work / out, "--background", background) == 0
+        shown.append(capsys.readouterr().out)
+        return frames(work / out)
+
+    (folder / "place.mkv").touch()
+    assert np.array_equal(run("damaged", damaged), run("held", held))
+    line = "The first 2 pictures of the background are damaged: the first that can be read is shown in place."
+    assert line in shown[0] and "damaged" not in shown[1].split("frames of")[0]
 
 
 def test_another_place(work):

@@ -321,7 +321,7 @@ class _Run:
                     partial(video_frames, options, motion.fps), motion.fps, self.total,
                 )  # fmt: skip
                 self._encoded = self.scene.regions
-                self._source |= {"background": str(options.background)}
+                self._source |= {"background": str(options.background), "person_masks": options.person_masks}
             else:
                 self._encoded = pipe.encode_reference(fitted)
             pixels = b"".join(reference.tobytes() for reference in fitted)

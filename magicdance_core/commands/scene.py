@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile, tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..choices import MASK_SOURCES
 from ..errors import InputError
 from ..files import existing
 from .common import file_path
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from ..media.fit import Box
     from ..pipeline import MagicDancePipeline
     from ..pose.keypoints import PoseFrame
+    from ..pose.segmentation import PersonSegmenter
     from ..sampling import Background, Region
 
 REFERENCE, VIDEO = "reference", "video"
-PLATE_MARGIN = 0.6  # around the people of the video, in half shoulders: their shadows' beginning, too
+PLATE_MARGINS = {"keypoints": 0.6, "segmentation": 0.25}  # around the people of the video, in half shoulders
+"""Their shadows' beginning, too; an outline needs less than a guess of clothes."""
 MOST_GUESSED = 0.05  # share of the plate from which a guess is worth a sentence
 
 
@@ -48,6 +51,12 @@ def add_scene_arguments(group: argparse._ArgumentGroup) -> None:
         help="where the people dance: in the first reference's place (default), in the video's, whose people are "
         "replaced, or in a picture or another video",
     )  # fmt: skip
+    group.add_argument(
+        "--person-masks", choices=MASK_SOURCES, default=MASK_SOURCES[0],
+        help="what tells people from their background in the video and the references: keypoints with limbs of usual "
+        "thickness (default), or MediaPipe's segmentation network too, which sees clothes and hair (its wheel in "
+        "--models)",
+    )  # fmt: skip
 
 
 def is_scene(options: argparse.Namespace) -> bool:
@@ -60,6 +69,15 @@ def check_scene_options(options: argparse.Namespace) -> None:
     if options.video is None:
         if options.background != REFERENCE:
             raise InputError("--background needs a driving video: give --video, or leave it out.")
+    if options.person_masks != MASK_SOURCES[0]:
+        from ..pose.detectors.mediapipe_files import SEGMENTATION, read_network
+
+        if not is_scene(options):
+            raise InputError(
+                "--person-masks cuts people out of a video and of references: give --person all or --background, too."
+            )
+        read_network(options.models, SEGMENTATION)  # refused before anything is computed
+    if options.video is None:
         return
     if options.background not in (REFERENCE, VIDEO):
         existing(file_path(options.background))
@@ -141,6 +159,11 @@ class Scene:
     ):
         self._options, self._pictures, self._fps, self._total = options, pictures, fps, total
         self._size, self._around = size, around
+        self._segmenter: PersonSegmenter | None = None
+        if options.person_masks != MASK_SOURCES[0]:
+            from ..pose.segmentation import PersonSegmenter
+
+            self._segmenter = PersonSegmenter.from_folder(options.models)
         self.frames = self._cropped(cast.frames)
         self._everyone = self._cropped(cast.everyone)
         self._plate: CleanPlate | None = None
@@ -174,8 +197,9 @@ class Scene:
     def _regions(self, pipe: MagicDancePipeline, cast: Cast, references: Sequence[Image.Image]) -> list[Region]:
         import numpy as np
         import torch
+        from PIL import Image
 
-        from ..pose.person_masks import REFERENCE_MARGIN, person_masks, region_masks
+        from ..pose.person_masks import REFERENCE_MARGIN, region_masks
         from ..sampling import Region
 
         small = [side // pipe.factor for side in self._size[::-1]]
@@ -185,14 +209,14 @@ class Scene:
             made[[person.identity or 0 for person in frame.people]] = region_masks(frame)
             masks.append(torch.nn.functional.interpolate(torch.from_numpy(made)[None], small, mode="area"))
         where = torch.cat(masks)
-        regions = [] if self._plate is None else [Region(self._fit(self._plate.picture))]
+        regions = [] if self._plate is None else [Region(Image.fromarray(self._plate.picture))]
         for number, (reference, person) in enumerate(zip(references, cast.people)):
             if number == 0 and not regions:
                 regions.append(Region(pipe.encode_reference(reference)))  # with its background, for the rest
                 continue
             if not where[:, number].any():
                 continue
-            shown = person_masks(person.scaled(*reference.size), REFERENCE_MARGIN).max(axis=0, initial=0.0)
+            shown = self._masks(reference, person.scaled(*reference.size), REFERENCE_MARGIN)
             shown = None if not shown.any() else torch.from_numpy(shown)
             regions.append(Region(pipe.encode_reference(reference), where[:, number], shown))
         return regions
@@ -203,9 +227,15 @@ class Scene:
 
         from ..media.clean_plate import CleanPlate, clean_plate
 
+        if self._options.background != REFERENCE:
+            damaged = sum(1 for _ in takewhile(lambda picture: picture is None, self._background_pictures()))
+            if damaged:
+                named = "picture of the background is" if damaged == 1 else f"{damaged} pictures of the background are"
+                self.findings.append(f"The first {named} damaged: the first that can be read is shown in place.")
         if self._options.background == VIDEO:
-            hidden = (self._hidden(number) for number in range(self._total))
-            self._plate = clean_plate(map(np.asarray, self._fitted(self._pictures())), hidden, self._total)
+            pictures, again = tee(map(np.asarray, self._fitted()))
+            hidden = (self._hidden(number, picture) for number, picture in enumerate(again))
+            self._plate = clean_plate(pictures, hidden, self._total)
             if self._plate.unknown > MOST_GUESSED:
                 self.findings.append(
                     f"{self._plate.unknown:.0%} of what the people of the video cover is never seen, so it is guessed: "
@@ -217,7 +247,7 @@ class Scene:
                     "tripod, or another --background."
                 )
         elif self._options.background != REFERENCE:
-            first = next(self._other_place(), None)
+            first = next(self._places(), None)
             if first is None:
                 raise InputError(f"{self._options.background} has no picture that can be read: give another one.")
             self._plate = CleanPlate(np.asarray(first), 0.0, False)
@@ -228,40 +258,44 @@ class Scene:
         from PIL import Image
 
         if self._options.background != VIDEO:
-            yield from self._other_place()
+            yield from self._fitted()
             return
         assert self._plate is not None
-        for number, picture in enumerate(self._fitted(self._pictures())):
-            yield Image.fromarray(self._plate.fill(np.asarray(picture), self._hidden(number)))
+        for number, picture in enumerate(self._fitted()):
+            frame = np.asarray(picture)
+            yield Image.fromarray(self._plate.fill(frame, self._hidden(number, frame)))
 
-    def _other_place(self) -> Iterator[Image.Image]:
-        from PIL import Image
-
-        from ..media import fit
+    def _background_pictures(self) -> Iterator[np.ndarray | None]:
+        """Yield the pictures of the background's video or file; None where one is damaged."""
         from ..media.resampling import ResampledFrames
 
-        width, height = self._size
-        for picture in islice(ResampledFrames(Path(self._options.background), self._fps), self._total):
-            if picture is not None:
-                yield fit(Image.fromarray(picture), width, height)
+        if self._options.background == VIDEO:
+            return islice(self._pictures(), self._total)
+        return islice(ResampledFrames(Path(self._options.background), self._fps), self._total)
 
-    def _hidden(self, number: int) -> np.ndarray:
+    def _hidden(self, number: int, picture: np.ndarray) -> np.ndarray:
         """Return where people of the video are in a frame, with a margin."""
+        return self._masks(picture, self._everyone[number], PLATE_MARGINS[self._options.person_masks])
+
+    def _masks(self, picture: np.ndarray | Image.Image, frame: PoseFrame, margin: float) -> np.ndarray:
+        """Return where anybody is in a picture, float32 [H, W] in [0, 1]."""
+        import numpy as np
+
         from ..pose.person_masks import person_masks
 
-        return person_masks(self._everyone[number], PLATE_MARGIN, hide=False).max(axis=0, initial=0.0)
+        if self._segmenter is not None:
+            masks = self._segmenter.masks(np.asarray(picture), frame, margin, hide=False)
+        else:
+            masks = person_masks(frame, margin, hide=False)
+        return masks.max(axis=0, initial=0.0)
 
-    def _fitted(self, pictures: Iterator[np.ndarray]) -> Iterator[Image.Image]:
-        """Yield pictures of the video in the frames' size; where one is damaged, the one before."""
-        last = None
-        for picture in islice(pictures, self._total):
-            last = picture if picture is not None else last
-            if last is not None:
-                yield self._fit(last)
-
-    def _fit(self, picture: np.ndarray) -> Image.Image:
+    def _fitted(self) -> Iterator[Image.Image]:
+        """Yield the pictures of the background in the frames' size; where one is damaged, another: `hold_damaged`."""
         from PIL import Image
 
         from ..media import fit
+        from ..media.resampling import hold_damaged
 
-        return fit(Image.fromarray(picture), *self._size, self._around)
+        around = self._around if self._options.background == VIDEO else None
+        for picture in hold_damaged(self._background_pictures()):
+            yield fit(Image.fromarray(picture), *self._size, around)

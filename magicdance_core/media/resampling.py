@@ -1,7 +1,8 @@
 """Resample the frames of a video, a folder or an animation to a constant rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,24 @@ from .read import frame_times, is_picture, is_timed, read_frames, timed_frames
 from .timing import MAX_HOLD, resample, resample_numbers
 from .video import open_video
 
-__all__ = ["DATASET_FPS", "MAX_HOLD", "ResampledFrames", "resample"]
+__all__ = ["DATASET_FPS", "MAX_HOLD", "ResampledFrames", "hold_damaged", "resample"]
 
 DATASET_FPS = 30.0
+
+
+def hold_damaged(pictures: Iterable[np.ndarray | None]) -> Iterator[np.ndarray]:
+    """Yield as many pictures: where one is damaged (None), the one before; at the beginning the first readable one.
+
+    Yields nothing if none is readable.
+    """
+    waiting, last = 0, None
+    for picture in pictures:
+        last = last if picture is None else picture
+        if last is None:
+            waiting += 1
+        else:
+            yield from repeat(last, 1 + waiting)
+            waiting = 0
 
 
 @dataclass

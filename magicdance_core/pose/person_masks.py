@@ -82,12 +82,18 @@ def person_masks(
     hide: of those who overlap, the nearer one hides the other: who stands lower, or else is larger.
     """
     masks = np.zeros((len(frame.people), frame.height, frame.width), np.float32)
-    free = np.ones((frame.height, frame.width), np.float32)
-    for number in front_to_back(frame.people):
-        mask = person_mask(frame.people[number], frame.width, frame.height, margin, softness)
-        masks[number] = mask * free if hide else mask
-        free *= 1 - mask
-    return masks
+    for number, person in enumerate(frame.people):
+        masks[number] = person_mask(person, frame.width, frame.height, margin, softness)
+    return hide_behind(masks, frame.people) if hide else masks
+
+
+def hide_behind(masks: np.ndarray, people: Sequence[Person]) -> np.ndarray:
+    """Return masks of people, float32 `[P, H, W]`, without what nearer ones hide."""
+    visible, free = np.zeros_like(masks), np.ones(masks.shape[1:], np.float32)
+    for number in front_to_back(people):
+        visible[number] = masks[number] * free
+        free *= 1 - masks[number]
+    return visible
 
 
 def region_masks(frame: PoseFrame) -> np.ndarray:

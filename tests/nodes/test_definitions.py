@@ -31,7 +31,7 @@ WIDGETS = {  # saved workflows store values in this order, scripts by these name
     "ApplyMotion": ["strength", "start_percent", "end_percent"],
     "SelectPerson": ["person"],
     "CombinePeople": [],
-    "PersonMask": ["person", "margin", "softness"],
+    "PersonMask": ["person", "margin", "softness", "source"],
     "AddRegion": [],
     "CleanPlate": [],
     "ContextOptions": [
@@ -239,6 +239,7 @@ def test_nodes_and_commands_offer_the_choices_of_the_core(pack, core):
     assert offered("ContextOptions", "fuse_method") == list(choices.WINDOW_WEIGHTS)
     assert offered("ContextOptions", "beta_schedule") == list(choices.BETA_SCHEDULES)
     assert offered("ExtractPose", "detector") == list(choices.DETECTORS)
+    assert offered("PersonMask", "source") == list(choices.MASK_SOURCES)
     assert offered("ExtractPose", "person") == [*choices.PEOPLE, "index"]
     assert offered("RetargetPose", "position") == list(choices.POSITIONS)
     assert offered("SmoothPose", "method") == list(choices.SMOOTHING_METHODS)

@@ -47,14 +47,35 @@ def test_people_are_combined_and_selected_again(node, people):
 
 def test_masks_are_where_people_are(node, people):
     (both,) = node("CombinePeople").combine(*people)
-    masks = [node("PersonMask").make(both, person, 0.35, 0.15)[0] for person in (-1, 0, 1)]
+    masks = [node("PersonMask").make(both, person, 0.35, 0.15, "keypoints")[0] for person in (-1, 0, 1)]
     assert all(mask.shape == (FRAMES, SIDE, 2 * SIDE) for mask in masks)
     assert masks[1][:, :, SIDE + 16 :].max() == 0 == masks[2][:, :, : SIDE - 16].max()
     assert torch.equal(torch.maximum(masks[1], masks[2]), masks[0]) and not masks[2][3].any()
-    wide = node("PersonMask").make(both, 0, 1.0, 0.0)[0]
+    wide = node("PersonMask").make(both, 0, 1.0, 0.0, "keypoints")[0]
     assert wide.sum() > masks[1].sum()
     with pytest.raises(ValueError, match="`person` is 5"):
-        node("PersonMask").make(both, 5, 0.3, 0.1)
+        node("PersonMask").make(both, 5, 0.3, 0.1, "keypoints")
+
+
+def test_masks_by_segmentation_need_pictures_and_the_network(node, people, core, comfy, monkeypatch):
+    (both,) = node("CombinePeople").combine(*people)
+    make, images = node("PersonMask").make, torch.zeros(FRAMES, SIDE, 2 * SIDE, 3)
+    with pytest.raises(ValueError, match="`images` is not connected: connect the frames, or choose source = keypoints"):
+        make(both, -1, 0.1, 0.0, "segmentation")
+    with pytest.raises(ValueError, match="`images` has 2 pictures, `keypoints` has 4 frames"):
+        make(both, -1, 0.1, 0.0, "segmentation", images[:2])
+    with pytest.raises(ValueError, match="not in .*magicdance_pose: get them with `pip download"):
+        make(both, -1, 0.1, 0.0, "segmentation", images)
+    segmenter = core("pose.segmentation").PersonSegmenter
+    monkeypatch.setattr(segmenter, "from_folder", lambda folder: segmenter(lambda crop: crop[..., 0] / np.float32(255)))
+    everyone, first, second = (make(both, person, 0.0, 0.0, "segmentation", images + 1)[0] for person in (-1, 0, 1))
+    assert everyone.shape == (FRAMES, SIDE, 2 * SIDE) and torch.equal(torch.maximum(first, second), everyone)
+    assert first[:, :, : SIDE - 20].max() == 1 == second[:3, :, SIDE + 20 :].max() and not second[3].any()
+    bare = make(both, 0, 0.0, 0.0, "keypoints")[0]
+    assert first.sum() > 1.5 * bare.sum()  # the whole box is seen as a person
+    unseen = make(both, 0, 0.0, 0.0, "segmentation", images)[0]
+    assert torch.equal(unseen, bare)
+    assert comfy.bars[-1][-1] == (FRAMES, FRAMES, None)
 
 
 def test_a_person_is_removed_from_a_video(node, people):

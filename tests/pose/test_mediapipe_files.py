@@ -16,6 +16,7 @@ from magicdance_core.pose.detectors.mediapipe_files import (
     HEAVY_POSE,
     WHEEL,
     NetworkFile,
+    read_network,
     read_networks,
 )
 
@@ -47,6 +48,20 @@ def test_networks_are_read_in_place_from_the_wheel(tmp_path):
     assert read_networks(tmp_path) == CONTENTS and [path.name for path in tmp_path.iterdir()] == [WHEEL]
     (tmp_path / WHEEL).rename(tmp_path / "mediapipe-0.10.14-cp312-cp312-win_amd64.whl")
     assert read_networks(tmp_path) == CONTENTS
+
+
+def test_the_segmentation_network_is_found_by_itself(tmp_path):
+    data = b"the network of masks"
+    file = described("selfie_segmentation/selfie_segmentation.tflite", data)
+    with pytest.raises(InputError, match="networks are not in .*: get them with `pip download mediapipe==0.10.21"):
+        read_network(tmp_path, file)
+    with zipfile.ZipFile(tmp_path / WHEEL, "w") as archive:
+        archive.writestr(f"mediapipe/modules/{file.member}", data)
+    assert read_network(tmp_path, file) == data
+    with pytest.raises(InputError, match="networks are not in"):
+        read_networks(tmp_path)
+    with pytest.raises(InputError, match="selfie_segmentation.tflite in .* is damaged or of another version"):
+        read_network(tmp_path, described(file.member, data[::-1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tflite_builder import (
     ADD,
+    AVERAGE_POOL,
     CONCAT,
     CONV,
     CUSTOM,
@@ -13,6 +14,7 @@ from tflite_builder import (
     DEPTH_TO_SPACE,
     DEPTHWISE,
     DEQUANTIZE,
+    HARD_SWISH,
     LOGISTIC,
     MEAN,
     MUL,
@@ -127,6 +129,47 @@ def test_pool_mean_dense_and_elementwise_operators():
     assert run(SLICE, [[1, 2]], (1, 2), ints(0, 0), ints(1, 2), ints(1, 1)).tolist() == [[1, 2]]
     with pytest.raises(InputError, match="a slice that leaves something out"):
         run(SLICE, [[1, 2]], (1, 1), ints(0, 0), ints(1, 1), ints(1, 1))
+
+
+def test_averages_of_windows_and_of_all_pixels():
+    pool = options(b0=VALID, i1=2, i2=1, i3=2, i4=3)  # strides of 2 and 1, windows of 2 x 3
+    assert run(AVERAGE_POOL, GRID, (1, 2, 2, 1), how=pool).ravel().tolist() == [4.5, 6.5, 8.5, 10.5]
+    whole = options(b0=VALID, i1=4, i2=4, i3=4, i4=4)
+    assert run(AVERAGE_POOL, GRID, (1, 1, 1, 1), how=whole).item() == 7.5
+    two = np.concatenate([GRID, -GRID], axis=-1)
+    assert run(MEAN, two, (1, 1, 1, 2), ints(1, 2), how=options(b0=1)).ravel().tolist() == [7.5, -7.5]
+    with pytest.raises(InputError, match="padded pooling"):
+        run(AVERAGE_POOL, GRID, (1, 2, 2, 1), how=options(b0=SAME, i1=2, i2=2, i3=3, i4=3))
+    with pytest.raises(InputError, match="a mean over other dimensions"):
+        run(MEAN, GRID, (1, 4, 4), ints(3))
+
+
+def test_hard_swish_is_zero_below_and_the_input_above():
+    made = run(HARD_SWISH, column(-4, -3, -1, 0, 1, 3, 5), (1, 1, 1, 7)).ravel()
+    assert made == pytest.approx([0, 0, -1 / 3, 0, 2 / 3, 3, 5], abs=1e-6)
+
+
+def test_channels_are_weighed_by_a_number_each():
+    shape, small = (1, 2, 1, 2), (1, 1, 1, 2)
+    operators = [(MEAN, [0, 3], [1], options(b0=1)), (MUL, [0, 1], [2], {})]
+    data = tflite([shape, small, shape, ints(1, 2)], operators, [0], [2])
+    (made,) = TFLiteNetwork(data)(torch.tensor([[[[1.0, 10.0]], [[3.0, 30.0]]]]))
+    assert made.ravel().tolist() == [2, 200, 6, 600]
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+def test_transposed_convolution_makes_a_block_of_each_pixel(padding):
+    x, weight = np.array([1.0, 10, 2, 20]).reshape(1, 1, 2, 2), np.arange(24.0).reshape(2, 2, 3, 2)
+    how = "Convolution2DTransposeBias", ints(padding, 3, 2).tobytes()
+    made = run(CUSTOM, x, (1, 2, 6, 2), weight, np.array([0.5, -1]), how=how)
+    expected = np.zeros((1, 2, 6, 2))
+    for out, row, across, pixel in np.ndindex(2, 2, 3, 2):
+        expected[0, row, 3 * pixel + across, out] = x[0, 0, pixel] @ weight[out, row, across] + [0.5, -1][out]
+    assert made == pytest.approx(expected)
+    with pytest.raises(InputError, match="a transposed convolution that overlaps"):
+        run(CUSTOM, x, (1, 2, 6, 2), weight, np.zeros(2), how=(how[0], ints(1, 2, 2).tobytes()))
+    with pytest.raises(InputError, match="a transposed convolution of another version"):
+        run(CUSTOM, x, (1, 2, 6, 2), weight, np.zeros(2), how=(how[0], b""))
 
 
 def test_two_inputs_are_added_and_joined_in_their_order():

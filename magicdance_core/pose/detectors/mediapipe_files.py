@@ -7,7 +7,7 @@ import importlib.util
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,12 @@ FILES = {
         "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
     ),
 }
+# People's pixels, for masks: the square ("general") network; the detector does without it.
+SEGMENTATION = NetworkFile(
+    "selfie_segmentation/selfie_segmentation.tflite",
+    249_505,
+    "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+)
 # More accurate and three times slower than "pose"; not in the wheel, but in the npm package @mediapipe/holistic.
 HEAVY_POSE = NetworkFile(
     "pose_landmark_heavy.tflite",
@@ -89,16 +95,28 @@ def read_networks(folder: str | Path) -> dict[str, bytes]:
     Raises InputError with the command that gets them if they are missing, or if they are others.
     """
     folder = Path(folder)
-    source = find_source(folder)
-    if source is None:
-        newer = ", ".join(map(str, _other_sources(folder)))
-        why = f" ({newer} is of another version, without them)" if newer else ""
-        raise InputError(f"MediaPipe's networks are not in {folder}{why}: get them with `{download_command(folder)}`.")
+    source = _required_source(folder, FILES.values())
     found = {name: _checked(source.read(file), file, source.name, folder) for name, file in FILES.items()}
     heavy = folder / HEAVY_POSE.name
     if heavy.is_file():
         found["pose"] = _checked(_read_file(heavy, HEAVY_POSE), HEAVY_POSE, heavy.parent, folder)
     return found
+
+
+def read_network(folder: str | Path, file: NetworkFile) -> bytes:
+    """Return the bytes of one network, found and checked as `read_networks` does."""
+    folder = Path(folder)
+    source = _required_source(folder, [file])
+    return _checked(source.read(file), file, source.name, folder)
+
+
+def _required_source(folder: Path, files: Collection[NetworkFile]) -> Source:
+    source = find_source(folder, files)
+    if source is None:
+        newer = ", ".join(map(str, _other_sources(folder)))
+        why = f" ({newer} is of another version, without them)" if newer else ""
+        raise InputError(f"MediaPipe's networks are not in {folder}{why}: get them with `{download_command(folder)}`.")
+    return source
 
 
 @dataclass(frozen=True)
@@ -109,16 +127,16 @@ class Source:
     read: Callable[[NetworkFile], bytes | None]
 
 
-def find_source(folder: str | Path) -> Source | None:
-    """Return the first place that has all networks; None if there is none. Their contents are not checked."""
+def find_source(folder: str | Path, files: Collection[NetworkFile] = FILES.values()) -> Source | None:
+    """Return the first place that has some networks; None if there is none. Their contents are not checked."""
     folder = Path(folder)
-    if all((folder / file.name).is_file() for file in FILES.values()):
+    if all((folder / file.name).is_file() for file in files):
         return Source(folder, lambda file: _read_file(folder / file.name, file))
     for wheel in _wheels(folder):
-        if _has_networks(wheel):
+        if _has_networks(wheel, files):
             return Source(wheel, lambda file, wheel=wheel: _read_member(wheel, file))
     for package in _packages():
-        if all((package / file.member).is_file() for file in FILES.values()):
+        if all((package / file.member).is_file() for file in files):
             return Source(package, lambda file, package=package: _read_file(package / file.member, file))
     return None
 
@@ -145,13 +163,13 @@ def _other_sources(folder: Path) -> list[Path]:
     return _wheels(folder) + [package.parent for package in _packages()]
 
 
-def _has_networks(wheel: Path) -> bool:
+def _has_networks(wheel: Path, files: Collection[NetworkFile]) -> bool:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = set(archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return True  # reading it tells what is wrong
-    return all(_PREFIX + file.member in names for file in FILES.values())
+    return all(_PREFIX + file.member in names for file in files)
 
 
 def _read_member(wheel: Path, file: NetworkFile) -> bytes | None:

@@ -7,6 +7,7 @@ Source: TensorFlow Lite's reference kernels, as documented by the operators of T
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -158,10 +159,14 @@ class Concatenate(nn.Module):
 
 
 class Mean(nn.Module):
-    """Averages over all pixels: [1, C, H, W] to [1, C]."""
+    """Averages over all pixels: [1, C, H, W] to [1, C], or to [1, C, 1, 1] if `keep`."""
+
+    def __init__(self, keep: bool):
+        super().__init__()
+        self.keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
+        return x.mean((2, 3), keepdim=self.keep)
 
 
 def pad(x: Tensor, pads: Sequence[int]) -> Tensor:
@@ -203,6 +208,8 @@ def make_module(graph: Graph, operator: Operator) -> nn.Module:
     Raises InputError if the operator or one of its options is not supported.
     """
     if operator.code == 32:
+        if operator.custom_name == "Convolution2DTransposeBias":
+            return _transposed_convolution(graph, operator)
         make: Callable | None = CUSTOM_MODULES.get(operator.custom_name)
         if make is not None:
             return make(operator.custom_options, graph.tensors[operator.outputs[0]].shape)
@@ -244,10 +251,22 @@ def _make_convolution(
     return Activated(layer if even else Padded(pads, layer), operator.option(activation, "b"))
 
 
-def _max_pool(graph: Graph, operator: Operator) -> nn.Module:
+def _transposed_convolution(graph: Graph, operator: Operator) -> nn.Module:
+    """MediaPipe's operator: its options are three int32, padding (1 SAME, 2 VALID) and stride in width and height."""
+    weight, bias = (_constant(graph, operator, k) for k in (1, 2))
+    _require(len(operator.custom_options) == 12, "a transposed convolution of another version")
+    _, *stride = np.frombuffer(operator.custom_options, "<i4").tolist()
+    _require(weight.shape[1:3] == (stride[1], stride[0]), "a transposed convolution that overlaps")
+    layer = nn.utils.skip_init(nn.ConvTranspose2d, weight.shape[3], weight.shape[0], weight.shape[1:3], stride[::-1])
+    layer.weight = nn.Parameter(_torch(weight.transpose(3, 0, 1, 2)), requires_grad=False)
+    layer.bias = nn.Parameter(_torch(bias), requires_grad=False)
+    return layer
+
+
+def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d], graph: Graph, operator: Operator) -> nn.Module:
     kernel, stride = (operator.option(4), operator.option(3)), (operator.option(2), operator.option(1))
     _require(not any(_pads(graph, operator, kernel, stride)), "padded pooling")
-    return Activated(nn.MaxPool2d(kernel, stride), operator.option(5, "b"))
+    return Activated(kind(kernel, stride), operator.option(5, "b"))
 
 
 def _fully_connected(graph: Graph, operator: Operator) -> nn.Module:
@@ -279,8 +298,8 @@ def _resize(graph: Graph, operator: Operator) -> nn.Module:
 
 
 def _mean(graph: Graph, operator: Operator) -> nn.Module:
-    _require(sorted(_constant(graph, operator, 1).tolist()) == [1, 2] and not operator.option(0, "b"), "this mean")
-    return Mean()
+    _require(sorted(_constant(graph, operator, 1).tolist()) == [1, 2], "a mean over other dimensions")
+    return Mean(bool(operator.option(0, "b")))
 
 
 def _concatenate(graph: Graph, operator: Operator) -> nn.Module:
@@ -296,13 +315,14 @@ def _strided_slice(graph: Graph, operator: Operator) -> nn.Module:
 
 _BUILDERS: dict[int, Callable[[Graph, Operator], nn.Module]] = {
     0: _add,
+    1: partial(_pool, nn.AvgPool2d),
     2: _concatenate,
     3: _convolution,
     4: _depthwise_convolution,
     5: lambda graph, operator: DepthToSpace(operator.option(0)),
     9: _fully_connected,
     14: lambda graph, operator: nn.Sigmoid(),
-    17: _max_pool,
+    17: partial(_pool, nn.MaxPool2d),
     18: _multiply,
     19: lambda graph, operator: nn.ReLU(),
     22: lambda graph, operator: Reshape(graph.tensors[operator.outputs[0]].shape),
@@ -311,6 +331,7 @@ _BUILDERS: dict[int, Callable[[Graph, Operator], nn.Module]] = {
     40: _mean,
     45: _strided_slice,
     54: lambda graph, operator: PReLU(_constant(graph, operator, 1)),
+    117: lambda graph, operator: nn.Hardswish(),
 }
 
 
