@@ -29,7 +29,7 @@ from magicdance_core.commands.common import (
 from magicdance_core.commands.motion_options import add_motion_arguments, load_chosen_motion, with_motion
 from magicdance_core.evaluation.bootstrap import summarize
 from magicdance_core.evaluation.forced_choice import distractors, prefers_truth
-from magicdance_core.evaluation.metrics import psnr, to_float
+from magicdance_core.evaluation.metrics import border, psnr, to_float
 from magicdance_core.evaluation.puppet_scores import CHOREOGRAPHY_FRAMES, SEED_STRIDE, Scene, make_scene
 from magicdance_core.media import contact_sheet
 from magicdance_core.media.square_crops import FEATHER, cut_square
@@ -59,8 +59,8 @@ def evaluate_faces(
     psnr_face: dB within the box of the landmarks. expression, identity: share of frames nearer to the truth than to the
     same face with another expression, or to another person (see evaluation.forced_choice). flicker_face: error of the
     change from frame to frame within that box, in 1/255. Each also as NAME_without.
-    border: error of the gradient where the face is blended in, divided by that on both sides of it, and by the same
-    without the pass: 1 if there is no seam. arithmetic: operations of the whole run, divided by those without the pass.
+    border: see `evaluation.metrics.border`, of the frame where the face is blended in; border_without: in the same
+    places where nothing is blended in. arithmetic: operations of the whole run, divided by those without the pass.
     intervals: 95 % over people.
     Returns these and rows of pictures: reference, pose, without, with the pass, truth.
     """
@@ -79,11 +79,10 @@ def evaluate_faces(
         refined, second = _counted(face_pass, seed + number, number == 0)
         operations += first, second
         crops = face_tracks(scene.keypoints)[0].crops
-        seams = [[_border(*shown) for shown in zip(made, scene.truth, crops)] for made in (refined, without)]
         rows.append(
             _scores(scene, without, "_without")
             | _scores(scene, refined, "")
-            | {"border": np.array(seams[0]) / np.array(seams[1])}
+            | {"border" + end: _borders(made, scene, crops) for made, end in ((refined, ""), (without, "_without"))}
         )
         if number < SHOWN:
             shown += [
@@ -146,16 +145,15 @@ def _depth(crop: Crop, size: int) -> np.ndarray:
     return np.minimum(across[0][:, None], across[1])
 
 
-def _border(picture: Image.Image, truth: Image.Image, crop: Crop) -> float:
-    """Return the error of the gradient where a crop is blended in, divided by that on both sides of it."""
-    error = to_float(picture) - to_float(truth)
-    gradient = np.zeros(error.shape[:2])
-    gradient[:, 1:] += np.abs(np.diff(error, axis=1)).mean(-1)
-    gradient[1:] += np.abs(np.diff(error, axis=0)).mean(-1)
-    depth = _depth(crop, len(error))
-    seam = (depth > 0) & (depth < FEATHER)
-    beside = (depth > -FEATHER) & (depth < 2 * FEATHER) & ~seam
-    return float(gradient[seam].mean() / gradient[beside].mean())
+def _borders(pictures: Sequence[Image.Image], scene: Scene, crops: Sequence[Crop]) -> np.ndarray:
+    """Return the border of each frame, float64 [frames]."""
+    shown = zip(map(to_float, pictures), map(to_float, scene.truth), crops)
+    return np.array([border(made, true, _weight(crop, len(made))) for made, true, crop in shown])
+
+
+def _weight(crop: Crop, size: int) -> np.ndarray:
+    """Return the weight with which a crop is blended in, float [size, size]."""
+    return (_depth(crop, size) / FEATHER).clip(0, 1)
 
 
 def _cut(picture: Image.Image, crop: Crop) -> Image.Image:

@@ -29,7 +29,7 @@ from magicdance_core.commands.common import (
 from magicdance_core.evaluation.arithmetic import count_people
 from magicdance_core.evaluation.bootstrap import summarize
 from magicdance_core.evaluation.forced_choice import prefers_truth
-from magicdance_core.evaluation.metrics import psnr
+from magicdance_core.evaluation.metrics import border, psnr
 from magicdance_core.evaluation.puppet_scores import CHOREOGRAPHY_FRAMES, SEED_STRIDE
 from magicdance_core.media import contact_sheet
 from magicdance_core.media.clean_plate import clean_plate
@@ -102,8 +102,8 @@ def evaluate_scene(
     intersection over union of masks from keypoints without margin with the truth, and what they contain of it with the
     margin. Each also as NAME_crossing for people who cross.
     Replacement: plate_difference: largest difference from the video outside of the masks, in 1/255. psnr_replaced: dB
-    inside the new person. border: gradient of the error where the new person is blended in, divided by that on both
-    sides. arithmetic: operations of a run with two people at full size, divided by those with one.
+    inside the new person. border: see `evaluation.metrics.border`, where the new person is blended in. arithmetic:
+    operations of a run with two people at full size, divided by those with one.
     Returns these and rows of pictures.
     """
     size = pipe.defaults["sample_size"]
@@ -196,7 +196,7 @@ def _replace(
         rows.append({
             "plate_difference": float(np.abs(made[k] - _as_array(video[k]))[outside].max() * 255),
             "psnr_replaced": psnr(made[k], truth[k], where=inside),
-            "border": _border(made[k] - truth[k], masks[k]),
+            "border": border(made[k], truth[k], masks[k]),
         })  # fmt: skip
     middle = frames // 2
     pictures = [video[middle], new.reference, filled[middle], _as_picture(made[middle]), _as_picture(truth[middle])]
@@ -211,20 +211,6 @@ def _sample(pipe: MagicDancePipeline, reference, keypoints, noise, settings, bac
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.minimum(one, other).sum() / np.maximum(one, other).sum())
-
-
-def _border(error: np.ndarray, mask: np.ndarray) -> float:
-    """Return the gradient of an error [H, W, 3] where the mask is between 0 and 1, divided by that on both sides."""
-    gradient = np.zeros(error.shape[:2])
-    gradient[:, 1:] += np.abs(np.diff(error, axis=1)).mean(-1)
-    gradient[1:] += np.abs(np.diff(error, axis=0)).mean(-1)
-    seam = (mask > 0.01) & (mask < 0.99)
-    near = np.zeros_like(seam)
-    for axis in (0, 1):
-        for step in (-2, -1, 1, 2):
-            near |= np.roll(seam, step, axis)
-    beside = near & ~seam
-    return float(gradient[seam].mean() / gradient[beside].mean())
 
 
 def _as_array(picture: Image.Image) -> np.ndarray:

@@ -10,6 +10,7 @@ from ..errors import InputError
 
 MIN_SQUARED_ERROR = 1e-10  # keeps PSNR finite; less than one 8-bit step in 150,000 values
 WINDOW = 7
+SEAM = 0.01  # least weight of both sides in a seam
 # Largest change of a channel from frame to frame, in [0, 1], at which a pixel stands still. Compression changes pixels
 # of a video where nothing moves; drawings are exact. Between the two limits for drawings a pixel counts as neither.
 STILL_IN_VIDEO = 5.5 / 255
@@ -32,6 +33,24 @@ def psnr(image: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) 
     if squared.size == 0:
         return float("nan")
     return float(-10 * np.log10(max(squared.mean(), MIN_SQUARED_ERROR)))
+
+
+def border(image: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> float:
+    """Return how much the seam of a blended part shows: the error's gradient in it, divided by its neighbourhood's.
+
+    weight: float [H, W], of the part; the seam is where it is between 0 and 1, the neighbourhood what is as near to the
+    seam as the seam is wide, on both sides. 1: no seam can be seen. NaN without a seam or neighbourhood.
+    """
+    error = image - truth
+    gradient = np.zeros(error.shape[:2])
+    gradient[:, 1:] += np.abs(np.diff(error, axis=1)).mean(-1)
+    gradient[1:] += np.abs(np.diff(error, axis=0)).mean(-1)
+    seam = (weight > SEAM) & (weight < 1 - SEAM)
+    inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (seam, ~seam))
+    beside = ~seam & (outside <= 2 * inside.max())
+    if not seam.any() or not beside.any():
+        return float("nan")
+    return float(gradient[seam].mean() / gradient[beside].mean())
 
 
 def published_psnr(image: np.ndarray, truth: np.ndarray) -> float:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from benchmarks.beat import evaluate_beat
 from benchmarks.expression import SETTINGS, evaluate_expressions
-from benchmarks.faces import _border, _depth, evaluate_faces, main
+from benchmarks.faces import _depth, _weight, evaluate_faces, main
+from magicdance_core.evaluation.metrics import border, to_float
 from magicdance_core.pipeline import MagicDancePipeline
 from magicdance_core.pose.face_crops import Crop
 
@@ -29,7 +30,8 @@ def test_faces_are_scored_with_the_pass_and_without(pipe):
     for name in MEASURED:
         low, high = report["intervals"][name] or (report[name], report[name])
         assert low <= report[name] <= high and np.isfinite(report[name + "_without"])
-    assert report["psnr_face"] != report["psnr_face_without"] and 0.5 < report["border"] < 2
+    assert report["psnr_face"] != report["psnr_face_without"]
+    assert 0.3 < report["border"] < 3 and 0.3 < report["border_without"] < 3
     assert 1.1 < report["arithmetic"] < 3 and (report["identities"], report["frames"]) == (2, 6)
     assert len(shown) == 4 and all(len(row) == 5 for row in shown)
     again, _ = evaluate_faces(pipe, seed=1, people=2, frames=3)
@@ -43,9 +45,10 @@ def test_a_seam_raises_the_border_and_even_errors_do_not():
         return Image.fromarray(np.clip(128 + values, 0, 255).astype(np.uint8))
 
     truth, even = picture(np.zeros((100, 100, 3))), rng.normal(0, 20, (100, 100, 3))
-    assert _border(picture(even), truth, crop) == pytest.approx(1, abs=0.05)
+    weight = _weight(crop, 100)
+    assert border(to_float(picture(even)), to_float(truth), weight) == pytest.approx(1, abs=0.05)
     seam = even + 60 * (_depth(crop, 100) > 0.09)[..., None]
-    assert _border(picture(seam), truth, crop) > 1.1
+    assert border(to_float(picture(seam)), to_float(truth), weight) > 1.1
 
 
 def test_expressions_have_a_row_for_each_setting(pipe):

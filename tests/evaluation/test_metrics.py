@@ -6,11 +6,25 @@ import numpy as np
 import pytest
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation.metrics import grey, l1, psnr, published_l1, ssim, to_float
+from magicdance_core.evaluation.metrics import border, grey, l1, psnr, published_l1, ssim, to_float
 
 
 def flat(value, shape=(8, 8, 3)):
     return np.full(shape, value)
+
+
+def test_border_by_hand():
+    weight = np.tile(np.clip((np.arange(40) - 15) / 8, 0, 1), (10, 1))  # the seam: columns 16 to 22
+    ramp = np.tile(np.arange(40.0) / 100, (10, 1))[..., None]
+    assert border(ramp, 0 * ramp, weight) == pytest.approx(1, abs=0.02)
+    step = np.where(np.arange(40) > 18, 0.7, 0.0)[None, :, None] * np.ones((10, 1, 1))
+    # An even error of 0.01 a column, and in the seam a jump of 0.7 more, a seventh of it in each of its 7 columns.
+    assert border(ramp + step, 0 * ramp, weight) == pytest.approx(11, abs=0.3)
+    assert border(ramp + step, step, weight) == pytest.approx(1, abs=0.02)  # an edge of the truth is no seam
+    far = step.copy()
+    far[:, 38:] += 0.5  # as wide as the seam is the neighbourhood, and no wider
+    assert border(ramp + far, 0 * ramp, weight) == border(ramp + step, 0 * ramp, weight)
+    assert np.isnan(border(ramp, ramp, np.ones((10, 40))))
 
 
 def test_psnr_by_hand():
