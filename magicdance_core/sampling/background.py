@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import InputError
+from .grain import with_grain
 from .images import to_images
 from .regions import check_mask
 
@@ -19,7 +20,8 @@ class Background:
     pictures: one for each frame or one for all, as PIL images or float tensors `[3, H, W]` in [0, 1] of the frames'
     size, read when they are needed; a shorter sequence holds its last picture. mask: float `[H, W]` or `[1 or F, H, W]`
     in [0, 1], or a function of a frame's number that returns the former: 1 where frames are sampled, 0 where the
-    pictures stay to the bit, blended in between.
+    pictures stay to the bit, blended in between. grain: whether what is sampled gets as much noise as the pictures
+    have, see `grain.with_grain`; nothing changes where they have none.
 
     Outside of the mask the latents are those of the pictures, noised as each step expects (Lugmayr et al., RePaint,
     arXiv 2201.09865), so that what is sampled fits in.
@@ -27,6 +29,7 @@ class Background:
 
     pictures: Iterable
     mask: Tensor | Callable[[int], Tensor]
+    grain: bool = True
 
 
 class FrameBackground:
@@ -37,7 +40,7 @@ class FrameBackground:
         self._mask: Tensor | Callable[[int], Tensor] = background.mask
         if not callable(background.mask):
             self._mask = check_mask(background.mask, "The background's mask", frames, size, factor)[:, None]
-        self._size, self._factor, self._frames = size, factor, frames
+        self._size, self._factor, self._frames, self._grain = size, factor, frames, background.grain
         self._source = iter(background.pictures)
         self._read, self._first, self._waiting = 0, 0, dict[int, Tensor]()
         self._last: Tensor | None = None
@@ -66,6 +69,7 @@ class FrameBackground:
             mask = self._mask_of(number)
             mask = F.interpolate(mask, self._size, mode="bilinear") if mask.shape[-2:] != self._size else mask
             picture = self._get(number)
+            frame = with_grain(frame, picture, mask, number) if self._grain else frame
             rows.append(torch.where(mask == 1, frame, torch.lerp(picture, frame, mask)))
             self._waiting = {kept: value for kept, value in self._waiting.items() if kept > number}
         return torch.cat(rows)
