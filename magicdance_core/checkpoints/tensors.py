@@ -161,7 +161,7 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     if zipped:
         check_archive(path)
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    for key in ("state_dict", "module"):  # of trainers; the second is DeepSpeed's
+    for key in ("state_dict", "model_state_dict", "module"):  # of trainers; the last is DeepSpeed's
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict):

@@ -72,7 +72,8 @@ def extract_features(frames: Iterable[np.ndarray], extractors: Sequence[FeatureE
     return features
 
 
-FINITE = ("inception", "resnet3d", "i3d", "videomae", "dino", "clip")  # elsewhere NaN means that nothing was found
+# Elsewhere NaN means that nothing was found.
+FINITE = ("inception", "resnet3d", "i3d", "videomae", "pips", "dino", "clip")
 
 
 def _resized(frame: np.ndarray, size: int) -> np.ndarray:

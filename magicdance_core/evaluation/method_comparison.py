@@ -45,6 +45,7 @@ BY_WEIGHTS = (
     Column("fid_vid", "FID-VID", 2, -1),
     Column("fvd", "FVD", 2, -1),
     Column("cd_fvd", "content-debiased FVD", 2, -1),
+    Column("fvmd", "FVMD", 1, -1),
     Column("clip_score", "CLIP score", 2, +1),
     Column("subject_consistency", "subject consistency", 3, +1),
     Column("background_consistency", "background consistency", 3, +1),
@@ -55,7 +56,7 @@ PUBLISHED = (
     Column("ssim", "SSIM", 3, +1),
     Column("l1_published", "L1 as published", 6, -1),
 )
-FRECHET = {"fid": "inception", "fid_vid": "resnet3d", "fvd": "i3d", "cd_fvd": "videomae"}
+FRECHET = {"fid": "inception", "fid_vid": "resnet3d", "fvd": "i3d", "cd_fvd": "videomae", "fvmd": "pips"}
 """Key of a Frechet distance -> the network whose features it compares."""
 Arrays = Mapping[str, np.ndarray]
 Track = Callable[[Iterable, str], Iterable]
@@ -288,8 +289,8 @@ def _summarize(
             _add_inception_score(comparison, method, features[method], networks.classifier, drawn[:FRECHET_RESAMPLES])
     if short:
         comparison.problems[""] = (
-            f"{comparison.videos[short[0]]} has fewer than the {CLIP} frames of a clip, so there is no FID-VID or FVD; "
-            "leave it out or take those weights away."
+            f"{comparison.videos[short[0]]} has fewer than the {CLIP} frames of a clip, so there is no FID-VID, FVD or "
+            "FVMD; leave it out or take those weights away."
         )
 
 
@@ -307,7 +308,8 @@ def _add_inception_score(
 
 def _too_short(features: Arrays) -> bool:
     """Return whether a video has no clip for some network."""
-    return any(network in features and len(features[network]) == 0 for network in ("resnet3d", "i3d", "videomae"))
+    of_clips = set(FRECHET.values()) - {"inception"}
+    return any(network in features and len(features[network]) == 0 for network in of_clips)
 
 
 def _compare_features(

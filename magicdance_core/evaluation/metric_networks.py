@@ -33,6 +33,7 @@ from .metric_weights import (
     INCEPTION,
     OPENPOSE_BODY,
     PERSON_DETECTOR,
+    PIPS,
     POSE_ESTIMATOR,
     RESNET3D,
     VGG,
@@ -41,6 +42,7 @@ from .metric_weights import (
     find_weights,
     sha256,
 )
+from .motion_features import MotionExtractor
 from .picture_embedders import clip_embedder, dino_embedder
 from .scores import PoseExtractor
 
@@ -103,6 +105,8 @@ def load_metric_networks(folder: Path | None, device: torch.device, published: b
         extractors.append(i3d_extractor(paths[0], device))
     if paths := networks.find(folder, ("cd_fvd",), (VIDEOMAE,)):
         extractors.append(videomae_extractor(paths[0], device))
+    if paths := networks.find(folder, ("fvmd",), (PIPS,)):
+        extractors.append(MotionExtractor.from_file(paths[0], device))
     if paths := networks.find(folder, ("subject_consistency",), (DINO,)):
         extractors.append(dino_embedder(paths[0], device))
     if paths := networks.find(folder, ("clip_score", "background_consistency"), (CLIP,)):

@@ -89,6 +89,11 @@ VIDEOMAE = WeightFile(
     "content-debiased FVD",
     "https://github.com/songweige/content-debiased-fvd (VideoMAE V2, ViT-g, Something-Something V2)",
 )
+PIPS = WeightFile(
+    "pips2_weights.pth",
+    "FVMD",
+    "https://github.com/ljh0v0/FVMD-frechet-video-motion-distance, release pips2_weights",
+)
 PERSON_DETECTOR = WeightFile(
     dwpose.BOX_FILE,
     "pose error",
@@ -120,6 +125,7 @@ FILES = (
     CLIP,
     DINO,
     VIDEOMAE,
+    PIPS,
     PERSON_DETECTOR,
     POSE_ESTIMATOR,
     OPENPOSE_BODY,

@@ -20,6 +20,7 @@ from magicdance_core.evaluation.picture_embedders import (
     dino_embedder,
     inception_score,
 )
+from magicdance_core.evaluation.point_tracker import PointTracker
 from magicdance_core.evaluation.vision_transformers import VisionTransformer
 
 CPU = torch.device("cpu")
@@ -214,6 +215,8 @@ def test_one_command_takes_the_files_at_hand(clip_folder, tmp_path_factory, writ
     torch.save(dino.state_dict(), work / "weights" / "dino_vitbase16_pretrain.pth")
     mae = randomize(VisionTransformer(32, 1, 16, 32, (2, 56, 56), 0))
     torch.save({"module": mae.state_dict()}, work / "weights" / "vit_g_hybrid_pt_1200e_ssv2_ft.pth")
+    tracker = randomize(PointTracker(8, (4, 6, 8, 8), 4, 3))
+    torch.save({"model_state_dict": tracker.state_dict()}, work / "weights" / "pips2_weights.pth")
     for name, noise in (("truth", 0), ("mine", 30)):
         write_videos(work / name, {"a": square(18, 0, noise), "b": square(18, 1, noise)})
     (work / "truth" / "a.txt").write_text("a b")
@@ -221,10 +224,11 @@ def test_one_command_takes_the_files_at_hand(clip_folder, tmp_path_factory, writ
     assert main([*command, "--weights", str(work / "weights"), "--json", str(work / "r.json")]) == 0
     report = json.loads((work / "r.json").read_text())
     mine = report["methods"]["mine"]
-    assert mine["cd_fvd"] > 0 and 0 <= mine["clip_score"] <= 100
+    assert mine["cd_fvd"] > 0 and mine["fvmd"] > 0 and 0 <= mine["clip_score"] <= 100
     assert 0 <= mine["subject_consistency"] <= 1 and 0 <= mine["background_consistency"] <= 1
     assert set(report["weights_sha256"]) == {
         "clip-vit-base-patch32/model.safetensors", "dino_vitbase16_pretrain.pth", "vit_g_hybrid_pt_1200e_ssv2_ft.pth",
+        "pips2_weights.pth",
     }  # fmt: skip
     assert mine["notes"]["fid"].startswith("needs weights-inception")
     assert "accepted by its tensors" in capsys.readouterr().out
