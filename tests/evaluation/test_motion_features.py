@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from magicdance_core.errors import InputError
+from magicdance_core.evaluation import motion_features
 from magicdance_core.evaluation.features import extract_features
 from magicdance_core.evaluation.frechet import frechet_of_features
 from magicdance_core.evaluation.motion_features import MotionExtractor, motion_histograms
@@ -179,7 +180,8 @@ def test_acceleration_is_a_change_of_velocity():
     assert velocities.sum() == pytest.approx(25) and velocities[2, 0, :, 1].sum() == pytest.approx(25)
 
 
-def test_clips_of_a_video_do_not_depend_on_batches():
+def test_clips_of_a_video_do_not_depend_on_batches(monkeypatch):
+    monkeypatch.setattr(motion_features, "ITERATIONS", 2)
     frames = np.random.default_rng(0).integers(0, 255, (18, 40, 50, 3), dtype=np.uint8)
     extractor = MotionExtractor(randomized(), torch.device("cpu"))
     prepared = np.stack([extractor.prepare(frame) for frame in frames])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPModel, VideoMAEConfig, VideoMAEForVideoClassification
 
 from magicdance_core.errors import InputError
-from magicdance_core.evaluation import picture_embedders
+from magicdance_core.evaluation import motion_features, picture_embedders
 from magicdance_core.evaluation.adaface import AdaFace
 from magicdance_core.evaluation.face_similarity import FaceExtractor, adaface_embedder
 from magicdance_core.evaluation.features import videomae_extractor
@@ -203,12 +203,13 @@ def test_a_foreign_dino_is_refused(tmp_path):
         dino_embedder(tmp_path / "d.pth", CPU)
 
 
-def test_one_command_takes_the_files_at_hand(clip_folder, tmp_path_factory, write_videos, square, capsys):
+def test_one_command_takes_the_files_at_hand(clip_folder, tmp_path_factory, write_videos, square, capsys, monkeypatch):
     """Small networks under the names of the published files: columns, values in range, hashes in the report."""
     import shutil
 
     from magicdance_core.__main__ import main
 
+    monkeypatch.setattr(motion_features, "ITERATIONS", 1)
     folder, work = clip_folder[0], tmp_path_factory.mktemp("metrics")
     shutil.copytree(folder, work / "weights" / "clip-vit-base-patch32")
     dino = randomize(VisionTransformer(24, 1, 12, 24, (32, 32), 50))
