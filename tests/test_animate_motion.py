@@ -223,7 +223,7 @@ def test_quick_makes_all_frames_and_keeps_no_state(work, whole):
         (["--motion", ""], "names no file"),
         (["--motion", "short.safetensors"], "the motion module supports 2"),
         (["--motion", "embedded"], "The motion module has the widths [64, 128, 128]"),
-        (["--motion", "none", "--motion-lora", "x.safetensors"], "there is none"),
+        (["--motion", "none", "--motion-lora", "short.safetensors"], "there is none"),
         (["--motion-lora", "short.safetensors"], "not a LoRA for a motion module"),
         (["--motion-strength", "-1"], "strength is -1"),
         (["--noise", "pink"], "invalid choice"),
