@@ -141,13 +141,15 @@ def library(name: str) -> Any:
         if name == "datasets":
             import datasets
 
+            if not hasattr(datasets.IterableDataset, "from_parquet"):
+                raise ImportError(f"{datasets.__version__} is too old")
             return datasets
         import pyarrow
         import pyarrow.parquet
 
         return pyarrow
     except ImportError as error:
-        raise InputError(f"Streaming needs Hugging Face datasets ({error}): pip install datasets.") from error
+        raise InputError(f"Streaming needs Hugging Face datasets ({error}): pip install 'datasets>=4.8'.") from error
 
 
 def _is_ours(values: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import shutil
 import time
@@ -18,6 +19,7 @@ from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from ..checkpoints import Components, load, save_lora, save_published, weights_fingerprint
+from ..checkpoints.tensors import TensorFile
 from ..checkpoints.text_encoder import prompt_encoder
 from ..cpu import threads, threads_for
 from ..data import open_frames
@@ -113,11 +115,23 @@ def _train(config: TrainingConfig, folder: RunFolder, device: str | None) -> Com
             if not _load_result(run, index):
                 train_stage(run, index)
         if accelerator.is_main_process:
-            if not folder.final.exists():
+            if not _is_exported(folder.final):
                 _export(run)
             journal.finish()
         accelerator.wait_for_everyone()
     return model
+
+
+def _is_exported(final: Path) -> bool:
+    """Return whether a final model is there and whole; a damaged one is told, and will be written anew."""
+    if not final.exists():
+        return False
+    try:
+        TensorFile(final)
+    except InputError as error:
+        logging.getLogger(__name__).warning("%s: it is written again.", str(error).rstrip("."))
+        return False
+    return True
 
 
 def _export(run: TrainingRun) -> None:

@@ -4,12 +4,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magicdance_core.data.parquet_shards import library
+from magicdance_core.errors import InputError
 from magicdance_core.media import write_animation
 from magicdance_core.pose.keypoint_files import save_keypoints
 from magicdance_core.pose.keypoints import PoseFrame
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_keypoints
 
 WIDTH, HEIGHT, FRAMES = 48, 64, 6
+
+
+@pytest.fixture(scope="session")
+def streaming():
+    """Skips tests where Hugging Face datasets is missing or too old."""
+    try:
+        library("datasets")
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def test_shards_are_files_of_their_folder(folder, name):
         read_shards(folder / "shards")
 
 
-def test_a_file_with_fewer_clips_than_its_index_claims_is_refused(folder):
+def test_a_file_with_fewer_clips_than_its_index_claims_is_refused(folder, streaming):
     change(
         folder / "shards" / "index.json", lambda index: index["files"][0]["clips"].extend(index["files"][0]["clips"])
     )
@@ -156,7 +156,7 @@ def test_a_file_with_fewer_clips_than_its_index_claims_is_refused(folder):
 @pytest.mark.parametrize(
     "column, value", [("pictures", [b"no picture"] * 6), ("keypoints", ["{"] * 6), ("pictures", [])]
 )
-def test_a_damaged_row_is_named(folder, column, value):
+def test_a_damaged_row_is_named(folder, streaming, column, value):
     pyarrow = library("pyarrow")
     (file,) = (folder / "shards").glob("*.parquet")
     table = pyarrow.parquet.read_table(file)
@@ -167,7 +167,7 @@ def test_a_damaged_row_is_named(folder, column, value):
         frames.read(0, 0)
 
 
-def test_streaming_writes_nowhere_but_in_its_cache(folder):
+def test_streaming_writes_nowhere_but_in_its_cache(folder, streaming):
     import datasets
 
     home, cache = Path(datasets.config.HF_DATASETS_CACHE), folder / "cache"

@@ -22,7 +22,7 @@ from magicdance_core.training import engine
 from magicdance_core.training.engine import train
 from magicdance_core.training.objectives import DiffusionObjective, LatentSpace
 
-pytest.importorskip("datasets")
+pytest.importorskip("datasets", minversion="4.8")
 
 
 @pytest.fixture(scope="module")
@@ -172,5 +172,5 @@ def test_damaged_streams_are_named(sets, tmp_path, monkeypatch):
     assert main(["shards", str(sets[0]), "--out", str(sets[0])]) == 2
     assert (sets[0] / "index.json").read_bytes() == before
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(InputError, match="pip install datasets"):
+    with pytest.raises(InputError, match="pip install 'datasets>=4.8'"):
         library("datasets")

@@ -185,6 +185,18 @@ def test_a_scaling_factor_of_a_stage_is_a_number_in_its_range(smoke, finished, t
     assert not (tmp_path / "run" / "final").exists()
 
 
+@pytest.mark.parametrize("data", [b"", b"\xff" * 200, None])
+def test_a_damaged_final_model_is_written_again(runs, tmp_path, caplog, data):
+    config, folder, cache = runs
+    shutil.copytree(folder / "done", tmp_path / "run")
+    final = tmp_path / "run" / "final" / "model.safetensors"
+    whole = final.read_bytes()
+    final.write_bytes(whole[:-100] if data is None else data)
+    train(config, tmp_path / "run", "cpu", cache)
+    assert final.read_bytes() == whole
+    assert "it is written again" in caplog.text
+
+
 def test_an_export_that_does_not_load_gets_no_name(runs, tmp_path, monkeypatch):
     config, folder, cache = runs
     shutil.copytree(folder / "done", tmp_path / "run")
