@@ -43,7 +43,7 @@ for (const shot of job.shots) {
   await page.waitForTimeout(2000);
   const clip = await page.evaluate((type) => {
     const { canvas, graph } = window.app;
-    const boxes = graph.nodes.filter((n) => !type || n.type === type).map((n) => [n.pos[0], n.pos[1] - 48, n.size[0], n.size[1] + 48]); // with title and badge
+    const boxes = (type ? [graph.nodes.find((n) => n.type === type)] : graph.nodes).map((n) => [n.pos[0], n.pos[1] - 48, n.size[0], n.size[1] + 48]); // with title and badge
     if (!type) boxes.push(...graph.groups.map((g) => [...g._bounding]));
     const margin = type ? 14 : 24;
     const left = Math.min(...boxes.map((b) => b[0])) - margin;
