@@ -7,6 +7,7 @@ pictures of it, so that it keeps what is right, and its pose maps are drawn anew
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -138,7 +139,7 @@ def refine_faces(
     many frames an earlier run has yielded, and its state after them. Others: see `run.prepare` and `run.stream`.
     """
     given, position = enumerate(frames), 0
-    noise_seed = None if generator is None else generator.get_state()
+    restart = None if generator is None else partial(generator.set_state, generator.get_state())
     for face in faces:
         first, end = face.frames[0], face.frames[-1] + 1
         if end <= done:
@@ -146,8 +147,8 @@ def refine_faces(
         for number, frame in islice(given, first - position):
             if number >= done:
                 yield RefinedFrames((number,), frame[None])
-        if generator is not None and noise_seed is not None:
-            generator.set_state(noise_seed)  # the same noise whenever the face is shown
+        if restart is not None:
+            restart()  # the same noise whenever the face is shown
         settings, inputs = prepare(
             model, settings, face.reference, torch.empty(1, 3, face.size, face.size), len(face.frames),
             generator=generator, prompt_embeds=prompt_embeds, negative_prompt_embeds=negative_prompt_embeds,
