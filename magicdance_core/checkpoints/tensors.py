@@ -5,9 +5,10 @@ import hashlib
 import json
 import os
 import pickle
+import typing
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -160,7 +161,8 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
     zipped = zipfile.is_zipfile(path)
     if zipped:
         check_archive(path)
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    with _harmless_names():
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     for key in ("state_dict", "model_state_dict", "module"):  # of trainers; the last is DeepSpeed's
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -175,6 +177,14 @@ def _unpickle(path: Path) -> tuple[dict[str, Tensor], bool]:
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise InputError(f"{path}: {name} claims more values than the file has: download it again.")
     return tensors, zipped
+
+
+def _harmless_names() -> AbstractContextManager:
+    """Let torch.load take a name beyond its own: typing.OrderedDict, which makes an OrderedDict (amt-s.pth has it)."""
+    if hasattr(torch.serialization, "safe_globals"):
+        return torch.serialization.safe_globals([typing.OrderedDict])
+    torch.serialization.add_safe_globals([typing.OrderedDict])  # torch 2.4 cannot take it back
+    return nullcontext()
 
 
 def check_archive(path: Path) -> None:

@@ -1,7 +1,9 @@
 """Reading tensor files lazily, and messages for bad files."""
 
 import pickle
+import typing
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -61,6 +63,20 @@ def test_code_is_never_run(tmp_path, capsys):
     with pytest.raises(InputError, match="evil.ckpt"):
         TensorFile(path)
     assert "code ran" not in capsys.readouterr().out
+
+
+def test_an_ordered_dict_of_typing_is_no_code(tmp_path):
+    """It is in files whose authors wrote `from typing import OrderedDict`; torch alone refuses them."""
+    saved = typing.OrderedDict()
+    saved["state_dict"] = OrderedDict(STATE)
+    torch.save(saved, tmp_path / "typed.pth")
+    read = dict(TensorFile(tmp_path / "typed.pth").read(STATE))
+    assert all(torch.equal(read[name], value) for name, value in STATE.items())
+    if hasattr(torch.serialization, "safe_globals"):
+        assert typing.OrderedDict not in torch.serialization.get_safe_globals()  # allowed to no other reader
+    torch.save({"state_dict": STATE, "callback": typing.List}, tmp_path / "other.pth")  # noqa: UP006
+    with pytest.raises(InputError, match="contains Python code"):
+        TensorFile(tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".th", ".ckpt", ".txt"])
