@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .correlations import COSTS, around, correlations, halved_sizes, sampled
+
 STRIDE = 8  # pixels of a cell of the features
-LEVELS, RADIUS = 4, 3  # of the correlations: halved sizes, and cells around a place
 BACK = (2, 4)  # frames back, to which a place is compared besides the first
 GROWS_EVERY = 2  # blocks of the convolutions in time, after which their channels double
 TEMPERATURE = 10_000.0  # of the sines of movements
@@ -81,7 +82,7 @@ class PlaceCorrection(nn.Module):
     def __init__(self, latent: int, channels: int, blocks: int):
         super().__init__()
         self.latent = latent
-        inputs = (1 + len(BACK)) * LEVELS * (2 * RADIUS + 1) ** 2 + latent + 2
+        inputs = (1 + len(BACK)) * COSTS + latent + 2
         self.first_block_conv = nn.ModuleDict({"conv": nn.Conv1d(inputs, channels, 3, padding=1)})
         self.basicblock_list = nn.ModuleList()
         for number in range(blocks):
@@ -129,20 +130,18 @@ class PointTracker(nn.Module):
         features: of its frames, from `encode`. points: float [N, 2], x and y in pixels of the first frame, which stay.
         The corrections of the last quarter of the iterations count half, as in FVMD's tool.
         """
-        pyramid = [features]
-        while len(pyramid) < LEVELS:
-            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        pyramid = halved_sizes(features)
         count, numbers = len(features), torch.arange(len(features), device=features.device)
         start = points[None] / STRIDE
         places = start.expand(count, -1, -1)
         first = _features_at(features[:1], start).expand(count, -1, -1)
-        from_first, earlier = _correlations(pyramid, first), [first] * len(BACK)
+        from_first, earlier = correlations(pyramid, first), [first] * len(BACK)
         for iteration in range(iterations):
             if iteration:
                 before = [(numbers - back).clamp(min=0) for back in BACK]
                 earlier = [_features_at(features[frames], places[frames]) for frames in before]
-            volumes = [from_first, *(_correlations(pyramid, wanted) for wanted in earlier)]
-            costs = torch.cat([_around(volume, places) for volume in volumes], dim=2)
+            volumes = [from_first, *(correlations(pyramid, wanted) for wanted in earlier)]
+            costs = torch.cat([around(volume, places) for volume in volumes], dim=2)
             movements = places.diff(dim=0)
             movements = torch.cat([movements, movements[-1:]])
             correction = self.delta_block(costs.transpose(0, 1), movements.transpose(0, 1)).transpose(0, 1)
@@ -161,28 +160,4 @@ def _sines(movements: Tensor, channels: int) -> Tensor:
 
 def _features_at(features: Tensor, places: Tensor) -> Tensor:
     """Return features [T, C, h, w] at places [T, N, 2] in cells: [T, N, C]; beyond the border those of the border."""
-    found = F.grid_sample(features, _grid(places[:, :, None], features), padding_mode="border", align_corners=True)
-    return found[..., 0].transpose(1, 2)
-
-
-def _correlations(pyramid: Sequence[Tensor], wanted: Tensor) -> list[Tensor]:
-    """Return how alike wanted features [T, N, C] and all cells of their frames are, [T * N, 1, h, w] for each level."""
-    volumes = [wanted @ level.flatten(2) / wanted.shape[2] ** 0.5 for level in pyramid]
-    return [volume.reshape(-1, 1, *level.shape[2:]) for volume, level in zip(volumes, pyramid)]
-
-
-def _around(volumes: Sequence[Tensor], places: Tensor) -> Tensor:
-    """Return the values around places [T, N, 2], [T, N, levels * cells], column by column; 0 beyond the border."""
-    reach = torch.arange(-RADIUS, RADIUS + 1.0, device=places.device, dtype=places.dtype)
-    offsets = torch.stack(torch.meshgrid(reach, reach, indexing="ij"), dim=-1)
-    found = []
-    for level, volume in enumerate(volumes):
-        cells = places.reshape(-1, 1, 1, 2) / 2**level + offsets
-        found.append(F.grid_sample(volume, _grid(cells, volume), align_corners=True).reshape(*places.shape[:2], -1))
-    return torch.cat(found, dim=2)
-
-
-def _grid(cells: Tensor, of: Tensor) -> Tensor:
-    """Return cells, x and y, as `grid_sample` takes them."""
-    height, width = of.shape[2:]
-    return 2 * cells / cells.new_tensor([width - 1, height - 1]) - 1
+    return sampled(features, places[:, :, None])[..., 0].transpose(1, 2)
