@@ -20,7 +20,7 @@ from .vision_transformers import VisionTransformer
 
 CLIP = 16  # frames of a clip; clips begin at every frame
 CLIPS_AT_ONCE = 4
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 16  # even, as `SmoothnessExtractor` needs
 RESNET_SIZE, I3D_SIZE, INCEPTION_SIZE = 112, 224, 299
 KINETICS_MEAN = (114.7748, 107.7354, 99.4750)  # of the training data, RGB in 0..255
 
@@ -47,13 +47,18 @@ def extract_features(frames: Iterable[np.ndarray], extractors: Sequence[FeatureE
     """Return the features of one video by the extractors' names; an empty array if it is shorter than a window.
 
     frames: uint8 [H, W, 3], read once, with at most a batch of them in memory; the result does not depend on batches.
-    Raises InputError if a network's output is not finite.
+    Raises InputError if a network's output is not finite, and if one that takes frames as they are finds several sizes.
     """
     buffers: dict[str, list] = {extractor.name: [] for extractor in extractors}
     found: dict[str, list] = {extractor.name: [] for extractor in extractors}
 
     def flush(extractor: FeatureExtractor) -> None:
         buffer = buffers[extractor.name]
+        if len({prepared.shape for prepared in buffer}) > 1:
+            raise InputError(
+                f"A video has frames of several sizes, and the network {extractor.name} needs one; resize them, or "
+                "take its file out of the folder of --weights."
+            )
         if len(buffer) >= extractor.window:
             found[extractor.name].append(extractor.extract(np.stack(buffer)))
             buffers[extractor.name] = buffer[len(buffer) - extractor.window + 1 :]

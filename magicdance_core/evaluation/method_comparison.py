@@ -21,6 +21,7 @@ from .face_similarity import face_scores
 from .features import CLIP, as_tensors, extract_features
 from .frechet import KernelSums, frechet_bias, frechet_of_features, resampled_frechet
 from .metric_networks import MetricNetworks
+from .motion_smoothness import WINDOW, smoothness_of_frames
 from .picture_embedders import clip_score, consistency, inception_score
 from .published_rows import KEYS, NAMES, published_cells
 from .result_cache import ResultCache, fingerprint
@@ -49,6 +50,7 @@ BY_WEIGHTS = (
     Column("clip_score", "CLIP score", 2, +1),
     Column("subject_consistency", "subject consistency", 3, +1),
     Column("background_consistency", "background consistency", 3, +1),
+    Column("motion_smoothness", "motion smoothness", 4, +1),
 )
 CORRECT = (Column("psnr", "PSNR, dB", 2, +1), Column("ssim", "SSIM", 3, +1), Column("l1", "L1", 4, -1))
 PUBLISHED = (
@@ -215,6 +217,8 @@ def compare_methods(
                 if "faces" in found:
                     of_video |= face_scores(found["faces"], true["faces"])
                 of_video |= _embedding_scores(found, true, captions.get(name))
+                if "amt" in found:
+                    of_video["motion_smoothness"] = smoothness_of_frames(found["amt"], len(of_video["psnr"]))
                 scores.append(of_video)
                 features[method].append(found)
             comparison.scores[method] = scores
@@ -268,8 +272,12 @@ def _summarize(
     device = networks.device
     count = len(comparison.videos)
     drawn = draw_counts(count)
-    keys = [key for key in next(iter(comparison.scores.values()))[0] if key not in ("resized", "width", "height")]
     short = [name for name, found in zip(comparison.videos, true) if _too_short(found)]
+    still = [name for name, found in zip(comparison.videos, true) if "amt" in found and not len(found["amt"])]
+    left_out = {"resized", "width", "height"} | ({"motion_smoothness"} if still else set())
+    keys = [key for key in next(iter(comparison.scores.values()))[0] if key not in left_out]
+    if still:
+        comparison.notes["motion_smoothness"] = f"{still[0]} is under {WINDOW} frames"
     for method, scores in comparison.scores.items():
         values = {key: [video[key] for video in scores] for key in keys}
         comparison.statistics[method] = {key: mean_of_all(videos) for key, videos in values.items()}
@@ -287,11 +295,19 @@ def _summarize(
             _compare_features(comparison, method, key, sets, drawn[:FRECHET_RESAMPLES], track)
         if networks.classifier is not None and "inception" in true[0]:
             _add_inception_score(comparison, method, features[method], networks.classifier, drawn[:FRECHET_RESAMPLES])
+    problems = []
     if short:
-        comparison.problems[""] = (
+        problems.append(
             f"{comparison.videos[short[0]]} has fewer than the {CLIP} frames of a clip, so there is no FID-VID, FVD or "
             "FVMD; leave it out or take those weights away."
         )
+    if still:
+        problems.append(
+            f"{comparison.videos[still[0]]} has fewer than {WINDOW} frames, so there is no motion smoothness; leave it "
+            "out or take amt-s.pth away."
+        )
+    if problems:
+        comparison.problems[""] = " ".join(problems)
 
 
 def _add_inception_score(

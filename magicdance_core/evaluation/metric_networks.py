@@ -24,6 +24,7 @@ from .features import (
 )
 from .metric_weights import (
     ADAFACE,
+    AMT,
     CLIP,
     DINO,
     FACE_DETECTOR,
@@ -43,6 +44,7 @@ from .metric_weights import (
     sha256,
 )
 from .motion_features import MotionExtractor
+from .motion_smoothness import SmoothnessExtractor
 from .picture_embedders import clip_embedder, dino_embedder
 from .scores import PoseExtractor
 
@@ -107,6 +109,8 @@ def load_metric_networks(folder: Path | None, device: torch.device, published: b
         extractors.append(videomae_extractor(paths[0], device))
     if paths := networks.find(folder, ("fvmd",), (PIPS,)):
         extractors.append(MotionExtractor.from_file(paths[0], device))
+    if paths := networks.find(folder, ("motion_smoothness",), (AMT,)):
+        extractors.append(SmoothnessExtractor.from_file(paths[0], device))
     if paths := networks.find(folder, ("subject_consistency",), (DINO,)):
         extractors.append(dino_embedder(paths[0], device))
     if paths := networks.find(folder, ("clip_score", "background_consistency"), (CLIP,)):

@@ -94,6 +94,13 @@ PIPS = WeightFile(
     "FVMD",
     "https://github.com/ljh0v0/FVMD-frechet-video-motion-distance, release pips2_weights",
 )
+AMT = WeightFile(
+    "amt-s.pth",
+    "motion smoothness",
+    "https://huggingface.co/lalala125/AMT",
+    "07e7e03405c213fe4405678db9b42d05671e48c56faf6a441b99bb0047d3cf77",
+    "non-commercial use only (CC BY-NC-SA 4.0)",
+)
 PERSON_DETECTOR = WeightFile(
     dwpose.BOX_FILE,
     "pose error",
@@ -126,6 +133,7 @@ FILES = (
     DINO,
     VIDEOMAE,
     PIPS,
+    AMT,
     PERSON_DETECTOR,
     POSE_ESTIMATOR,
     OPENPOSE_BODY,

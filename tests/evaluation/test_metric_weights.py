@@ -79,5 +79,6 @@ def test_without_files_each_metric_says_what_it_needs(tmp_path):
     assert networks.needs["lpips"] == "vgg16-397923af.pth" and networks.needs["fvd"] == "i3d_pretrained_400.pt"
     assert set(networks.needs) == {
         "lpips", "face_cos", "face_found", "face_cos_adaface", "fid", "kid", "inception_score", "fid_vid", "fvd",
-        "cd_fvd", "fvmd", "clip_score", "subject_consistency", "background_consistency", "pose_error", "pose_found",
+        "cd_fvd", "fvmd", "clip_score", "subject_consistency", "background_consistency", "motion_smoothness",
+        "pose_error", "pose_found",
     }  # fmt: skip
