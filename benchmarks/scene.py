@@ -93,10 +93,16 @@ def _moved(pose: BodyPose, identity: Identity, across: float) -> BodyPose:
 
 
 def evaluate_scene(
-    pipe: MagicDancePipeline, seed: int = 0, pairs: int = 8, frames: int = 6, settings: SamplingSettings | None = None
+    pipe: MagicDancePipeline,
+    seed: int = 0,
+    pairs: int = 8,
+    frames: int = 6,
+    settings: SamplingSettings | None = None,
+    apart: bool = True,
 ) -> tuple[dict, list[list[Image.Image]]]:
     """Let pairs of unseen puppets dance together, side by side and crossing, and replace one by the other.
 
+    apart: whether people are predicted one by one while the layout forms, see `sampling.Region`.
     identity: share of people and frames that are nearer to the truth than to the other dancer in their place.
     psnr_loss: dB inside a person's visible part, dancing alone minus dancing together. mask_iou, mask_recall:
     intersection over union of masks from keypoints without margin with the truth, and what they contain of it with the
@@ -116,7 +122,7 @@ def evaluate_scene(
             way = np.linspace(-APART, APART, frames)
             places = (way, -way) if crosses else (np.full(frames, -APART), np.full(frames, APART))
             pair = [Dancer.make(first + k, places[k], size) for k in range(2)]
-            scores, pictures = _dance(pipe, pair, size, noise, settings)
+            scores, pictures = _dance(pipe, pair, size, noise, settings, apart)
             rows.append(scores)
             if number < SHOWN:
                 shown.append([pair[0].reference, pair[1].reference, *pictures])
@@ -129,12 +135,12 @@ def evaluate_scene(
         intervals |= {name + suffix: value for name, value in more_intervals.items()}
     means["plate_difference"] = max(float(row["plate_difference"].max()) for row in replaced)
     counts = {"seed": seed, "pairs": pairs, "frames": frames}
-    report = means | {"arithmetic": count_people(2) / count_people(1), "intervals": intervals} | counts
+    report = means | {"arithmetic": count_people(2, apart) / count_people(1), "intervals": intervals} | counts
     return report | described(pipe, settings), shown
 
 
 def _dance(
-    pipe: MagicDancePipeline, pair: Sequence[Dancer], size: int, noise: int, settings: SamplingSettings
+    pipe: MagicDancePipeline, pair: Sequence[Dancer], size: int, noise: int, settings: SamplingSettings, apart: bool
 ) -> tuple[dict[str, np.ndarray], list[Image.Image]]:
     """Return the scores of both people dancing together, float64 [2 * frames], and pictures of the middle frame."""
     canvas, count = (2 * size, size), len(pair[0].poses)
@@ -142,7 +148,11 @@ def _dance(
     alone_keypoints = [[puppet_keypoints(d.identity, pose, *canvas) for pose in d.poses] for d in pair]
     keypoints = [PoseFrame(one.people + other.people, *canvas) for one, other in zip(*alone_keypoints)]
     masks = torch.from_numpy(np.stack([region_masks(frame) for frame in keypoints]))  # [frames, 2, H, W]
-    regions = [Region(pair[0].reference), Region(pair[1].reference, masks[:, 1], pair[1].mask)]
+    maps = [[Image.fromarray(draw_pose(frame)) for frame in frames] for frames in alone_keypoints]
+    regions = [
+        Region(pair[0].reference, poses=maps[0]),
+        Region(pair[1].reference, masks[:, 1], pair[1].mask, maps[1] if apart else None),
+    ]
     made = stack(_sample(pipe, regions, keypoints, noise, settings))
     alone = [stack(_sample(pipe, d.reference, frames, noise, settings)) for d, frames in zip(pair, alone_keypoints)]
     truth = stack(
@@ -225,6 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and return the exit status."""
     parser = benchmark_parser("scene", __doc__, _run)
     add_puppet_arguments(parser, people=8, frames=6)
+    parser.add_argument("--together", action="store_true", help="predict people together at all steps")
     parser.add_argument("--sheet", type=file_path, metavar="FILE", help="some scenes side by side (.png)")
     add_model_arguments(parser)
     return run_benchmark(parser, arguments)
@@ -233,7 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     pipe = load_model(options.model, options.device, options.dtype)
     settings = sampling_settings(pipe, options)
-    report, shown = evaluate_scene(pipe, options.seed, options.identities, options.frames, settings)
+    report, shown = evaluate_scene(
+        pipe, options.seed, options.identities, options.frames, settings, not options.together
+    )
     print_table(report)
     if options.sheet:
         names = ["one", "another", "pose", "one alone", "another alone", "together", "truth"]

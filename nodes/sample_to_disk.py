@@ -170,19 +170,10 @@ class _PoseMaps:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield `[1, 3, H, W]` in [0, 1] for each frame."""
-        return map(self._map, range(self.count))
+        return map(self.map, range(self.count))
 
-    def some(self) -> Tensor:
-        """Return at most `CHECKED` maps `[n, 3, H, W]`, spread over the frames; of keypoints, with somebody in them."""
-        import torch
-
-        numbers = [index for index, frame in enumerate(self._frames) if frame.people] or range(self.count)
-        return torch.cat([self._map(number) for number in numbers[:: -(-len(numbers) // CHECKED)]])
-
-    def digest(self) -> str:
-        return fingerprints.of_tensors(self)
-
-    def _map(self, number: int) -> Tensor:
+    def map(self, number: int) -> Tensor:
+        """Return the map of a frame, `[1, 3, H, W]` in [0, 1]."""
         import torch
 
         from ..magicdance_core.pose import draw_pose
@@ -191,6 +182,16 @@ class _PoseMaps:
             return stretch(to_pictures(self._pictures[number : number + 1], "poses"), self.width, self.height)
         drawn = draw_pose(self._frames[number], self.width, self.height)
         return torch.from_numpy(drawn).movedim(-1, 0)[None].float() / 255
+
+    def some(self) -> Tensor:
+        """Return at most `CHECKED` maps `[n, 3, H, W]`, spread over the frames; of keypoints, with somebody in them."""
+        import torch
+
+        numbers = [index for index, frame in enumerate(self._frames) if frame.people] or range(self.count)
+        return torch.cat([self.map(number) for number in numbers[:: -(-len(numbers) // CHECKED)]])
+
+    def digest(self) -> str:
+        return fingerprints.of_tensors(self)
 
 
 def _size_of(frames: list[PoseFrame], size: tuple[int, int], side: int, factor: int) -> tuple[int, int]:
@@ -246,8 +247,8 @@ class _Run:
             settings, inputs = prepare(
                 self._components,
                 self._settings,
-                self._scene.shown,
-                next(iter(self._maps)),
+                self._scene.people(self._maps.map),
+                self._maps.map(0),
                 self.total,
                 generator=torch.Generator().manual_seed(self._seed),
                 background=self._scene.background(),

@@ -90,7 +90,7 @@ class MagicDanceSample:
         settings, inputs = prepare(
             components,
             settings,
-            scene.shown,
+            scene.people(poses.split(1).__getitem__),
             poses,
             count := len(poses),
             generator=torch.Generator().manual_seed(seed),

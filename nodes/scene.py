@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..magicdance_core.choices import MASK_SOURCES
@@ -278,6 +278,17 @@ class SceneInputs:
             self.shown = _regions(self.reference, regions, size, factor)
         self._background, self._size = (background, to_mask(background_mask, "background_mask")), size
         self.background()  # refused before anything is computed
+
+    def people(self, maps: Callable[[int], Tensor]) -> Tensor | list[Region] | None:
+        """Return the reference, or regions, which have pose maps of their own unless a background is one of them.
+
+        maps: returns a pose map of everybody, `[1, 3, H, W]`, by the number of the frame.
+        """
+        from ..magicdance_core.sampling import with_poses
+
+        if not isinstance(self.shown, list) or self._background[0] is not None:
+            return self.shown
+        return with_poses(self.shown, maps)
 
     def background(self) -> Background | None:
         """Return the background; one for each run. Raises InputError if only one of pictures and mask is given."""

@@ -212,14 +212,31 @@ class Scene:
         regions = [] if self._plate is None else [Region(Image.fromarray(self._plate.picture))]
         for number, (reference, person) in enumerate(zip(references, cast.people)):
             if number == 0 and not regions:
-                regions.append(Region(pipe.encode_reference(reference)))  # with its background, for the rest
+                # With its background, for the rest.
+                regions.append(Region(pipe.encode_reference(reference), poses=self._alone(number)))
                 continue
             if not where[:, number].any():
                 continue
             shown = self._masks(reference, person.scaled(*reference.size), REFERENCE_MARGIN)
             shown = None if not shown.any() else torch.from_numpy(shown)
-            regions.append(Region(pipe.encode_reference(reference), where[:, number], shown))
+            alone = self._alone(number) if self._plate is None else None
+            regions.append(Region(pipe.encode_reference(reference), where[:, number], shown, alone))
         return regions
+
+    def _alone(self, number: int) -> Callable[[int], Image.Image]:
+        """Return what draws the pose map of one person in a frame."""
+        from dataclasses import replace
+
+        from PIL import Image
+
+        from ..pose.draw import draw_pose
+
+        def draw(frame: int) -> Image.Image:
+            everybody = self.frames[frame]
+            people = tuple(person for person in everybody.people if (person.identity or 0) == number)
+            return Image.fromarray(draw_pose(replace(everybody, people=people)))
+
+        return draw
 
     def _load_background(self) -> None:
         """Look through the background once: what is behind the people, or a single picture of another place."""

@@ -24,6 +24,7 @@ from ..sampling import (
     encode_poses,
     noise_from_latents,
 )
+from ..sampling.regions import APART
 from ..schedule import published_scheduler
 
 FRAMES, STEPS = 16, 50
@@ -48,7 +49,8 @@ T = TypeVar("T")
 def count_arithmetic() -> dict:
     """Count the work of 16 frames at 512 x 512 in 50 steps with guidance; needs no GPU and no weights.
 
-    Two steps run on the meta device: the first, in which frames share more, counts once, the second 49 times.
+    Three steps run on the meta device: the first, in which frames share more, counts once; the second and the third,
+    which are alike for one person, 49 times together.
     A multiplication and an addition are two operations. Encoding the reference and decoding frames are no part
     of a step and not counted, nor are they in the published figure.
     Returns `gflop_per_frame_step`, `ratio_to_published` (to PUBLISHED), `published_gflop_per_frame_step` (our networks
@@ -69,12 +71,21 @@ def count_arithmetic() -> dict:
     }
 
 
-def count_people(people: int) -> float:
-    """Return the operations of the run of `count_arithmetic` with a reference for each of several people."""
+def count_people(people: int, apart: bool = True) -> float:
+    """Return the operations of the run of `count_arithmetic` with a reference for each of several people.
+
+    apart: whether they are predicted one by one while the layout forms, see `sampling.Region`.
+    """
+    networks = full_size_networks()
+    if people == 1:
+        return float(sum(_count_run(networks).values()))
     weights = torch.full((1, people, *LATENT_SHAPE[-2:]), 1 / people, device="meta")
     references = tuple(EncodedReference(LATENTS) for _ in range(people))
-    reference = references[0] if people == 1 else EncodedRegions(references, weights, (None,) * people)
-    return float(sum(_count_run(full_size_networks(), reference).values()))
+    assert networks.pose is not None
+    hint = encode_poses(networks.pose, POSES)
+    hints = tuple(Hints.from_encoded(hint, CONTEXT) for _ in references) if apart else ()
+    regions = EncodedRegions(references, weights, (None,) * people, hints)
+    return float(sum(_count_run(networks, regions).values()))
 
 
 def _count_run(networks: Networks, reference: EncodedReference | EncodedRegions | None = None) -> Counter:
@@ -97,11 +108,14 @@ def _count_run(networks: Networks, reference: EncodedReference | EncodedRegions 
             reference=reference or EncodedReference(LATENTS),
             hints=Hints.from_encoded(hints, CONTEXT),
         )
-        settings = SamplingSettings(2, 7.0, frames_per_batch=FRAMES)
+        settings = SamplingSettings(3, 7.0, frames_per_batch=FRAMES)
         denoise(networks, published_scheduler(), settings, inputs, at_end_of_step)
-    first, first_and_second = ends
-    later = first_and_second - first
-    return encoding + first + Counter({name: flop * (STEPS - 1) for name, flop in later.items()})
+    second, third = ends[1] - ends[0], ends[2] - ends[1]
+    apart = round(APART * STEPS)  # the first two of the three are in this part of the steps, where there is one
+    total = encoding + ends[0]
+    for step, times in ((second, apart - 1), (third, STEPS - apart)):
+        total += Counter({name: flop * times for name, flop in step.items()})
+    return total
 
 
 def _count_published(networks: Networks) -> int:

@@ -8,7 +8,7 @@ from .hints import Hints, encode_poses
 from .images import to_images, to_pil
 from .noise import FrameNoise, get_noise, make_noise, noise_from_latents
 from .reference import EncodedReference
-from .regions import EncodedRegions, Region
+from .regions import EncodedRegions, Region, with_poses
 from .run import FrameChunk, Phase, Placement, RunInputs, Sample, prepare, run, stream
 from .settings import PRESETS, Control, Preset, SamplingSettings, Shortcuts
 from .vae import decode_frames, encode_images
@@ -48,4 +48,5 @@ __all__ = [
     "stream",
     "to_images",
     "to_pil",
+    "with_poses",
 ]

@@ -14,11 +14,11 @@ from ..models import Networks, ReferenceReader, ReferenceSource, downscaling, pr
 from ..schedule import predict_x0
 from .background import FrameBackground
 from .guidance import GuidanceBranch, guide, predict_batched, predict_branch
-from .hints import Hints, ResidualCache
+from .hints import Hints, PeopleApart, ResidualCache
 from .noise import FrameNoise
 from .order import Finished, Order, WindowSchedule, in_frame_order, preview
 from .reference import BankCache, EncodedReference, fits_batched_guidance
-from .regions import EncodedRegions
+from .regions import APART, EncodedRegions
 from .settings import Control, SamplingSettings
 from .steps import FiniteCheck, FrameScheduler
 from .windows import Batches, Window, Windows
@@ -165,11 +165,14 @@ class Denoiser:
             logging.getLogger(__name__).warning("A single frame has no motion: the motion module is not used.")
         self._residuals = ResidualCache(networks, inputs.hints, settings.shortcuts.pose_every)
         self._batched = settings.batched_guidance
+        hints = () if self._regions is None or not has_pose else self._regions.hints
+        self._people = PeopleApart(networks, hints) if hints else None
 
         strength = 1.0 if inputs.source is None else settings.strength
         self._scheduler = FrameScheduler(scheduler, settings.steps, inputs.noise, settings.eta, self._device, strength)
         self.steps = self._scheduler.number
-        self._sources: dict[int, tuple[int, ReferenceSource]] = {}  # prompt -> step of the last reading, its result
+        self._apart = round(APART * self.steps) if self._people else 0  # steps in which people are predicted one by one
+        self._sources: dict[int, tuple[int, list[ReferenceSource]]] = {}  # prompt -> step of the last reading, result
         self._first_uncond: Tensor | None = None  # shared unconditional prediction of the first step
         self._branches: tuple[int, GuidanceBranch, GuidanceBranch] | None = None
         self._done = [0] * self.steps  # frames that have finished each step
@@ -219,7 +222,7 @@ class Denoiser:
         inputs = self._scheduler.inputs(step, window.frames, latents)
         if cond.equals(uncond) or not self._guides_windows(uncond, step, inputs):
             return self._predict(cond, step, window.frames, inputs)
-        if self._is_batched(inputs):
+        if self._is_batched(inputs) and not cond.people:
             predictions = self._predict_both(cond, uncond, step, window.frames, inputs)
         else:
             predictions = (
@@ -236,6 +239,8 @@ class Denoiser:
             predictions = guide(predictions, self._predict_uncond(uncond, step, frames, inputs), self._settings.scale)
         after = self._with_background(step, frames, self._scheduler.advance(step, frames, predictions, latents))
         self._finite.add(after, step)
+        if self._people is not None and step + 1 == self._apart:
+            self._people.drop(list(frames))
         self._done[step] += len(frames)
         count = self._inputs.frames
         if self._done[step] == count:
@@ -289,8 +294,30 @@ class Denoiser:
 
     def _predict(self, branch: GuidanceBranch, step: int, frames: tuple[int, ...], inputs: Tensor) -> Tensor:
         timestep, latents = self._scheduler.on_device[step], inputs.to(self._dtype)
+        if branch.people:
+            return self._predict_apart(branch, frames, latents, timestep)
         residuals = self._residuals.get(branch, step, frames, latents, timestep)
         return predict_branch(self._networks, self._in_regions(branch, frames), latents, timestep, residuals)
+
+    def _predict_apart(
+        self, branch: GuidanceBranch, frames: tuple[int, ...], latents: Tensor, timestep: Tensor
+    ) -> Tensor:
+        """Return the predictions of people alone, each in its region."""
+        assert self._regions is not None and self._people is not None
+        weights, total = self._regions.at(frames), torch.zeros_like(latents, dtype=torch.float32)
+        for number, source in enumerate(branch.people):
+            weight = weights[:, number : number + 1]
+            if not weight.is_meta and not weight.any():
+                continue  # not in these frames
+            residuals = self._people.residuals(number, branch, frames, self._at_start)
+            alone = replace(branch, source=source, people=())
+            total += weight.to(self._device) * predict_branch(self._networks, alone, latents, timestep, residuals)
+        return total
+
+    def _at_start(self, frame: int) -> tuple[Tensor, Tensor]:
+        """Return a frame's first input, `[1, 4, h, w]`, and the first timestep."""
+        inputs = self._scheduler.inputs(0, (frame,), self.start(frame))
+        return inputs.to(self._dtype), self._scheduler.on_device[0]
 
     def _in_regions(self, branch: GuidanceBranch, frames: tuple[int, ...]) -> GuidanceBranch:
         """Return a branch whose references act in their regions of these frames."""
@@ -320,12 +347,17 @@ class Denoiser:
 
     def _controlled(self, prompt: Tensor, step: int) -> GuidanceBranch:
         source, strength = None, self._settings.appearance_control.at(*self._place(step))
+        people: tuple[ReferenceSource, ...] = ()
         if self._readers and strength:
-            source = self._source(prompt, self._settings.shortcuts.read_at(step), strength)
+            sources = self._read(prompt, self._settings.shortcuts.read_at(step), strength)
+            source = replace(ReferenceSource.join(sources), token_weights=self._token_weights)
+            if step < self._apart and self._regions is not None:
+                people = self._regions.alone(sources, self._downscaling)
         pose, motion = (control.at(*self._place(step)) for control in (self._pose_control, self._motion_control))
-        return GuidanceBranch(prompt, source, pose, motion)
+        return GuidanceBranch(prompt, source, pose, motion, people)
 
-    def _source(self, prompt: Tensor, step: int, strength: float) -> ReferenceSource:
+    def _read(self, prompt: Tensor, step: int, strength: float) -> list[ReferenceSource]:
+        """Return what the UNet attends to of each reference as it is read at a step."""
         cached = self._sources.get(id(prompt))
         if cached is not None and cached[0] == step:
             return cached[1]
@@ -334,6 +366,5 @@ class Denoiser:
         for reader, banks in self._readers:
             bank = banks.get(number, timestep, partial(reader.bank, self._scheduler.on_device[step], prompt))
             sources.append(project_bank(self._networks.unet, bank, strength))
-        source = replace(ReferenceSource.join(sources), token_weights=self._token_weights)
-        self._sources[id(prompt)] = step, source
-        return source
+        self._sources[id(prompt)] = step, sources
+        return sources

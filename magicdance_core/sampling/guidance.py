@@ -14,13 +14,15 @@ class GuidanceBranch:
     """Conditions of one of the two predictions at a step.
 
     context: prompt `[1, n, C]`. source: the reference; None without Appearance Control. pose_strength: of the
-    residuals. motion_scale: of the motion module; 0 for independent frames.
+    residuals. motion_scale: of the motion module; 0 for independent frames. people: the reference of each region, if
+    people are predicted one by one at this step.
     """
 
     context: Tensor
     source: ReferenceSource | None = None
     pose_strength: float = 0.0
     motion_scale: float = 0.0
+    people: tuple[ReferenceSource, ...] = ()
 
     def equals(self, other: "GuidanceBranch") -> bool:
         """Return whether both give the same prediction."""

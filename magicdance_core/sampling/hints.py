@@ -1,6 +1,6 @@
 """The Pose ControlNet in a run: pose maps are encoded when their frame starts and dropped when it is finished."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -11,7 +11,7 @@ from .guidance import GuidanceBranch
 
 BLOCK = 8  # maps encoded at once; always the same ones together, so that a resumed run computes the same values
 MAX_RESIDENT_BYTES = 2**28
-"""Hints that stay on the device: those of 100 frames of 512 x 512 in float16."""
+"""What stays on the device: hints of 100 frames of 512 x 512 in float16, residuals of 20."""
 
 
 @torch.no_grad()
@@ -110,8 +110,7 @@ class ResidualCache:
             residuals = self._compute(branch, stale, latents if len(stale) == len(frames) else latents[rows], timestep)
             for frame, part in zip(stale, _rows(residuals)):
                 self._residuals[frame, id(branch.context)] = interval, part
-        parts = [self._residuals[frame, id(branch.context)][1] for frame in frames]
-        return PoseResiduals(tuple(map(torch.cat, zip(*(p.down for p in parts)))), torch.cat([p.mid for p in parts]))
+        return _joined([self._residuals[frame, id(branch.context)][1] for frame in frames])
 
     def drop(self, frames: list[int]) -> None:
         """Drop the residuals of finished frames."""
@@ -129,6 +128,74 @@ class ResidualCache:
         residuals = read_pose(self._networks, latents, timestep, branch.context, hints, branch.pose_strength)
         assert residuals is not None
         return residuals
+
+
+class PeopleApart:
+    """Residuals of the Pose ControlNet for each of several people alone.
+
+    They are computed once a frame and person, from the frame's initial noise: measured on puppets, that is as good as
+    computing them at each step, and a resumed run repeats it to the bit. What exceeds MAX_RESIDENT_BYTES waits on the
+    CPU.
+
+    hints: of each person.
+    """
+
+    def __init__(self, networks: Networks, hints: tuple[Hints, ...]):
+        self._networks, self._hints = networks, hints
+        self._residuals: dict[tuple[int, int, int, float], PoseResiduals] = {}
+        self._resident_bytes = 0
+
+    def residuals(
+        self,
+        person: int,
+        branch: GuidanceBranch,
+        frames: tuple[int, ...],
+        start: Callable[[int], tuple[Tensor, Tensor]],
+    ) -> PoseResiduals | None:
+        """Return the residuals of one person in n frames; None where the ControlNet is inactive.
+
+        start: frame -> its first input `[1, 4, h, w]` and the first timestep.
+        """
+        if not branch.pose_strength:
+            return None
+        parts = []
+        for frame in frames:
+            key = frame, person, id(branch.context), branch.pose_strength
+            if key not in self._residuals:
+                hints = self._hints[person].take((frame,))
+                made = read_pose(self._networks, *start(frame), branch.context, hints, branch.pose_strength)
+                assert made is not None
+                self._residuals[key] = self._store(made)
+            parts.append(_to(self._residuals[key], branch.context.device))
+        return _joined(parts)
+
+    def drop(self, frames: list[int]) -> None:
+        """Drop what is kept of frames that are predicted alone no longer."""
+        for key in [key for key in self._residuals if key[0] in frames]:
+            residuals = self._residuals.pop(key)
+            if residuals.mid.device == self._device:
+                self._resident_bytes -= _bytes(residuals)
+        for hints in self._hints:
+            hints.drop(frames)
+
+    def _store(self, residuals: PoseResiduals) -> PoseResiduals:
+        self._device = residuals.mid.device
+        if self._resident_bytes + _bytes(residuals) > MAX_RESIDENT_BYTES:
+            return _to(residuals, torch.device("cpu"))
+        self._resident_bytes += _bytes(residuals)
+        return residuals
+
+
+def _bytes(residuals: PoseResiduals) -> int:
+    return sum(part.nbytes for part in (*residuals.down, residuals.mid))
+
+
+def _to(residuals: PoseResiduals, device: torch.device) -> PoseResiduals:
+    return PoseResiduals(tuple(part.to(device) for part in residuals.down), residuals.mid.to(device))
+
+
+def _joined(parts: Sequence[PoseResiduals]) -> PoseResiduals:
+    return PoseResiduals(tuple(map(torch.cat, zip(*(p.down for p in parts)))), torch.cat([p.mid for p in parts]))
 
 
 def _rows(residuals: PoseResiduals) -> list[PoseResiduals]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -132,21 +133,21 @@ def prepare(
         contrasted = settings.control_mode == "balance" or model.appearance is None
         uncond_context = model.context if contrasted else context
     resolve_windows(_networks(model), frames, settings)
-    factor = vae_scale_factor(model.vae)
+    factor, size = vae_scale_factor(model.vae), (pose_map.shape[2], pose_map.shape[3])
+    check_type(background, "background", Background | None)
+    kept = None if background is None else FrameBackground(background, frames, size, factor)
     if model.appearance is None:
         reference = None
     elif isinstance(reference, Sequence) and any(isinstance(part, Region) for part in reference):
         for part in reference:
             check_type(part, "A region", Region)
         only = reference[0] if len(reference) == 1 and reference[0].mask is None else None
-        reference = only.reference if only else check_regions(reference, frames, pose_map.shape[2:], factor)
+        outside = None if kept is None else kept.outside()
+        reference = only.reference if only else check_regions(reference, frames, size, factor, outside)
     if not (reference is None or isinstance(reference, (EncodedReference, CheckedRegions))):
         reference = to_images(reference, "The reference", factor)
     noise = _noise(model, settings, latents, pose_map, frames, generator)
     DenoisingInputs(noise, frames, context, uncond_context)  # checks them before anything is encoded
-    check_type(background, "background", Background | None)
-    size = (pose_map.shape[2], pose_map.shape[3])
-    kept = None if background is None else FrameBackground(background, frames, size, factor)
     return settings, RunInputs(reference, noise, frames, context, uncond_context, kept)
 
 
@@ -182,7 +183,9 @@ def run(
         rows = (2 if settings.batched_guidance else 1) * batch + _pictures(reference)
         placement.load(Phase(networks.roles(), rows, height, width))
         if (pose := networks.pose) is not None:
-            hints = Hints(pose_maps.split(1), lambda maps: encode_poses(pose, maps, batch, *placement.unet), batch)
+            encode = partial(encode_poses, pose, batch=batch, device=placement.unet[0], dtype=placement.unet[1])
+            hints = Hints(pose_maps.split(1), encode, batch)
+            conditions = _with_poses_apart(conditions, inputs, encode, batch)
         latents = denoise(networks, model.scheduler, settings, replace(conditions, hints=hints), callback)
 
     def frames() -> Iterator[Tensor]:
@@ -240,11 +243,15 @@ def stream(
         windows = resolve_windows(networks, inputs.frames, settings)
         height, width = inputs.noise.shared.shape[-2:]
         placement.load(Phase((*networks.roles(), "vae"), min(windows.length, inputs.frames), height, width))
+        conditions = _conditioned(inputs, reference, placement)
         if (pose := networks.pose) is not None:
-            hints = Hints(pose_maps, lambda maps: encode_poses(pose, maps, BLOCK, *placement.unet))
+            encode = partial(encode_poses, pose, batch=BLOCK, device=placement.unet[0], dtype=placement.unet[1])
+            hints = Hints(pose_maps, encode)
+            if pictures is None:
+                conditions = _with_poses_apart(conditions, inputs, encode, BLOCK)
         if pictures is not None:
             source = Hints(pictures, lambda images: encode_images(model.vae, images, *placement.vae))
-        conditions = replace(_conditioned(inputs, reference, placement), hints=hints, source=source)
+        conditions = replace(conditions, hints=hints, source=source)
         if (background := inputs.background) is not None:
             outside = Hints(background.pictures(), lambda images: encode_images(model.vae, images, *placement.vae))
             conditions = replace(conditions, background=(outside, background))
@@ -259,7 +266,8 @@ def stream(
             decoder.decoded = first
         if background is not None:
             background.skip(min(decoder.decoded, schedule.first // BLOCK * BLOCK))  # blocks are encoded whole
-        for encoded in filter(None, (hints, source, conditions.background and conditions.background[0])):
+        apart = conditions.reference.hints if isinstance(conditions.reference, EncodedRegions) else ()
+        for encoded in filter(None, (hints, source, conditions.background and conditions.background[0], *apart)):
             encoded.skip(schedule.first)
         for finished in denoiser.run(schedule):
             decoder.add(finished)
@@ -308,6 +316,17 @@ def _conditioned(
 ) -> DenoisingInputs:
     context = inputs.context.to(*placement.unet)
     return DenoisingInputs(inputs.noise, inputs.frames, context, inputs.uncond_context, reference)
+
+
+def _with_poses_apart(
+    conditions: DenoisingInputs, inputs: RunInputs, encode: Callable[[Tensor], Tensor], block: int
+) -> DenoisingInputs:
+    """Return conditions with the pose maps of each person alone, if regions have them."""
+    regions, checked = conditions.reference, inputs.reference
+    if not (isinstance(regions, EncodedRegions) and isinstance(checked, CheckedRegions)):
+        return conditions
+    hints = tuple(Hints(maps, encode, block) for maps in checked.pose_maps(inputs.frames))
+    return replace(conditions, reference=replace(regions, hints=hints))
 
 
 def _temporal_decoding(networks: Networks, frames: int, settings: SamplingSettings) -> TemporalDecoding:

@@ -7,8 +7,9 @@ from PIL import Image
 
 from magicdance_core import Background, MagicDancePipeline, named_scheduler
 from magicdance_core.errors import InputError
-from magicdance_core.sampling import SamplingSettings
+from magicdance_core.sampling import Region, SamplingSettings
 from magicdance_core.sampling.background import FrameBackground
+from magicdance_core.sampling.regions import check_regions
 
 FRAMES, HEIGHT, WIDTH = 3, 32, 64
 STEPS = 3
@@ -20,6 +21,7 @@ def draw(*shape, seed=0):
 
 REFERENCE, MAPS = draw(1, 3, 32, 32), draw(FRAMES, 3, HEIGHT, WIDTH, seed=2)
 PLATE = [Image.fromarray((draw(HEIGHT, WIDTH, 3, seed=9 + k) * 255).to(torch.uint8).numpy()) for k in range(FRAMES)]
+PLATE_64 = Image.fromarray((draw(64, 64, 3, seed=8) * 100 + 60).to(torch.uint8).numpy())
 MASK = torch.zeros(FRAMES, HEIGHT, WIDTH)
 MASK[:, 8:24, 16:40] = 1
 MASK[1, 8:24, 40:48] = 0.5
@@ -51,6 +53,36 @@ def test_outside_of_the_mask_the_pictures_stay_to_the_bit(sample):
     blended = sample(Background(PLATE, MASK), "pt")[1]
     plate = torch.from_numpy(np.array(PLATE[1])).permute(2, 0, 1) / 255
     assert torch.allclose(blended[:, half], (alone[:, half] + plate[:, half]) / 2, atol=1e-5)
+
+
+def test_near_the_border_what_hardly_differs_stays_the_picture():
+    """A difference matte: no halo of a slightly other background around a person; deep inside nothing changes."""
+    mask = torch.zeros(64, 64)
+    mask[8:56, 8:56] = 1
+    kept = FrameBackground(Background([PLATE_64], mask), 1, (64, 64), 4)
+    plate = next(kept.pictures())
+    made = plate + 4 / 255
+    made[..., 8:56, 30:34] = 0.95  # a person, up to the mask's border
+    blended = kept.blend((0,), made)
+    near, person = torch.zeros(64, 64, dtype=torch.bool), torch.zeros(64, 64, dtype=torch.bool)
+    near[8:56, 8:14] = person[8:56, 30:34] = True
+    assert torch.equal(blended[..., near], plate[..., near])
+    assert torch.equal(blended[..., person], made[..., person])
+    assert torch.equal(blended[..., 30:34, 20:28], made[..., 30:34, 20:28])
+
+
+def test_a_background_shares_the_region_around_people():
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 16:48, 24:40] = 1
+    wide = torch.zeros(64, 64)
+    wide[8:56, 16:48] = 1
+    outside = FrameBackground(Background([PLATE_64], mask), 1, (64, 64), 4).outside()
+    assert torch.equal(outside[0, 0], 1 - mask[0, ::4, ::4])
+    people = [Region(REFERENCE), Region(REFERENCE, wide)]
+    weights = check_regions(people, 1, (64, 64), 4, outside).weights[0]
+    assert (weights[1, 4:12, 6:10] == 1).all()  # the person
+    assert (weights[:, 3, 6] == 0.5).all()  # around, both
+    assert (weights[0, 0] == 1).all()  # elsewhere
 
 
 def test_latents_outside_are_those_of_the_pictures(sample):
