@@ -7,8 +7,11 @@ Names of kohya's sd-scripts (`lora_unet_..._to_q.lora_down.weight`, with `alpha`
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +21,14 @@ from ..errors import InputError
 from ..files import as_path, atomic_write
 from .components import Components
 from .motion_files import MAX_STRENGTH
-from .names import unet_names
+from .names import pose_names, unet_names
+from .roles import ROLES
 from .tensors import TensorFile, write_tensors
 from .text_encoder import encode_empty_prompt
 
 METADATA = "magicdance_network"
-"""Key in a file's metadata: the network that the LoRA is for, "unet" (as in all other files) or "appearance"."""
+"""Key in a file's metadata: the network that the LoRA is for, "unet" (as in all other files), "appearance", "pose"."""
+NETWORKS = ("unet", "appearance", "pose")
 _FACTOR = re.compile(r"(?P<layer>.+?)[._]lora[._](?P<side>down|up|A|B)\.weight")
 _SIDES = {"A": "down", "B": "up"}
 _PREFIXES = {"unet": ("lora_unet_", "unet_", ""), "text_encoder": ("lora_te_", "lora_te1_", "text_encoder_")}
@@ -33,17 +38,20 @@ Change = tuple[Tensor, Tensor, float]
 """up `[out, rank, ...]`, down `[rank, in, ...]` and the factor of their product."""
 
 
-def save_lora(path: str | Path, network: str, pairs: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Save the LoRA of a UNet or an appearance network as safetensors with kohya's names.
+def save_lora(
+    path: str | Path, network: str, pairs: Mapping[str, tuple[Tensor, Tensor]], dtype: torch.dtype = torch.float32
+) -> None:
+    """Save the LoRA of a UNet, an appearance network or a ControlNet as safetensors with kohya's names.
 
-    network: "unet" or "appearance". pairs: name of a weight -> (up `[out, rank]`, down `[rank, in]`).
+    network: "unet", "appearance" or "pose". pairs: name of a weight -> (up `[out, rank]`, down `[rank, in]`), of
+    convolutions `[out, rank, 1, 1]` and `[rank, in, h, w]`.
     """
     tensors = {}
     for name, (up, down) in pairs.items():
         layer = "lora_unet_" + name.removesuffix(".weight").replace(".", "_")
         tensors |= {f"{layer}.lora_up.weight": up, f"{layer}.lora_down.weight": down}
         tensors[f"{layer}.alpha"] = torch.tensor(float(len(down)))
-    tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in tensors.items()}
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     with atomic_write(path, sum(tensor.nbytes for tensor in tensors.values())) as part:
         write_tensors(part, tensors, {METADATA: network})
 
@@ -57,31 +65,69 @@ def merge_weight_lora(path: str | Path, strength: float, model: Components) -> N
     nothing is changed then.
     """
     strength = number(float, strength, f"The strength of {path}", -MAX_STRENGTH, MAX_STRENGTH)
+    for role, changes in weight_changes(path, model).items():
+        network = getattr(model, role)
+        weights = network.state_dict()
+        for name, change in changes.items():
+            product = _product(change, weights[name].shape)
+            weights[name].copy_(weights[name].float() + strength * product.to(weights[name].device))
+        if role == "text_encoder":
+            model.context = encode_empty_prompt(network)
+
+
+def weight_changes(path: str | Path, model: Components) -> dict[str, dict[str, Change]]:
+    """Return what a LoRA changes of a model: role -> name of a weight -> its change. Raises InputError as
+    `merge_weight_lora` does."""
     file = TensorFile(as_path(path))
     changes = _read(file)
     role = file.metadata.get(METADATA, "unet")
-    if role not in ("unet", "appearance"):
+    if role not in NETWORKS:
         raise InputError(f"{path} is a LoRA for the network {role!r}, which no model has: give one for a UNet.")
-    if (unet := getattr(model, role)) is None:
-        raise InputError(f"{path} is a LoRA for the Appearance Control Model, and the model has none: leave it out.")
-    tables = {"unet": _table(unet)}
+    if (network := getattr(model, role)) is None:
+        raise InputError(f"{path} is a LoRA for the {ROLES[role].title}, and the model has none: leave it out.")
+    tables = {role: _table(network, pose_names if role == "pose" else unet_names)}
     if model.text_encoder is not None:
         tables["text_encoder"] = _text_table(model.text_encoder)
-    found, texts = [], 0
+    found: dict[str, dict[str, Change]] = {}
+    without_text = 0
     for layer, change in changes.items():
-        weight = _find(layer, tables)
-        if weight is None and _is_text(layer):
-            texts += 1
+        place = _find(layer, tables)
+        if place is None and _is_text(layer):
+            without_text += 1
             continue
-        if weight is None:
+        if place is None:
             raise InputError(f"{path} does not fit the model, which has no {layer}: give a LoRA for this model.")
-        found.append((weight, _product(change, weight, path, layer)))
-    if texts:
+        owner, name = place
+        if not _fits(change, getattr(model, owner).state_dict()[name].shape):
+            raise InputError(
+                f"{path} does not fit the model, whose {layer} has another shape: give a LoRA for this model."
+            )
+        found.setdefault(owner, {})[name] = change
+    if without_text:
         logging.warning("%s also changes a text encoder, which the model does not have; this is left out.", path)
-    for weight, product in found:
-        weight.copy_(weight.float() + strength * product.to(weight.device))
-    if model.text_encoder is not None and any(map(_is_text, changes)):
-        model.context = encode_empty_prompt(model.text_encoder)
+    return found
+
+
+def with_loras(model: Components, files: Sequence[tuple[str | Path, float]]) -> Components:
+    """Return a model with LoRAs, given with their strengths, merged into copies of the networks that they change.
+
+    Raises InputError as `merge_weight_lora` does.
+    """
+    changed = {role for file, _ in files for role in weight_changes(file, model)}
+    copies: dict[str, Any] = {role: _copy(role, getattr(model, role)) for role in changed}
+    model = replace(model, **copies)
+    for file, strength in files:
+        merge_weight_lora(file, strength, model)
+    return model
+
+
+def _copy(role: str, network: Any) -> nn.Module:
+    if role == "text_encoder":
+        return deepcopy(network)
+    copied = ROLES[role].build(dict(network.config))  # copies of compiled blocks would run the originals
+    weights = {name: weight.clone() for name, weight in network.state_dict().items()}
+    copied.load_state_dict(weights, assign=True)
+    return copied.eval().requires_grad_(False)
 
 
 def _read(file: TensorFile) -> dict[str, Change]:
@@ -109,20 +155,19 @@ def _read(file: TensorFile) -> dict[str, Change]:
     return changes
 
 
-def _table(network: nn.Module) -> dict[str, Tensor]:
-    """Return the weights of a UNet by diffusers' and the published names, with underscores for dots."""
-    state, published, table = network.state_dict(), unet_names(network), {}
-    for name in filter(lambda name: name.endswith(".weight"), state):
-        for known in (name, published[name], name.replace(".to_out.0.", ".to_out.")):  # the last of old diffusers
-            table[known.removesuffix(".weight").replace(".", "_")] = state[name]
+def _table(network: nn.Module, published: Callable[[nn.Module], dict[str, str]]) -> dict[str, str]:
+    """Return the names of a network's weights by diffusers' and the published names, with underscores for dots."""
+    names, table = published(network), {}
+    for name in filter(lambda name: name.endswith(".weight"), network.state_dict()):
+        for known in (name, names[name], name.replace(".to_out.0.", ".to_out.")):  # the last of old diffusers
+            table[known.removesuffix(".weight").replace(".", "_")] = name
     return table
 
 
-def _text_table(text_encoder: nn.Module) -> dict[str, Tensor]:
-    state = text_encoder.state_dict()
+def _text_table(text_encoder: nn.Module) -> dict[str, str]:
     return {
-        "text_model_" + name.removeprefix("text_model.").removesuffix(".weight").replace(".", "_"): weight
-        for name, weight in state.items()
+        "text_model_" + name.removeprefix("text_model.").removesuffix(".weight").replace(".", "_"): name
+        for name in text_encoder.state_dict()
         if name.endswith(".weight")
     }
 
@@ -131,18 +176,21 @@ def _is_text(layer: str) -> bool:
     return layer.startswith(_PREFIXES["text_encoder"])
 
 
-def _find(layer: str, tables: Mapping[str, Mapping[str, Tensor]]) -> Tensor | None:
+def _find(layer: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, str] | None:
+    """Return the role and the name of a layer's weight."""
     for role, table in tables.items():
-        for prefix in _PREFIXES[role]:
-            if layer.startswith(prefix) and (weight := table.get(layer.removeprefix(prefix))) is not None:
-                return weight
+        for prefix in _PREFIXES["text_encoder" if role == "text_encoder" else "unet"]:
+            if layer.startswith(prefix) and (name := table.get(layer.removeprefix(prefix))) is not None:
+                return role, name
     return None
 
 
-def _product(change: Change, weight: Tensor, path: object, layer: str) -> Tensor:
-    """Return the change of a weight, in its shape, float32. Raises InputError if it has another."""
+def _fits(change: Change, shape: torch.Size) -> bool:
+    up, down, _ = change
+    return len(up) == shape[0] and down[0].numel() == shape[1:].numel()
+
+
+def _product(change: Change, shape: torch.Size) -> Tensor:
+    """Return the change of a weight, in its shape, float32."""
     up, down, factor = change
-    product = factor * torch.einsum("or,r...->o...", up.flatten(1), down)
-    if product.numel() != weight.numel() or len(product) != len(weight):
-        raise InputError(f"{path} does not fit the model, whose {layer} has another shape: give a LoRA for this model.")
-    return product.reshape(weight.shape)
+    return (factor * torch.einsum("or,r...->o...", up.flatten(1), down)).reshape(shape)

@@ -56,9 +56,12 @@ class StageConfig(Configuration):
     head_weight, hand_weight: weights of the loss within the boxes of head and hands.
     timesteps: "uniform", or "stratified": one from each equal part of the schedule per step, also uniform, with less
     variance of the gradient. min_snr: gamma of min-SNR weighting (Hang et al., arXiv 2303.09556), 0 for none.
-    checkpointing: recompute activations in the backward pass to save memory. rank: rank of low-rank matrices (LoRA) of
-    the attention of UNet and appearance network that learn instead of their weights; 0 for none. They are also saved as
-    files of LoRAs, final/lora-STAGE-NETWORK.safetensors.
+    min_timestep, max_timestep: the stage trains on timesteps from the first to below the second; for weights that only
+    denoise what is partly done, such as those of a face pass.
+    checkpointing: recompute activations in the backward pass to save memory. rank: rank of low-rank matrices (LoRA)
+    that learn instead of weights; 0 for none. lora_layers: "attention" of UNet and appearance network, or "all" linear
+    and convolutional layers, also of the pose network. They are also saved as files of LoRAs,
+    final/lora-STAGE-NETWORK.safetensors.
     save_every, save_minutes: steps and minutes between saved states. validate_every, sample_every: steps between
     held-out losses and between sampled pictures; 0 for never.
     """
@@ -98,9 +101,12 @@ class StageConfig(Configuration):
     head_weight: Float = setting(1.0, ge=0, le=1000)
     hand_weight: Float = setting(1.0, ge=0, le=1000)
     timesteps: Literal["uniform", "stratified"] = "stratified"
+    min_timestep: int = setting(0, ge=0, le=999)
+    max_timestep: int = setting(1000, ge=1, le=1000)
     min_snr: Float = setting(0.0, ge=0, le=1000)
     checkpointing: bool = False
     rank: int = setting(0, ge=0, le=1024)
+    lora_layers: Literal["attention", "all"] = "attention"
     save_every: int = setting(200, ge=1, free=True)
     save_minutes: Float = setting(20.0, ge=0.01, le=100_000, free=True)
     validate_every: int = setting(0, ge=0, free=True)
@@ -146,8 +152,12 @@ class StageConfig(Configuration):
         for key in ("mask_face", "mask_hand"):
             if getattr(self, key) and "pose" not in self.controls:
                 raise InputError(f"{key} is set, and the pose control is not attached: add pose to controls.")
-        if self.rank and not {"unet", "appearance"} & set(self.train):
+        if self.rank and not {"unet", "appearance", *(["pose"] if self.lora_layers == "all" else [])} & set(self.train):
             raise InputError("rank is set, and train names neither appearance nor unet: add one, or omit rank.")
+        if self.min_timestep >= self.max_timestep:
+            raise InputError(f"min_timestep is {self.min_timestep}: give less than max_timestep ({self.max_timestep}).")
+        if self.rollout_steps and (self.min_timestep or self.max_timestep < 1000):
+            raise InputError("min_timestep and max_timestep have no effect with rollout_steps: omit them.")
         if self.references % (self.per_pass or 1):
             raise InputError(f"references is {self.references}: give a multiple of per_pass ({self.per_pass}).")
 

@@ -278,7 +278,7 @@ def _prepare_networks(run: TrainingRun, stage: StageConfig, index: int) -> dict[
         if name != "temporal_decoder" and (name != "vae" or stage.train == ["vae"]):
             (network.enable_gradient_checkpointing if stage.checkpointing else network.disable_gradient_checkpointing)()
     for name in low_rank_networks(stage):
-        add_low_rank(run.networks[name], stage.rank, run.config.seed + index)
+        add_low_rank(run.networks[name], stage, run.config.seed + index)
     return {name: run.networks[name] for name in stage.train}
 
 
@@ -346,7 +346,7 @@ def _save_state(run: TrainingRun, index: int, step: int, parameters: dict, avera
 
 
 def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: dict[str, ModelMixin]) -> None:
-    loras = {name: merge_low_rank(run.networks[name]) for name in low_rank_networks(stage)}
+    loras = {name: merge_low_rank(run.networks[name], stage) for name in low_rank_networks(stage)}
     for name, network in learning.items():
         network.requires_grad_(False)
         if not all(weight.isfinite().all() for weight in network.state_dict().values()):
@@ -360,7 +360,7 @@ def _finish_stage(run: TrainingRun, stage: StageConfig, index: int, learning: di
         run.model.vae.register_to_config(scaling_factor=facts["scaling_factor"])
     if run.accelerator.is_main_process:
         for name, pairs in loras.items():
-            save_lora(run.folder.lora(index, stage.name, name), name, pairs)
+            save_lora(run.folder.lora(index, stage.name, name), name, pairs, DTYPES[run.config.export])
         weights = {f"{name}.{key}": w for name, network in learning.items() for key, w in network.state_dict().items()}
         run.folder.save_result(index, stage.name, weights, facts)
     run.accelerator.wait_for_everyone()

@@ -234,7 +234,8 @@ class DiffusionObjective:
         if self.latents is not None:
             batch["latents"] = self.latents.read(pick.video, numbers, crop) * self.space.scaling_factor
         batch["poses"], batch["weights"] = torch.stack(poses), torch.stack(weights)
-        timestep = int(position * self.schedule.config.num_train_timesteps)
+        low, high = self.stage.min_timestep, self.stage.max_timestep
+        timestep = low + int(position * (high - low))
         batch["timestep"] = torch.tensor(self.rollout.timestep(position) if self.rollout else timestep)
         batch["noise"] = self._noise(len(pick.targets), size, source)
         return batch

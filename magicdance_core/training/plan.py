@@ -26,7 +26,7 @@ from ..models import (
 )
 from ..schedule import published_scheduler
 from .config import StageConfig, TrainingConfig
-from .low_rank import low_rank_networks, projections
+from .low_rank import adapted_layers, low_rank_networks
 from .starting import DTYPES, random_model, trainable_networks
 
 GIB = 2**30
@@ -115,7 +115,8 @@ def _stage(
     rank = 0
     for name in low_rank_networks(stage):
         networks[name].requires_grad_(False)
-        rank += stage.rank * sum(sum(layer.weight.shape) for layer in projections(networks[name]))
+        layers = adapted_layers(networks[name], stage).values()
+        rank += stage.rank * sum(len(layer.weight) + layer.weight[0].numel() for layer in layers)
     learning = rank + sum(p.numel() for name in stage.train for p in networks[name].parameters() if p.requires_grad)
     half = config.precision != "float32"
     frozen = DTYPES[config.frozen].itemsize

@@ -10,6 +10,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 
 from magicdance_core.models import Networks
 from magicdance_core.schedule import published_scheduler
+from magicdance_core.training.config import StageConfig
 from magicdance_core.training.losses import autoencoder_loss, diffusion_loss
 from magicdance_core.training.low_rank import add_low_rank, merge_low_rank
 
@@ -160,11 +161,12 @@ def test_loss_weights_of_regions_and_timesteps(small_step):
 
 def test_low_rank_matrices_start_without_effect_and_merge(small_step):
     networks, batch = small_step
+    stage = StageConfig("pose", ["appearance"], 1, ["appearance"], rank=2)
     appearance = copy.deepcopy(networks.appearance)
     names = list(appearance.state_dict())
     with torch.no_grad():
         before = diffusion_loss(networks, published_scheduler(), **batch)
-        add_low_rank(appearance, 2, seed=0)
+        add_low_rank(appearance, stage, seed=0)
         changed = dataclasses.replace(networks, appearance=appearance)
         assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), before, rtol=1e-9)
         learning = {n: p for n, p in appearance.named_parameters() if p.requires_grad}
@@ -173,7 +175,7 @@ def test_low_rank_matrices_start_without_effect_and_merge(small_step):
             parameter.add_(0.5)
         after = diffusion_loss(changed, published_scheduler(), **batch)
         assert not torch.allclose(after, before, rtol=1e-6)
-        merge_low_rank(appearance)
+        merge_low_rank(appearance, stage)
         assert sorted(appearance.state_dict()) == sorted(names)
         assert torch.allclose(diffusion_loss(changed, published_scheduler(), **batch), after, rtol=1e-9)
 
