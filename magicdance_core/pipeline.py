@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .checkpoints import (
     EMBEDDED,
+    EMBEDDED_FACES,
     ROLES,
     SUPPORTED_SCHEDULERS,
     Components,
@@ -26,6 +27,8 @@ from .checkpoints import (
     merge_lora,
     merge_weight_lora,
     save_folder,
+    weight_changes,
+    with_loras,
 )
 from .checkpoints.text_encoder import prompt_encoder
 from .checks import check_type, number
@@ -75,6 +78,7 @@ class MagicDancePipeline:
         self.components = components
         self._prediction_type = components.scheduler.config.prediction_type
         self._placement: Placement | None = None
+        self._face_loras: list[tuple[str | Path, float]] = []
         self._progress_bar_config: dict = {}
         if components.pose is not None and components.pose.pose_scale_factor != self.factor:
             raise InputError(
@@ -103,7 +107,10 @@ class MagicDancePipeline:
         """Load the small model that comes with the pack, in float32 on the CPU."""
         if not EMBEDDED.is_dir():
             raise InputError(f"The embedded model is not in {EMBEDDED}: install the pack again.")
-        return cls(load_folder(EMBEDDED, torch.float32))
+        pipe = cls(load_folder(EMBEDDED, torch.float32))
+        for file in sorted(EMBEDDED_FACES.glob("*.safetensors")):
+            pipe.load_face_lora(file)
+        return pipe
 
     def load_motion(self, path: str | Path, loras: Sequence[tuple[str | Path, float]] = ()) -> None:
         """Load a motion module from a file or folder, to the UNet's device and dtype; see `checkpoints.load_motion`.
@@ -122,6 +129,21 @@ class MagicDancePipeline:
         one of the trainer into the network that it was trained for; permanently. See `checkpoints.merge_weight_lora`.
         """
         merge_weight_lora(path, strength, self.components)
+
+    def load_face_lora(self, path: str | Path, strength: float = 1.0) -> None:
+        """Use a LoRA in the face pass only, such as one trained on close-ups; see `load_lora` for the files.
+
+        The pass then has copies of the networks that LoRAs change.
+        """
+        weight_changes(path, self.components)  # refused now if it does not fit
+        self._face_loras.append((path, number(float, strength, f"The strength of {path}")))
+
+    def face_model(self) -> tuple[Components, Placement | None]:
+        """Return the model of the face pass, and where it computes if its networks are moved there for each phase."""
+        if not self._face_loras:
+            return self.components, self._placement
+        model = with_loras(self.components, self._face_loras)
+        return model, None if self._placement is None else _offloading(model, self._placement.unet[0])
 
     def encode_prompt(self, prompt: str, tokenizer: str | Path) -> Tensor:
         """Return the embedding of a prompt, `[1, 77, C]`, for `prompt_embeds`.
@@ -155,14 +177,7 @@ class MagicDancePipeline:
         `to` disables it.
         """
         self.to("cpu")
-        device, model = torch.device(device), self.components
-
-        def load(phase: Phase) -> None:
-            for role, network in model.networks().items():
-                if ROLES[role].samples:
-                    torch.nn.Module.to(network, device if role in phase.roles else "cpu")
-
-        self._placement = Placement((device, model.unet.dtype), (device, model.vae.dtype), load)
+        self._placement = _offloading(self.components, torch.device(device))
 
     def compile(self) -> None:
         """Compile the blocks of the UNet and the Pose ControlNet on their device, each kind when it is first called.
@@ -425,13 +440,14 @@ class MagicDancePipeline:
         settings = face_settings((settings or SamplingSettings()).resolve(self.defaults), strength)
         size, (height, width) = self.defaults["sample_size"], pictures.shape[2:]
         people = find_faces(keypoints, width, height, reference, reference_keypoints, size)
+        model, placement = self.face_model()
         seed = None if generator is None else generator.get_state()
         for faces in people:
             if generator is not None and seed is not None:
                 generator.set_state(seed)
             refined = refine_faces(
-                self.components, settings, pictures, faces, generator=generator, prompt_embeds=prompt_embeds,
-                negative_prompt_embeds=negative_prompt_embeds, placement=self._placement, callback=callback,
+                model, settings, pictures, faces, generator=generator, prompt_embeds=prompt_embeds,
+                negative_prompt_embeds=negative_prompt_embeds, placement=placement, callback=callback,
             )  # fmt: skip
             pictures = torch.cat([part.pictures for part in refined])
         return MagicDanceOutput(_output(Sample(pictures, iter([pictures])), output_type))
@@ -467,6 +483,17 @@ def _override(
         guidance_scale=settings.guidance_scale if guidance_scale is None else guidance_scale,
         control_mode=settings.control_mode if control_mode is None else control_mode,
     )
+
+
+def _offloading(model: Components, device: torch.device) -> Placement:
+    """Return a placement that moves the networks of each phase to a device, the others to the CPU."""
+
+    def load(phase: Phase) -> None:
+        for role, network in model.networks().items():
+            if ROLES[role].samples:
+                torch.nn.Module.to(network, device if role in phase.roles else "cpu")
+
+    return Placement((device, model.unet.dtype), (device, model.vae.dtype), load)
 
 
 def _blank(reference: Reference | None, factor: int) -> Tensor:

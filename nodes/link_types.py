@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ..magicdance_core.choices import DEFAULT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from comfy.model_patcher import ModelPatcher
     from diffusers import SchedulerMixin
     from torch import Tensor
@@ -72,6 +74,7 @@ class MagicDanceModel:
     context: embeddings of the empty prompt, `[1, n, C]`; None without a CLIP.
     takes_prompts: whether prompts can replace `context`.
     puppets_only: whether the model was trained on drawn puppets only.
+    face_loras: files of LoRAs for the face pass.
     scheduler: a template, copied for every run.
     defaults: `num_inference_steps`, `guidance_scale` and `sample_size`.
     appearance_control, pose_control, motion_control: strength and range; None for strength 1 at all steps.
@@ -83,6 +86,7 @@ class MagicDanceModel:
     context: Tensor | None
     takes_prompts: bool
     puppets_only: bool = False
+    face_loras: tuple[Path, ...] = ()
     defaults: Mapping = field(default_factory=lambda: MappingProxyType({}))
     appearance: ModelPatcher | None = None
     pose: ModelPatcher | None = None

@@ -182,9 +182,11 @@ class MagicDanceFromModel:
 
 
 def _load_embedded() -> MagicDanceModel:
+    from ..magicdance_core.checkpoints import EMBEDDED_FACES
     from ..magicdance_core.pipeline import MagicDancePipeline
 
-    return replace(_hold(MagicDancePipeline.from_embedded().components), puppets_only=True)
+    model = _hold(MagicDancePipeline.from_embedded().components)
+    return replace(model, puppets_only=True, face_loras=tuple(sorted(EMBEDDED_FACES.glob("*.safetensors"))))
 
 
 def _load_backbone(path: Path) -> MagicDanceModel:

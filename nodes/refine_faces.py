@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..magicdance_core.choices import FACE_PASS_STRENGTH
-from .comfy import memory, messages, progress
+from .comfy import memory, progress
 from .link_types import MODEL_TYPE
 from .sampling_inputs import sampling_sockets, sampling_widgets, to_run
 from .socket_values import on_white, to_pictures
@@ -25,9 +25,6 @@ class MagicDanceRefineFaces:
     RETURN_NAMES = ("frames",)
     OUTPUT_TOOLTIPS = ("The frames with refined faces.",)
     FUNCTION = "refine"
-
-    def __init__(self) -> None:
-        self._remarks = messages.Remarks(type(self).__name__)
 
     @classmethod
     def INPUT_TYPES(cls):
@@ -68,7 +65,6 @@ class MagicDanceRefineFaces:
         from ..magicdance_core.errors import InputError
         from ..magicdance_core.pose import frames_from_pose_keypoint
         from ..magicdance_core.pose.retarget import first_frame_with_people
-        from ..magicdance_core.puppets.domain_check import CLOSE_UPS_UNKNOWN
         from ..magicdance_core.sampling import to_pil
         from ..magicdance_core.sampling.face_pass import face_settings, find_faces, refine_faces
 
@@ -83,7 +79,7 @@ class MagicDanceRefineFaces:
         (picture,) = to_pil(to_pictures(reference, "reference")[:1])
         height, width = pictures.shape[2:]
         people = find_faces(poses, width, height, picture, person, model.defaults["sample_size"])
-        self._remarks.show([CLOSE_UPS_UNKNOWN] if model.puppets_only else [])
+        model = memory.with_face_loras(model)
         components, settings, prompts = to_run(model, seed=seed, **shared)
         settings = face_settings(settings.resolve(model.defaults), strength)
 

@@ -2,6 +2,7 @@
 
 from .components import (
     EMBEDDED,
+    EMBEDDED_FACES,
     EMBEDDED_MOTION,
     PUBLISHED_DEFAULTS,
     SUPPORTED_SCHEDULERS,
@@ -10,7 +11,7 @@ from .components import (
 )
 from .diffusers_folder import load_folder, save_folder
 from .formats import convert, load, load_control
-from .lora_files import merge_weight_lora, save_lora
+from .lora_files import merge_weight_lora, save_lora, weight_changes, with_loras
 from .motion_files import Lora, load_motion, merge_lora, read_lora, save_motion
 from .roles import ROLES, Role
 from .single_file import load_file, load_published, load_tensors, read_tensors, save_published
@@ -18,6 +19,7 @@ from .tensors import weights_fingerprint
 
 __all__ = [
     "EMBEDDED",
+    "EMBEDDED_FACES",
     "EMBEDDED_MOTION",
     "PUBLISHED_DEFAULTS",
     "ROLES",
@@ -42,5 +44,7 @@ __all__ = [
     "save_lora",
     "save_motion",
     "save_published",
+    "weight_changes",
     "weights_fingerprint",
+    "with_loras",
 ]

@@ -163,7 +163,7 @@ def inputs(options: argparse.Namespace) -> dict[str, Path]:
         named[name.replace("_", " ")] = None if music == OWN_SOUND else music
     for what, paths in (
         ("reference", options.reference or ()),
-        ("LoRA", [file for file, _ in options.lora]),
+        ("LoRA", [file for file, _ in (*options.lora, *options.face_lora)]),
         ("motion LoRA", [file for file, _ in options.motion_lora]),
     ):
         named |= {f"{what} {number}" if number > 1 else what: path for number, path in enumerate(paths, 1)}
@@ -257,7 +257,7 @@ class _Run:
     ):
         from ..checkpoints import ROLES
         from ..media import describe_crop, fit
-        from ..puppets.domain_check import CLOSE_UPS_UNKNOWN, domain_warnings
+        from ..puppets.domain_check import domain_warnings
         from ..sampling import to_images
 
         pipe = load_model(options.model, options.device, options.dtype)
@@ -291,8 +291,6 @@ class _Run:
             assert poses is not None
             side = pipe.defaults["sample_size"]
             self._people = self._faces(options, references, poses, motion, around, side)
-            if options.model == "embedded":
-                logging.warning("%s", CLOSE_UPS_UNKNOWN)
         if options.model == "embedded" and poses is not None and fitted:
             for remark in domain_warnings(to_images(fitted[0], "reference", 1), to_images(first, "poses", 1)):
                 logging.warning("%s", remark)
@@ -444,6 +442,7 @@ class _Run:
             described |= {"motion": str(options.motion), "motion_lora": str(options.motion_lora), "frames": self.total}
         if stage:
             described |= {"face_pass": options.face_pass, "faces_refined": stage}
+            described |= {"face_lora": plain(options.face_lora)} if options.face_lora else {}
         return described
 
 

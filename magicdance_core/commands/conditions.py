@@ -28,7 +28,7 @@ def add_condition_arguments(parser: argparse.ArgumentParser) -> None:
         "published, else the empty prompt)",
     )  # fmt: skip
     group.add_argument(
-        "--lora", action="append", default=[], type=_lora, metavar="FILE[:STRENGTH]",
+        "--lora", action="append", default=[], type=lora_file, metavar="FILE[:STRENGTH]",
         help="a LoRA for Stable Diffusion 1.5, or one of the trainer; may be repeated (strength: 1)",
     )  # fmt: skip
     group.add_argument(
@@ -57,9 +57,11 @@ def with_controls(settings: SamplingSettings, options: argparse.Namespace) -> Sa
 
 
 def load_loras(pipe: MagicDancePipeline, options: argparse.Namespace) -> None:
-    """Merge the LoRAs that the options name."""
+    """Merge the LoRAs that the options name, and keep those of the face pass for it."""
     for file, strength in options.lora:
         pipe.load_lora(file, strength)
+    for file, strength in options.face_lora:
+        pipe.load_face_lora(file, strength)
 
 
 def encode_prompts(pipe: MagicDancePipeline, options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def encode_prompts(pipe: MagicDancePipeline, options: argparse.Namespace) -> dic
     return {name: pipe.encode_prompt(text, tokenizer) for name, text in given.items()}
 
 
-def _lora(text: str) -> tuple[Path, float]:
+def lora_file(text: str) -> tuple[Path, float]:
     """Parse FILE[:STRENGTH]; a colon that no number follows belongs to the file's name."""
     name, colon, strength = text.rpartition(":")
     if colon and name:

@@ -28,10 +28,9 @@ def contents_of(options: argparse.Namespace, poses: PoseMaps | None) -> dict[str
         found["poses"] = fingerprint(options.poses) if known is None else keypoint_digest(known)
     if options.motion not in (None, "none"):
         found["motion"] = fingerprint(EMBEDDED_MOTION if options.motion == "embedded" else Path(options.motion))
-    if options.lora:
-        found["lora"] = " ".join(fingerprint(file) for file, _ in options.lora)
-    if options.motion_lora:
-        found["motion_lora"] = " ".join(fingerprint(file) for file, _ in options.motion_lora)
+    for name in ("lora", "face_lora", "motion_lora"):
+        if files := getattr(options, name):
+            found[name] = " ".join(fingerprint(file) for file, _ in files)
     if is_scene(options) and options.background != REFERENCE:
         found["background"] = fingerprint(options.video if options.background == VIDEO else Path(options.background))
     return found

@@ -11,6 +11,7 @@ from ..choices import FACE_PASS_STRENGTH
 from ..errors import InputError
 from ..files import existing
 from .common import file_path, fraction, seeded_generator
+from .conditions import lora_file
 from .extract import load_detector
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def add_face_arguments(parser: argparse.ArgumentParser) -> None:
         f"{FACE_PASS_STRENGTH} without a number",
     )  # fmt: skip
     group.add_argument(
+        "--face-lora", action="append", default=[], type=lora_file, metavar="FILE[:STRENGTH]",
+        help="a LoRA for the face pass alone, such as one trained on close-ups; may be repeated (strength: 1; the "
+        "embedded model has its own)",
+    )  # fmt: skip
+    group.add_argument(
         "--reference-keypoints", type=file_path, metavar="FILE",
         help="keypoints of the reference (default: detected, see --detector)",
     )  # fmt: skip
@@ -44,6 +50,8 @@ def check_face_options(options: argparse.Namespace) -> None:
         raise InputError(
             "--face-pass needs the face of a reference and its poses: give --reference and --poses or --video."
         )
+    if options.face_lora and options.face_pass is None:
+        raise InputError("--face-lora changes the face pass: give --face-pass, or leave it out.")
     if options.reference_keypoints is not None:
         if options.face_pass is None and not options.still_face:
             raise InputError("--reference-keypoints needs --face-pass or --still-face: give one, or leave it out.")
@@ -95,9 +103,10 @@ def refine(
     from ..sampling.face_pass import face_settings, refine_faces
 
     frames = (to_images(picture, "A frame", 1)[0] for picture in pictures)
+    model, placement = pipe.face_model()
     return refine_faces(
-        pipe.components, face_settings(settings.resolve(pipe.defaults), options.face_pass), frames, faces,
-        generator=seeded_generator(options.seed), callback=callback, **position,
+        model, face_settings(settings.resolve(pipe.defaults), options.face_pass), frames, faces,
+        generator=seeded_generator(options.seed), placement=placement, callback=callback, **position,
     )  # fmt: skip
 
 

@@ -19,12 +19,6 @@ LOWEST = 0.97
 MAX_INK = 0.15
 
 
-CLOSE_UPS_UNKNOWN = (
-    "The embedded model was not trained on close-ups of faces, so the face pass makes its faces worse: use it with the "
-    "published weights, or a model trained with data.close_ups."
-)
-
-
 def domain_warnings(reference: Tensor, poses: Tensor) -> list[str]:
     """Return a warning, with a remedy, for each input that is unlike the training data of the embedded model.
 

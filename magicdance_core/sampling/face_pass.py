@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 
 import torch
+from diffusers import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
@@ -24,10 +25,11 @@ from ..pose.keypoints import PoseFrame
 from .denoise import ProgressCallback
 from .images import to_images, to_pil
 from .run import FrameChunk, Placement, prepare, stream
-from .settings import SamplingSettings
+from .settings import MAX_STEPS, SamplingSettings
 
-STEPS = 2 / 3
-"""Part of the settings' steps that the schedule of the pass has: with a strength of 0.5 it takes a third of them."""
+STEPS = 1 / 3
+"""Part of the settings' steps that a pass with a strength of 1 takes, at least one; others take fewer in proportion.
+More steps draw details that are sharper and farther from the truth (docs/benchmarks.md)."""
 WEAK_GUIDANCE = 2.0
 """Guidance scale from which on the pass is guided, too; a smaller one changes little and doubles the UNet's work."""
 
@@ -110,9 +112,10 @@ def face_settings(settings: SamplingSettings, strength: float = FACE_PASS_STRENG
     """
     if not 0 < strength <= 1:
         raise InputError(f"The strength of the face pass is {strength:g}: give more than 0 and at most 1.")
+    taken = max(1, round(STEPS * strength * settings.steps))
     return replace(
         settings,
-        num_inference_steps=max(1, round(STEPS * settings.steps)),
+        num_inference_steps=min(round(taken / strength), MAX_STEPS),  # so that they start at the strength's noise
         guidance_scale=1.0 if settings.scale < WEAK_GUIDANCE else settings.scale,
         strength=strength,
     )
@@ -138,6 +141,7 @@ def refine_faces(
     [0, 1] on the CPU, all of them from 0, read when they are needed. faces: of one person, in order. done, state: how
     many frames an earlier run has yielded, and its state after them. Others: see `run.prepare` and `run.stream`.
     """
+    model = replace(model, scheduler=_trailing(model.scheduler))
     given, position = enumerate(frames), 0
     restart = None if generator is None else partial(generator.set_state, generator.get_state())
     for face in faces:
@@ -169,6 +173,17 @@ def refine_faces(
     for number, frame in given:
         if number >= done:
             yield RefinedFrames((number,), frame[None])
+
+
+def _trailing(scheduler: SchedulerMixin) -> SchedulerMixin:
+    """Return a scheduler whose steps end where the schedule ends (Lin et al., arXiv 2305.08891, section 3.3).
+
+    With few steps the published "leading" ones start a strength of 0.5 far below the middle of the schedule, and spend
+    the last step on hardly any noise.
+    """
+    if "timestep_spacing" not in scheduler.config:
+        return scheduler
+    return type(scheduler).from_config(scheduler.config, timestep_spacing="trailing")
 
 
 class _FaceFrames:

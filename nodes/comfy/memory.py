@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,30 @@ def with_lora(held: ModelPatcher, lora: Lora, strength: float) -> ModelPatcher:
 
     Raises InputError if the LoRA does not fit.
     """
+    lora.check_fits(network(held))
+    return _patched(held, lora.pairs, strength)
+
+
+def with_face_loras(model: MagicDanceModel) -> MagicDanceModel:
+    """Return a model with the LoRAs of its face pass, as `with_lora` adds them; the model itself without any."""
+    from ...magicdance_core.checkpoints import weight_changes
+
+    if model.appearance is None or model.pose is None:
+        return model
+    given = components(model, model.scheduler, model.context)
+    for file in model.face_loras:
+        for role, changes in weight_changes(file, given).items():
+            pairs = {name: (factor * up, down) for name, (up, down, factor) in changes.items()}
+            model = replace(model, **{role: _patched(getattr(model, role), pairs, 1.0)})
+    return model
+
+
+def _patched(held: ModelPatcher, pairs: Mapping[str, tuple[Tensor, Tensor]], strength: float) -> ModelPatcher:
+    """Return a clone of a network with low-rank changes: name of a weight -> up and down."""
     import comfy.lora
 
-    lora.check_fits(network(held))
     tensors, targets = {}, {}
-    for name, (up, down) in lora.pairs.items():
+    for name, (up, down) in pairs.items():
         tensors |= {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
         targets[name] = f"inner.{name}"
     changed = held.clone()

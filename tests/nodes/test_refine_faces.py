@@ -1,5 +1,7 @@
 """Refine Faces, called as ComfyUI calls it."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -70,17 +72,43 @@ def test_progress_counts_frames_and_an_interrupt_stops_it(refine, comfy):
 def test_other_strengths_seeds_and_prompts_change_the_faces(refine):
     made = refine()
     text = [[torch.randn(1, 5, 12, generator=torch.Generator().manual_seed(1)), {}]]
-    for change in ({"strength": 1.0}, {"seed": 4}, {"positive": text}, {"cfg": 1.0}, {"sampler_name": "euler"}):
+    for change in (
+        {"strength": 1.0},
+        {"strength": 0.3},
+        {"seed": 4},
+        {"positive": text},
+        {"cfg": 1.0},
+        {"sampler_name": "euler"},
+    ):
         assert not torch.equal(refine(**change), made), change
 
 
-def test_the_embedded_model_is_warned_of(refine, held, comfy):
+def test_loras_of_the_face_pass_are_patches_of_this_run_only(held, core, tmp_path):
+    """ComfyUI adds them when the pass loads its networks, and takes them off for whoever loads the others."""
     from dataclasses import replace
 
-    refine()
-    assert not comfy.texts
-    refine(model=replace(held, puppets_only=True))
-    assert "not trained on close-ups" in comfy.texts[-1][0]
+    memory = importlib.import_module(type(held).__module__.replace("link_types", "comfy.memory"))
+    layers = {
+        "unet": "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight",
+        "pose": "conv_in.weight",
+    }
+    files, generator = [], torch.Generator().manual_seed(0)
+    for role, name in layers.items():
+        shape = memory.network(getattr(held, role)).state_dict()[name].shape
+        kernel = shape[2:]
+        up, down = (
+            torch.randn(size, generator=generator)
+            for size in ((shape[0], 2, *(1 for _ in kernel)), (2, shape[1], *kernel))
+        )
+        files.append(tmp_path / f"{role}.safetensors")
+        core("checkpoints").save_lora(files[-1], role, {name: (up, down)})
+    changed = memory.with_face_loras(replace(held, face_loras=tuple(files)))
+    assert changed.appearance is held.appearance and changed.vae is held.vae
+    for role, name in layers.items():
+        patched = getattr(changed, role)
+        assert patched.patches.keys() == {f"inner.{name}"} and not getattr(held, role).patches
+        assert memory.network(patched) is memory.network(getattr(held, role))
+    assert memory.with_face_loras(held) is held
 
 
 def test_bad_input_is_named(refine, given, core):

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from magicdance_core import MagicDancePipeline
+from magicdance_core.checkpoints import save_lora
 from magicdance_core.errors import InputError
 from magicdance_core.media.square_crops import cut_square
 from magicdance_core.models import MotionModule
@@ -15,7 +16,7 @@ from magicdance_core.pose.face_crops import MAX_GAP, face_crop
 from magicdance_core.puppets import Choreography, Identity, draw_puppet, puppet_clip, puppet_keypoints
 from magicdance_core.puppets.body_pose import BodyPose
 from magicdance_core.sampling import SamplingSettings, Windows, prepare, stream
-from magicdance_core.sampling.face_pass import face_settings, find_faces, refine_faces
+from magicdance_core.sampling.face_pass import _trailing, face_settings, find_faces, refine_faces
 from magicdance_core.sampling.noise import get_noise, noise_from_latents
 from magicdance_core.sampling.steps import FrameScheduler
 from magicdance_core.schedule import named_scheduler
@@ -174,9 +175,50 @@ def test_every_person_is_refined(tiny, reference, video):
     assert changed[:, :, :SIDE].any() and changed[:, :, SIDE:].any()
 
 
+def test_loras_change_the_pass_and_nothing_else(tiny, clip, video, reference, tmp_path):
+    name = "mid_block.resnets.0.conv1.weight"
+    out, into, *kernel = tiny.unet.state_dict()[name].shape
+    draws = torch.Generator().manual_seed(0)
+    up, down = torch.randn(out, 2, 1, 1, generator=draws), torch.randn(2, into, *kernel, generator=draws)
+    save_lora(tmp_path / "faces.safetensors", "unet", {name: (up, down)})
+    pipe, before = MagicDancePipeline(tiny), {k: v.clone() for k, v in tiny.unet.state_dict().items()}
+    plain = pipe.refine_faces(video, clip, *reference, generator=torch.Generator().manual_seed(1), output_type="pt")
+    pipe.load_face_lora(tmp_path / "faces.safetensors")
+    changed = pipe.refine_faces(video, clip, *reference, generator=torch.Generator().manual_seed(1), output_type="pt")
+    assert (changed.frames - plain.frames).abs().max() > 1e-3
+    assert all(torch.equal(weight, before[k]) for k, weight in tiny.unet.state_dict().items())
+    model, placement = pipe.face_model()
+    assert model.unet is not tiny.unet and model.pose is tiny.pose and placement is None
+    wanted = before[name] + torch.einsum("or,rihw->oihw", up[..., 0, 0], down)
+    assert torch.allclose(model.unet.state_dict()[name], wanted, atol=1e-5)
+    pipe.enable_model_cpu_offload("cpu")
+    offloaded = pipe.refine_faces(video, clip, *reference, generator=torch.Generator().manual_seed(1), output_type="pt")
+    assert torch.allclose(offloaded.frames, changed.frames, atol=1e-5)
+    with pytest.raises(InputError, match="strength"):
+        pipe.load_face_lora(tmp_path / "faces.safetensors", float("nan"))
+    save_lora(tmp_path / "other.safetensors", "unet", {name: (up[:2], down)})
+    with pytest.raises(InputError, match="whose .* has another shape"):
+        pipe.load_face_lora(tmp_path / "other.safetensors")
+
+
+def test_the_embedded_model_has_weights_for_close_ups():
+    pipe = MagicDancePipeline.from_embedded()
+    model, _ = pipe.face_model()
+    for role in ("unet", "appearance", "pose"):
+        given, changed = (getattr(one, role).state_dict() for one in (pipe.components, model))
+        moved = [name for name in given if not torch.equal(given[name], changed[name])]
+        assert len(moved) > 50 and all(name.endswith(".weight") for name in moved)
+
+
 def test_settings_of_the_pass(tiny):
     settings = SamplingSettings(num_inference_steps=50).resolve(tiny.defaults)
-    assert (face_settings(settings).steps, face_settings(settings).strength) == (33, 0.5)
+    assert (face_settings(settings).steps, face_settings(settings).strength) == (16, 0.5)
+    for strength in (0.05, 0.3, 0.5, 0.75, 1.0):  # it starts at about the strength's noise
+        for steps in (2, 6, 50):
+            given = face_settings(replace(settings, num_inference_steps=steps), strength)
+            scheduler = FrameScheduler(_trailing(tiny.scheduler), given.steps, None, 0.0, "cpu", given.strength)
+            assert scheduler.number == max(1, round(steps * strength / 3))
+            assert scheduler.timesteps[0].item() == pytest.approx(1000 * strength, abs=260 / scheduler.number)
     scales = {scale: face_settings(replace(settings, guidance_scale=scale)).scale for scale in (1.0, 1.5, 2.0, 7.0)}
     assert scales == {1.0: 1.0, 1.5: 1.0, 2.0: 2.0, 7.0: 7.0}
     for strength in (0, -1, 1.01, float("nan")):
