@@ -9,7 +9,7 @@ from PIL import Image
 
 from magicdance_core import media, pipeline
 from magicdance_core.__main__ import main
-from magicdance_core.commands import animate as animate_command
+from magicdance_core.commands.animation import Animation
 from magicdance_core.evaluation.puppet_scores import make_scene
 from magicdance_core.pose.face_crops import face_crop
 from magicdance_core.pose.keypoint_files import save_keypoints
@@ -69,22 +69,22 @@ def test_a_run_killed_in_either_stage_continues(work, monkeypatch, stage):
     assert animate(work / "whole", "--face-pass", "0.7") == 0
     wanted = frames(work / "whole")
     killed, name = work / "killed", {"first": "_stream", "second": "_refine"}[stage]
-    make = getattr(animate_command._Run, name)
+    make = getattr(Animation, name)
 
     def dies(self, *given, **more):
         yield from islice(make(self, *given, **more), 1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(animate_command._Run, name, dies)
+    monkeypatch.setattr(Animation, name, dies)
     assert animate(killed, "--face-pass", "0.7") == 130
-    monkeypatch.setattr(animate_command._Run, name, make)
+    monkeypatch.setattr(Animation, name, make)
     if stage == "second":
         assert 0 < len(frames(killed)) < FRAMES
         assert animate(killed, "--face-pass", "0.6", "--resume") == 2
     assert animate(killed, "--face-pass", "0.7", "--resume") == 0
     assert all(np.array_equal(one, other) for one, other in zip(frames(killed), wanted, strict=True))
     assert not killed.with_name("killed.work").exists()
-    monkeypatch.setattr(animate_command._Run, name, None)  # nothing is left to do
+    monkeypatch.setattr(Animation, name, None)  # nothing is left to do
     assert animate(killed, "--face-pass", "0.7", "--resume") == 0
 
 
