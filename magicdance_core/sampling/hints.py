@@ -180,7 +180,7 @@ class PeopleApart:
 
     def _store(self, residuals: PoseResiduals) -> PoseResiduals:
         self._device = residuals.mid.device
-        if self._resident_bytes + _bytes(residuals) > MAX_RESIDENT_BYTES:
+        if self._resident_bytes + _bytes(residuals) > MAX_RESIDENT_BYTES and not residuals.mid.is_meta:
             return _to(residuals, torch.device("cpu"))
         self._resident_bytes += _bytes(residuals)
         return residuals
