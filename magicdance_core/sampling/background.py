@@ -12,9 +12,6 @@ from .grain import with_grain
 from .images import to_images
 from .regions import check_mask
 
-ALIKE, DIFFERENT = 8 / 255, 48 / 255  # of a colour; what differs less is the picture, what differs more is sampled
-BORDER = 1 / 8  # of the frame's shorter side: how far into the mask that applies
-
 
 @dataclass(frozen=True)
 class Background:
@@ -27,8 +24,7 @@ class Background:
     have, see `grain.with_grain`; nothing changes where they have none.
 
     Outside of the mask the latents are those of the pictures, noised as each step expects (Lugmayr et al., RePaint,
-    arXiv 2201.09865), so that what is sampled fits in. Near the mask's border the pictures also stay where what is
-    sampled hardly differs from them (a difference matte), so that a wide mask leaves no halo.
+    arXiv 2201.09865), so that what is sampled fits in.
     """
 
     pictures: Iterable
@@ -65,9 +61,13 @@ class FrameBackground:
         return torch.cat([self._small_mask(frame) for frame in frames]) > 0
 
     def outside(self) -> Tensor:
-        """Return how much of each latent pixel shows the pictures, `[1 or F, 1, h, w]` in [0, 1]."""
+        """Return how much of each latent pixel shows the pictures, `[1 or F, 1, h, w]` in [0, 1].
+
+        It reaches a latent pixel into the mask, whose margin people hardly fill.
+        """
         count = self._frames if callable(self._mask) else len(self._mask)
-        return 1 - torch.cat([self._small_mask(frame) for frame in range(count)])
+        shown = 1 - torch.cat([self._small_mask(frame) for frame in range(count)])
+        return torch.maximum(shown, F.avg_pool2d(shown, 3, 1, 1, count_include_pad=False))
 
     def blend(self, frames: tuple[int, ...], made: Tensor) -> Tensor:
         """Return decoded frames `[n, 3, H, W]` with the pictures outside of the mask; to be called in order."""
@@ -76,7 +76,6 @@ class FrameBackground:
             mask = self._mask_of(number)
             mask = F.interpolate(mask, self._size, mode="bilinear") if mask.shape[-2:] != self._size else mask
             picture = self._get(number)
-            mask = mask * _difference(frame, picture).where(_near_border(mask), 1)
             frame = with_grain(frame, picture, mask, number) if self._grain else frame
             rows.append(torch.where(mask == 1, frame, torch.lerp(picture, frame, mask)))
             self._waiting = {kept: value for kept, value in self._waiting.items() if kept > number}
@@ -112,14 +111,3 @@ class FrameBackground:
         if self._read >= self._first:
             self._waiting[self._read] = self._last
         self._read += 1
-
-
-def _difference(made: Tensor, picture: Tensor) -> Tensor:
-    """Return 0 where pictures are alike, 1 where they differ, and values in between, `[1, 1, H, W]`."""
-    return (((made - picture).abs().amax(1, keepdim=True) - ALIKE) / (DIFFERENT - ALIKE)).clamp(0, 1)
-
-
-def _near_border(mask: Tensor) -> Tensor:
-    """Return what is within BORDER of a place that is not sampled, bool `[1, 1, H, W]`."""
-    reach = max(1, round(BORDER * min(mask.shape[-2:])))
-    return F.max_pool2d((mask == 0).float(), 2 * reach + 1, 1, reach) > 0

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
     from torch import Tensor
 
     from ..link_types import MagicDanceModel
@@ -44,13 +45,19 @@ def of_model(model: MagicDanceModel) -> str:
             if name in held.patches:  # added in place while the network is loaded
                 _add(digest, held.patches[name])
             else:
-                _add(digest, weight)
+                _add(digest, _unpatched(held, name, weight))
     return digest.hexdigest()[:16]
 
 
 def of_settings(settings: dict) -> str:
     """Return a digest of settings that JSON can hold."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _unpatched(held: ModelPatcher, name: str, weight: Tensor) -> Tensor:
+    """Return a weight without the LoRAs of another clone, which stay in it until the network is loaded again."""
+    kept = getattr(held, "backup", {}).get(name)
+    return weight if kept is None else getattr(kept, "weight", kept)
 
 
 def _add(digest, value: object) -> None:

@@ -55,32 +55,17 @@ def test_outside_of_the_mask_the_pictures_stay_to_the_bit(sample):
     assert torch.allclose(blended[:, half], (alone[:, half] + plate[:, half]) / 2, atol=1e-5)
 
 
-def test_near_the_border_what_hardly_differs_stays_the_picture():
-    """A difference matte: no halo of a slightly other background around a person; deep inside nothing changes."""
-    mask = torch.zeros(64, 64)
-    mask[8:56, 8:56] = 1
-    kept = FrameBackground(Background([PLATE_64], mask), 1, (64, 64), 4)
-    plate = next(kept.pictures())
-    made = plate + 4 / 255
-    made[..., 8:56, 30:34] = 0.95  # a person, up to the mask's border
-    blended = kept.blend((0,), made)
-    near, person = torch.zeros(64, 64, dtype=torch.bool), torch.zeros(64, 64, dtype=torch.bool)
-    near[8:56, 8:14] = person[8:56, 30:34] = True
-    assert torch.equal(blended[..., near], plate[..., near])
-    assert torch.equal(blended[..., person], made[..., person])
-    assert torch.equal(blended[..., 30:34, 20:28], made[..., 30:34, 20:28])
-
-
 def test_a_background_shares_the_region_around_people():
     mask = torch.zeros(1, 64, 64)
     mask[:, 16:48, 24:40] = 1
     wide = torch.zeros(64, 64)
     wide[8:56, 16:48] = 1
     outside = FrameBackground(Background([PLATE_64], mask), 1, (64, 64), 4).outside()
-    assert torch.equal(outside[0, 0], 1 - mask[0, ::4, ::4])
+    assert (outside[0, 0, 5:11, 7:9] == 0).all() and (outside[0, 0, 4:12, 6] <= 5 / 9).all()  # a latent pixel inside
+    assert (outside[0, 0][mask[0, ::4, ::4] == 0] == 1).all()
     people = [Region(REFERENCE), Region(REFERENCE, wide)]
     weights = check_regions(people, 1, (64, 64), 4, outside).weights[0]
-    assert (weights[1, 4:12, 6:10] == 1).all()  # the person
+    assert (weights[1, 5:11, 7:9] == 1).all()  # the person
     assert (weights[:, 3, 6] == 0.5).all()  # around, both
     assert (weights[0, 0] == 1).all()  # elsewhere
 

@@ -14,7 +14,8 @@ def lora() -> dict:
     checkpoints, low_rank = module("magicdance_core.checkpoints"), module("magicdance_core.training.low_rank")
     random = torch.Generator().manual_seed(3)
     state, pairs = UNET.state_dict(), {}
-    for name in (f"{name}.weight" for name, layer in UNET.named_modules() if low_rank.is_projection(name, layer)):
+    layers = {n: layer for n, layer in UNET.named_modules() if n.endswith(low_rank.ATTENTION)}
+    for name in (f"{name}.weight" for name, layer in layers.items() if isinstance(layer, torch.nn.Linear)):
         out, wide = state[name].shape
         pairs[name] = torch.randn(out, 4, generator=random), torch.randn(4, wide, generator=random)
     with tempfile.TemporaryDirectory() as folder:
