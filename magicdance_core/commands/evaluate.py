@@ -22,6 +22,7 @@ from .modes import check_options, is_given, mark_defaults
 
 METHODS = ("truth", "weights", "protocol", "keypoints", "published_rows", "out", "device")
 VOTE = ("vote", "truth", "seed")
+VOTES = ("vote",)
 PUPPETS = (
     "embedded", "model", "seed", "identities", "frames", "shrink", "sheet", "out", "preset", "steps", "scheduler",
     "guidance", "guidance_range", "reference_every", "pose_every", "pose_range", "compile", "device", "dtype",
@@ -97,7 +98,10 @@ def run(options: argparse.Namespace) -> None:
         print(help_text(check_options(options, "with --weights-help", WEIGHTS_HELP).weights))
         return
     if is_given(options, "vote"):
-        _vote(check_options(options, "with --vote", VOTE))
+        if options.votes:
+            _count_votes(check_options(options, "with --votes", VOTES))
+        else:
+            _write_vote(check_options(options, "with --vote", VOTE))
         return
     if options.votes:
         raise InputError("--votes are counted with the key of their page: give --vote DIR, too.")
@@ -116,22 +120,24 @@ def run(options: argparse.Namespace) -> None:
         raise InputError("Nothing to compare; give GENERATED and TRUTH, --truth with --method, or --embedded.")
 
 
-def _vote(options: argparse.Namespace) -> None:
-    from ..evaluation.votes import count_votes, write_vote
+def _write_vote(options: argparse.Namespace) -> None:
+    from ..evaluation.votes import write_vote
 
-    if not options.votes:
-        page = write_vote(_named(options.method or []), options.truth, options.vote, options.seed)
-        print(f"{page}: send it to the voters; keep key.json, which says who made what")
-        return
-    if options.method or options.truth:
-        raise InputError(
-            "--votes counts what a page saved, whose key knows the methods: leave out --method and --truth."
-        )
-    found = count_votes(options.vote, options.votes)
+    page = write_vote(_named(options.method or []), options.truth, options.vote, options.seed)
+    print(f"{page}: send it to the voters; keep key.json, which says who made what")
+
+
+def _count_votes(options: argparse.Namespace) -> None:
+    from ..evaluation.votes import count_votes
+
+    if options.method:
+        raise InputError("--votes counts what a page saved, whose key knows the methods: leave out --method.")
+    found, left_out = count_votes(options.vote, options.votes)
     rows = []
     for choice in found:
         total = choice.votes_one + choice.votes_two
-        rows.append(vars(choice) | {"share": choice.share, "interval": choice.interval, "p": choice.p_value})
+        share = choice.share if total else None  # JSON has no NaN
+        rows.append(vars(choice) | {"share": share, "interval": choice.interval, "p": choice.p_value})
         head = f"{printable(choice.one)} against {printable(choice.two)}: {choice.votes_one} of {total} votes"
         draws = f", {choice.draws} without a difference" if choice.draws else ""
         if choice.interval is None or choice.p_value is None:
@@ -140,7 +146,10 @@ def _vote(options: argparse.Namespace) -> None:
         low, high = choice.interval
         print(f"{head} ({choice.share:.0%}, {low:.0%} to {high:.0%}){draws}; chi-square p = {choice.p_value:.3g}")
     print("Intervals and test take votes as independent; many votes of one person are not.")
-    write_report({"files": len(options.votes), "pairs": rows}, options.json)
+    names = [printable(str(file)) for file in left_out]
+    if names:
+        print(f"Left out, as the same voter saved as many votes or more in another file: {', '.join(names)}")
+    write_report({"files": len(options.votes) - len(names), "left_out": names, "pairs": rows}, options.json)
 
 
 def _named(methods: list[tuple[str, Path]]) -> dict[str, Path]:

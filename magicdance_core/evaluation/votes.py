@@ -6,10 +6,11 @@ The page holds clips under random names and nothing about methods; who made whic
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import json
 import random
-import secrets
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +19,17 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import InputError
-from ..files import read_json, write_text
-from ..media import read_frames, write_animation
+from ..files import read_bytes, read_json, write_text
+from ..media import Frames, read_frames, write_animation
 from .videos import match_videos, videos_by_name
 
 PAGE, KEY = "vote.html", "key.json"
 TEMPLATE = Path(__file__).with_name("vote_page.html")
 FALLBACK_FPS, MAX_SIDE, MAX_FRAMES = 30.0, 384, 300
+MAX_FPS = 60.0  # browsers slow down pictures whose frames are shorter than about 1/90 s
 MAX_PAGE_BYTES = 500_000_000
 Z = 1.959964  # of a normal distribution's middle 95 %
+VOTER = re.compile(r"[0-9a-f]{16}", re.ASCII)  # the page's random id of a voter
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ def write_vote(methods: Mapping[str, Path], truth: Path | None, out: Path, seed:
     """Write the page and its key to a folder and return the page: each video, by each pair of methods, once.
 
     truth: videos shown as a reference above each pair. seed: of names, order and sides; they change again for each
-    voter. Raises InputError if a method lacks a video or the clips are too large for a page.
+    voter. Clips last as long as their videos; folders of pictures have the rate of the truth of that name, else of the
+    first method that has one, else 30 frames per second. Raises InputError if a method lacks a video, the clips are too
+    large for a page, or the folder holds the key of another page.
     """
     if len(methods) < 2:
         raise InputError("A vote needs two methods or more: repeat --method NAME=DIR.")
@@ -80,9 +85,12 @@ def write_vote(methods: Mapping[str, Path], truth: Path | None, out: Path, seed:
     for video in videos:
         shown = {}
         paths = {name: found[video] for name, found in matched.items()} | ({"": videos[video]} if truth else {})
-        for method, path in paths.items():
+        read = {method: read_frames(path) for method, path in paths.items()}
+        rates = [read[method].fps for method in ("", *methods) if method in read]
+        rate = next((fps for fps in rates if fps), FALLBACK_FPS)
+        for method, frames in read.items():
             shown[method] = f"{source.getrandbits(64):016x}"
-            clips[shown[method]] = _embedded(path)
+            clips[shown[method]] = _embedded(frames, frames.fps or rate, paths[method])
             size += len(clips[shown[method]])
             if method:
                 key[shown[method]] = method
@@ -95,17 +103,25 @@ def write_vote(methods: Mapping[str, Path], truth: Path | None, out: Path, seed:
             source.shuffle(sides)
             pairs.append({"clips": sides, "reference": shown.get("")})
     source.shuffle(pairs)
-    about = {"page": secrets.token_hex(8), "clips": clips, "pairs": pairs}
+    digest = hashlib.blake2b(json.dumps([clips, pairs]).encode(), digest_size=8)  # equal clips give an equal page
+    about = {"page": digest.hexdigest(), "clips": clips, "pairs": pairs}
+    known = json.dumps({"page": about["page"], "methods": list(methods), "clips": key}, indent=1) + "\n"
+    if (out / KEY).exists() and read_bytes(out / KEY) != known.encode():
+        raise InputError(
+            f"{out / KEY} is of another page, whose votes could not be counted without it: give another folder."
+        )
     # "<" cannot end the script element, whatever the data are.
     page = TEMPLATE.read_text(encoding="utf-8").replace("/*DATA*/", json.dumps(about).replace("<", "\\u003c"))
     write_text(out / PAGE, page)
-    write_text(out / KEY, json.dumps({"page": about["page"], "methods": list(methods), "clips": key}, indent=1) + "\n")
+    write_text(out / KEY, known)
     return out / PAGE
 
 
-def count_votes(folder: Path, files: Sequence[Path]) -> list[Choice]:
-    """Count the votes of files that the page of a folder saved; one result for each pair of methods.
+def count_votes(folder: Path, files: Sequence[Path]) -> tuple[list[Choice], list[Path]]:
+    """Count the votes of files that the page of a folder saved, each voter once.
 
+    Returns one result for each pair of methods, and the files left out: of files of one voter the one with most votes
+    counts, the first of those with equally many. Files of earlier versions name no voter and all count.
     Raises InputError if a file is of another page or no file of votes.
     """
     key = read_json(folder / KEY, "the key that evaluate --vote wrote")
@@ -114,15 +130,30 @@ def count_votes(folder: Path, files: Sequence[Path]) -> list[Choice]:
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{folder / KEY} is no key of a vote: make the page again.") from error
     counts = {pair: [0, 0, 0] for pair in itertools.combinations(methods, 2)}
-    for file in files:
+    votes_of: list[list] = []
+    best: dict[str, int] = {}  # the file that counts of each voter
+    left_out: set[int] = set()
+    for number, file in enumerate(files):
         saved = read_json(file, "votes that the page saved")
         if not isinstance(saved, dict) or not isinstance(saved.get("votes"), list):
             raise InputError(f"{file} holds no votes: give files that the page saved.")
         if saved.get("page") != page:
             raise InputError(f"{file} holds votes of another page than {folder / PAGE}: count them with their own key.")
-        for vote in saved["votes"]:
+        votes_of.append(saved["votes"])
+        if "voter" not in saved:
+            continue
+        voter = saved["voter"]
+        if not isinstance(voter, str) or not VOTER.fullmatch(voter):
+            raise InputError(f"{file} has a voter that no page made: give files as the page saved them.")
+        other = best.setdefault(voter, number)
+        if other != number:
+            best[voter] = number if len(votes_of[number]) > len(votes_of[other]) else other
+            left_out.add(other if best[voter] == number else number)
+    for number, (file, votes) in enumerate(zip(files, votes_of)):
+        for vote in votes if number not in left_out else ():
             _count(vote, clips, counts, file)
-    return [Choice(*pair, *votes) for pair, votes in counts.items()]
+    choices = [Choice(*pair, *votes) for pair, votes in counts.items()]
+    return choices, [file for number, file in enumerate(files) if number in left_out]
 
 
 def _count(vote: object, clips: Mapping[str, str], counts: dict, file: Path) -> None:
@@ -138,16 +169,21 @@ def _count(vote: object, clips: Mapping[str, str], counts: dict, file: Path) -> 
         ) from error
 
 
-def _embedded(path: Path) -> str:
-    """Return a video as the data of an animated WebP, at most MAX_SIDE pixels a side."""
-    frames = read_frames(path)
+def _embedded(frames: Frames, fps: float, path: Path) -> str:
+    """Return a video as the data of an animated WebP, at most MAX_SIDE pixels a side, MAX_FPS frames per second."""
+    kept: list[Image.Image] = []
+    share, total = min(1.0, MAX_FPS / fps), 0
+    for frame in frames:
+        if not kept or int(total * share) > int((total - 1) * share):  # even steps
+            if len(kept) == MAX_FRAMES:
+                raise InputError(f"{path} has more than {MAX_FRAMES} frames: give shorter clips for a vote.")
+            kept.append(_small(frame))
+        total += 1
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "clip.webp"
-        with write_animation(file, min(frames.fps or FALLBACK_FPS, FALLBACK_FPS)) as add:
-            for number, frame in enumerate(frames):
-                if number == MAX_FRAMES:
-                    raise InputError(f"{path} has more than {MAX_FRAMES} frames: give shorter clips for a vote.")
-                add(_small(frame))
+        with write_animation(file, fps * max(1, len(kept)) / max(1, total)) as add:  # as long as all frames
+            for frame in kept:
+                add(frame)
         return base64.b64encode(file.read_bytes()).decode()
 
 
