@@ -70,15 +70,16 @@ class MagicDancePipeline:
     """A complete model (`components`) and the way to sample from it.
 
     `unet`, `vae`, `appearance`, `pose`, `motion` are networks; `defaults` holds the model's `num_inference_steps`,
-    `guidance_scale` and `sample_size` (pixels). The text encoder, if any, stays on the CPU: sampling needs only the
-    empty prompt, `components.context` `[1, n, C]`.
+    `guidance_scale` and `sample_size` (pixels). `face_loras` holds files and strengths of LoRAs that act in the face
+    pass alone. The text encoder, if any, stays on the CPU: sampling needs only the empty prompt, `components.context`
+    `[1, n, C]`.
     """
 
     def __init__(self, components: Components):
         self.components = components
         self._prediction_type = components.scheduler.config.prediction_type
         self._placement: Placement | None = None
-        self._face_loras: list[tuple[str | Path, float]] = []
+        self.face_loras: list[tuple[str | Path, float]] = []
         self._progress_bar_config: dict = {}
         if components.pose is not None and components.pose.pose_scale_factor != self.factor:
             raise InputError(
@@ -108,7 +109,7 @@ class MagicDancePipeline:
         if not EMBEDDED.is_dir():
             raise InputError(f"The embedded model is not in {EMBEDDED}: install the pack again.")
         pipe = cls(load_folder(EMBEDDED, torch.float32))
-        for file in sorted(EMBEDDED_FACES.glob("*.safetensors")):
+        for file in sorted((EMBEDDED.parent / EMBEDDED_FACES).glob("*.safetensors")):
             pipe.load_face_lora(file)
         return pipe
 
@@ -136,13 +137,13 @@ class MagicDancePipeline:
         The pass then has copies of the networks that LoRAs change.
         """
         weight_changes(path, self.components)  # refused now if it does not fit
-        self._face_loras.append((path, number(float, strength, f"The strength of {path}")))
+        self.face_loras.append((path, number(float, strength, f"The strength of {path}")))
 
     def face_model(self) -> tuple[Components, Placement | None]:
         """Return the model of the face pass, and where it computes if its networks are moved there for each phase."""
-        if not self._face_loras:
+        if not self.face_loras:
             return self.components, self._placement
-        model = with_loras(self.components, self._face_loras)
+        model = with_loras(self.components, self.face_loras)
         return model, None if self._placement is None else _offloading(model, self._placement.unet[0])
 
     def encode_prompt(self, prompt: str, tokenizer: str | Path) -> Tensor:

@@ -182,11 +182,11 @@ class MagicDanceFromModel:
 
 
 def _load_embedded() -> MagicDanceModel:
-    from ..magicdance_core.checkpoints import EMBEDDED_FACES
     from ..magicdance_core.pipeline import MagicDancePipeline
 
-    model = _hold(MagicDancePipeline.from_embedded().components)
-    return replace(model, puppets_only=True, face_loras=tuple(sorted(EMBEDDED_FACES.glob("*.safetensors"))))
+    pipe = MagicDancePipeline.from_embedded()
+    files = tuple(Path(file) for file, _ in pipe.face_loras)
+    return replace(_hold(pipe.components), puppets_only=True, face_loras=files)
 
 
 def _load_backbone(path: Path) -> MagicDanceModel:

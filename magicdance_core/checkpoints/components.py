@@ -18,8 +18,8 @@ EMBEDDED = Path(__file__).parents[1] / "assets" / "embedded"
 """Folder of the small model that is part of this package."""
 EMBEDDED_MOTION = EMBEDDED.parent / "embedded_motion.safetensors"
 """Motion module trained for the embedded model; only used on request."""
-EMBEDDED_FACES = EMBEDDED.parent / "embedded_faces"
-"""Folder of the LoRAs with which the embedded model makes close-ups, in its face pass."""
+EMBEDDED_FACES = "embedded_faces"
+"""Folder, beside the embedded model, of the LoRAs with which it makes close-ups in its face pass."""
 PUBLISHED_DEFAULTS = asdict(Defaults())
 SHARED_KEYS = ("block_out_channels", "cross_attention_dim", "down_block_types", "in_channels", "layers_per_block")
 MAX_TOKENS = 4096
