@@ -1,6 +1,7 @@
 """Refine Faces, called as ComfyUI calls it."""
 
 import importlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,6 +110,19 @@ def test_loras_of_the_face_pass_are_patches_of_this_run_only(held, core, tmp_pat
         assert patched.patches.keys() == {f"inner.{name}"} and not getattr(held, role).patches
         assert memory.network(patched) is memory.network(getattr(held, role))
     assert memory.with_face_loras(held) is held
+
+
+def test_weights_are_digested_without_loras_that_another_run_left_in_them(held):
+    """ComfyUI takes them off at the next load, and keeps the weights in `backup` until then."""
+    fingerprints = importlib.import_module(type(held).__module__.replace("link_types", "comfy.fingerprints"))
+    before, name = fingerprints.of_model(held), "inner.conv_in.weight"
+    weight = held.unet.model.state_dict()[name]
+    held.unet.backup = {name: SimpleNamespace(weight=weight.clone())}
+    weight.add_(1)
+    assert fingerprints.of_model(held) == before
+    held.unet.backup = {}
+    assert fingerprints.of_model(held) != before
+    weight.sub_(1)
 
 
 def test_bad_input_is_named(refine, given, core):
