@@ -30,6 +30,7 @@ from .checkpoints import (
     weight_changes,
     with_loras,
 )
+from .checkpoints.motion_files import MAX_STRENGTH
 from .checkpoints.text_encoder import prompt_encoder
 from .checks import check_type, number
 from .choices import FACE_PASS_STRENGTH
@@ -137,7 +138,8 @@ class MagicDancePipeline:
         The pass then has copies of the networks that LoRAs change.
         """
         weight_changes(path, self.components)  # refused now if it does not fit
-        self.face_loras.append((path, number(float, strength, f"The strength of {path}")))
+        strength = number(float, strength, f"The strength of {path}", -MAX_STRENGTH, MAX_STRENGTH)
+        self.face_loras.append((path, strength))
 
     def face_model(self) -> tuple[Components, Placement | None]:
         """Return the model of the face pass, and where it computes if its networks are moved there for each phase."""

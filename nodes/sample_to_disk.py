@@ -170,9 +170,9 @@ class _PoseMaps:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield `[1, 3, H, W]` in [0, 1] for each frame."""
-        return map(self.map, range(self.count))
+        return map(self.at, range(self.count))
 
-    def map(self, number: int) -> Tensor:
+    def at(self, number: int) -> Tensor:
         """Return the map of a frame, `[1, 3, H, W]` in [0, 1]."""
         import torch
 
@@ -188,7 +188,7 @@ class _PoseMaps:
         import torch
 
         numbers = [index for index, frame in enumerate(self._frames) if frame.people] or range(self.count)
-        return torch.cat([self.map(number) for number in numbers[:: -(-len(numbers) // CHECKED)]])
+        return torch.cat([self.at(number) for number in numbers[:: -(-len(numbers) // CHECKED)]])
 
     def digest(self) -> str:
         return fingerprints.of_tensors(self)
@@ -247,8 +247,8 @@ class _Run:
             settings, inputs = prepare(
                 self._components,
                 self._settings,
-                self._scene.people(self._maps.map),
-                self._maps.map(0),
+                self._scene.people(self._maps.at),
+                self._maps.at(0),
                 self.total,
                 generator=torch.Generator().manual_seed(self._seed),
                 background=self._scene.background(),

@@ -27,7 +27,7 @@ from .tensors import TensorFile, write_tensors
 from .text_encoder import encode_empty_prompt
 
 METADATA = "magicdance_network"
-"""Key in a file's metadata: the network that the LoRA is for, "unet" (as in all other files), "appearance", "pose"."""
+"""Key in a file's metadata: which of NETWORKS the LoRA is for; without it "unet", as in all other files."""
 NETWORKS = ("unet", "appearance", "pose")
 _FACTOR = re.compile(r"(?P<layer>.+?)[._]lora[._](?P<side>down|up|A|B)\.weight")
 _SIDES = {"A": "down", "B": "up"}
@@ -88,6 +88,7 @@ def weight_changes(path: str | Path, model: Components) -> dict[str, dict[str, C
     tables = {role: _table(network, pose_names if role == "pose" else unet_names)}
     if model.text_encoder is not None:
         tables["text_encoder"] = _text_table(model.text_encoder)
+    weights = {owner: getattr(model, owner).state_dict() for owner in tables}
     found: dict[str, dict[str, Change]] = {}
     without_text = 0
     for layer, change in changes.items():
@@ -98,7 +99,7 @@ def weight_changes(path: str | Path, model: Components) -> dict[str, dict[str, C
         if place is None:
             raise InputError(f"{path} does not fit the model, which has no {layer}: give a LoRA for this model.")
         owner, name = place
-        if not _fits(change, getattr(model, owner).state_dict()[name].shape):
+        if not _fits(change, weights[owner][name].shape):
             raise InputError(
                 f"{path} does not fit the model, whose {layer} has another shape: give a LoRA for this model."
             )

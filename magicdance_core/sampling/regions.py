@@ -77,16 +77,13 @@ class EncodedRegions:
 
     def alone(self, sources: Sequence[ReferenceSource], downscaling: Mapping[str, int]) -> tuple[ReferenceSource, ...]:
         """Return the source of each reference, where it acts everywhere. downscaling: see `token_weights`."""
-        return tuple(
-            self._alone(source, mask, downscaling) for source, mask in zip(sources, self.reference_masks, strict=True)
-        )
+        return tuple(self._alone(number, source, downscaling) for number, source in enumerate(sources))
 
-    def _alone(self, source: ReferenceSource, mask: Tensor | None, downscaling: Mapping[str, int]) -> ReferenceSource:
-        if mask is None:
+    def _alone(self, number: int, source: ReferenceSource, downscaling: Mapping[str, int]) -> ReferenceSource:
+        if self.reference_masks[number] is None:
             return source
-        number = next(n for n, other in enumerate(self.reference_masks) if other is mask)
         like = next(iter(source.keys.values()))
-        one = replace(self, references=(self.references[number],), reference_masks=(mask,))
+        one = replace(self, references=(self.references[number],), reference_masks=(self.reference_masks[number],))
         counts: dict[str, tuple[int, ...]] = {name: (keys.shape[1],) for name, keys in source.keys.items()}
         source = replace(source, counts=counts, token_weights=one.token_weights(downscaling, like))
         return source.weighted(like.new_ones(1, 1, *self.weights.shape[-2:]), downscaling)

@@ -22,6 +22,10 @@ MAX_CONFIG_BYTES, MAX_VALUES = 1_000_000, 100_000
 SCALAR_ERRORS = (ValueError, TypeError, OverflowError, AttributeError, KeyError, IndexError)
 
 
+LORA_NETWORKS = {"attention": ("unet", "appearance"), "all": ("unet", "appearance", "pose")}
+"""Networks that can learn low-rank matrices, by `StageConfig.lora_layers`."""
+
+
 @dataclass(frozen=True)
 class StageConfig(Configuration):
     """One stage of training.
@@ -152,7 +156,7 @@ class StageConfig(Configuration):
         for key in ("mask_face", "mask_hand"):
             if getattr(self, key) and "pose" not in self.controls:
                 raise InputError(f"{key} is set, and the pose control is not attached: add pose to controls.")
-        if self.rank and not {"unet", "appearance", *(["pose"] if self.lora_layers == "all" else [])} & set(self.train):
+        if self.rank and not set(LORA_NETWORKS[self.lora_layers]) & set(self.train):
             raise InputError("rank is set, and train names neither appearance nor unet: add one, or omit rank.")
         if self.min_timestep >= self.max_timestep:
             raise InputError(f"min_timestep is {self.min_timestep}: give less than max_timestep ({self.max_timestep}).")

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .config import StageConfig
+from .config import LORA_NETWORKS, StageConfig
 
-NETWORKS = {"attention": ("unet", "appearance"), "all": ("unet", "appearance", "pose")}
-"""Networks that can learn so, by `StageConfig.lora_layers`; their layers have the UNet's names, which files use."""
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
@@ -54,7 +52,7 @@ def merge_low_rank(network: nn.Module, stage: StageConfig) -> dict[str, tuple[Te
 
 def low_rank_networks(stage: StageConfig) -> tuple[str, ...]:
     """Return the names of a stage's networks that learn low-rank matrices instead of their weights."""
-    return tuple(name for name in NETWORKS[stage.lora_layers] if stage.rank and name in stage.train)
+    return tuple(name for name in LORA_NETWORKS[stage.lora_layers] if stage.rank and name in stage.train)
 
 
 def adapted_layers(network: nn.Module, stage: StageConfig) -> dict[str, nn.Linear | nn.Conv2d]:

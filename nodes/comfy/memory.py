@@ -82,7 +82,7 @@ def with_face_loras(model: MagicDanceModel) -> MagicDanceModel:
     """Return a model with the LoRAs of its face pass, as `with_lora` adds them; the model itself without any."""
     from ...magicdance_core.checkpoints import weight_changes
 
-    if model.appearance is None or model.pose is None:
+    if not model.face_loras or model.appearance is None or model.pose is None:
         return model
     given = components(model, model.scheduler, model.context)
     for file in model.face_loras:

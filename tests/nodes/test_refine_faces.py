@@ -110,6 +110,8 @@ def test_loras_of_the_face_pass_are_patches_of_this_run_only(held, core, tmp_pat
         assert patched.patches.keys() == {f"inner.{name}"} and not getattr(held, role).patches
         assert memory.network(patched) is memory.network(getattr(held, role))
     assert memory.with_face_loras(held) is held
+    without_clip = replace(held, context=None)
+    assert memory.with_face_loras(without_clip) is without_clip  # its prompt is an input of the node
 
 
 def test_weights_are_digested_without_loras_that_another_run_left_in_them(held):
