@@ -176,10 +176,11 @@ def refine_faces(
 
 
 def _trailing(scheduler: SchedulerMixin) -> SchedulerMixin:
-    """Return a scheduler whose steps end where the schedule ends (Lin et al., arXiv 2305.08891, section 3.3).
+    """Return a scheduler with "trailing" timesteps, which begin with the schedule's last one (Lin et al., arXiv
+    2305.08891, section 3.3).
 
-    With few steps the published "leading" ones start a strength of 0.5 far below the middle of the schedule, and spend
-    the last step on hardly any noise.
+    Few "leading" ones, as published, start a strength of 0.5 far below the middle of the schedule, and spend the last
+    step on hardly any noise.
     """
     if "timestep_spacing" not in scheduler.config:
         return scheduler
